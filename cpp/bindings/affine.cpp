@@ -1,0 +1,148 @@
+// The fully connected layer: y = x W + b and its gradients.
+#include "arrays.h"
+#include "module.h"
+#include "nnext/matmul.h"
+#include "nnext/reduce.h"
+
+namespace nnext::bindings {
+namespace {
+
+Argument weights(py::handle object) {
+  Argument w = argument("W", object);
+  if (w.array.ndim() != 2) {
+    throw py::value_error("W: expected a matrix (D, H), got shape " + shape_text(w.array));
+  }
+  return w;
+}
+
+void require_last_axis(const Argument& x, const Argument& w, int axis) {
+  require_axis(x);
+  const py::ssize_t got = x.array.shape(x.array.ndim() - 1);
+  if (got == w.array.shape(axis)) return;
+  throw py::value_error(std::string(x.name) + ": expected the last dimension to be " +
+                        std::to_string(w.array.shape(axis)) + ", got shape " + shape_text(x.array) +
+                        " with W of shape " + shape_text(w.array));
+}
+
+py::ssize_t rows_of(const py::array& x) {
+  py::ssize_t rows = 1;
+  for (py::ssize_t i = 0; i + 1 < x.ndim(); ++i) rows *= x.shape(i);
+  return rows;
+}
+
+// All leading axes as rows. Any 2-D array is taken as it lies; others are copied unless contiguous.
+struct Rows {
+  py::array array;
+  py::ssize_t rows;
+  py::ssize_t cols;
+
+  Rows(const Argument& x, const ComputeType& type)
+      : array(x.array.ndim() == 2 ? operand(x, type) : contiguous_operand(x, type)),
+        rows(rows_of(array)),
+        cols(array.shape(array.ndim() - 1)) {}
+
+  template <class T>
+  MatrixView<const T> view() const {
+    if (array.ndim() == 2) return matrix_view<const T>(array);
+    return {input<T>(array), rows, cols, cols, 1};
+  }
+};
+
+double flops(py::ssize_t m, py::ssize_t k, py::ssize_t n) {
+  return 2.0 * static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);
+}
+
+std::vector<py::ssize_t> with_last(const py::array& x, py::ssize_t last) {
+  std::vector<py::ssize_t> shape = shape_of(x);
+  shape.back() = last;
+  return shape;
+}
+
+py::array forward(py::handle x_object, py::handle w_object, py::handle b_object) {
+  const Argument x = argument("x", x_object);
+  const Argument w = weights(w_object);
+  require_last_axis(x, w, 0);
+  const py::ssize_t width = w.array.shape(1);
+  std::optional<Argument> b;
+  if (!b_object.is_none()) {
+    b = argument("b", b_object);
+    if (b->array.ndim() != 1 || b->array.shape(0) != width) {
+      throw py::value_error("b: expected shape (" + std::to_string(width) + ",), got " +
+                            shape_text(b->array) + " with W of shape " + shape_text(w.array));
+    }
+  }
+  const ComputeType type = b ? compute_type({&x, &w, &*b}) : compute_type({&x, &w});
+  const Rows rows(x, type);
+  const py::array w_array = operand(w, type);
+  const py::array b_array = b ? contiguous_operand(*b, type) : py::array();
+  const std::vector<py::ssize_t> shape = with_last(rows.array, width);
+  py::array y = new_array(type, rows.array.ndim(), shape.data());
+  with_type(type, [&](auto zero) {
+    using T = decltype(zero);
+    const MatrixView<T> result{output<T>(y), rows.rows, width, width, 1};
+    const MaybeReleaseGil release(flops(rows.rows, rows.cols, width));
+    matmul<T>(rows.view<T>(), matrix_view<const T>(w_array), result,
+              b ? input<T>(b_array) : nullptr);
+  });
+  return finished(y, type);
+}
+
+// Rows or columns contiguous: what the core's product can write.
+bool is_writable_layout(const py::array& array) {
+  const py::ssize_t size = array.itemsize();
+  return array.strides(1) == size || array.strides(0) == size || array.size() == 0;
+}
+
+py::object backward(py::handle x_object, py::handle w_object, py::handle dout_object,
+                    py::handle dw_object, py::handle db_object, py::handle input_grad) {
+  const Argument x = argument("x", x_object);
+  const Argument w = weights(w_object);
+  const Argument dout = argument("dout", dout_object);
+  require_last_axis(x, w, 0);
+  const py::ssize_t width = w.array.shape(1);
+  if (shape_of(dout.array) != with_last(x.array, width)) {
+    throw py::value_error("dout: expected shape " + shape_text(with_last(x.array, width)) +
+                          ", that of the output, got " + shape_text(dout.array));
+  }
+  Target dw("dW", dw_object, shape_of(w.array));
+  std::optional<Target> db;
+  if (!db_object.is_none()) db.emplace("db", db_object, std::vector<py::ssize_t>{width});
+  const bool needs_dx = py::cast<bool>(input_grad);
+
+  const ComputeType type = compute_type({&x, &w, &dout});
+  const Rows x_rows(x, type);
+  const Rows d_rows(dout, type);
+  const py::array w_array = operand(w, type);
+  dw.prepare(type, is_writable_layout(dw.original()), {&x_rows.array, &d_rows.array, &w_array});
+  const py::array d_contiguous = db ? contiguous_operand(dout, type) : py::array();
+  if (db) {
+    db->prepare(type, same_flat_layout({&db->original()}),
+                {&x_rows.array, &d_rows.array, &w_array});
+  }
+  py::array dx;
+  if (needs_dx) dx = new_like(type, x_rows.array);
+  with_type(type, [&](auto zero) {
+    using T = decltype(zero);
+    const MaybeReleaseGil release(flops(x_rows.rows, x_rows.cols, width));
+    const MatrixView<const T> d = d_rows.view<T>();
+    matmul<T>(x_rows.view<T>().transposed(), d, matrix_view<T>(dw.array()));
+    if (db) sum_axis<T>(input<T>(d_contiguous), output<T>(db->array()), 1, d.rows, width);
+    if (needs_dx) {
+      const MatrixView<T> result{output<T>(dx), x_rows.rows, x_rows.cols, x_rows.cols, 1};
+      matmul<T>(d, matrix_view<const T>(w_array).transposed(), result);
+    }
+  });
+  dw.commit();
+  if (db) db->commit();
+  return needs_dx ? py::object(finished(dx, type)) : py::object(py::none());
+}
+
+}  // namespace
+
+void bind_affine(py::module_& module) {
+  module.def("affine_forward", &forward, py::arg("x"), py::arg("W"), py::arg("b").none(true));
+  module.def("affine_backward", &backward, py::arg("x"), py::arg("W"), py::arg("dout"),
+             py::arg("dW"), py::arg("db").none(true), py::arg("input_grad"));
+}
+
+}  // namespace nnext::bindings

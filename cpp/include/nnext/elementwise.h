@@ -1,0 +1,33 @@
+// Functions of one element and their gradients, over n contiguous elements; the output may be an
+// input. Accuracy: exp and log at most 1 ULP, sigmoid and tanh 2.
+#pragma once
+
+#include <cstdint>
+
+#include "nnext/types.h"
+
+namespace nnext {
+
+enum class Unary { kExp, kLog, kSigmoid, kTanh, kRelu };
+
+// y = f(x). relu keeps NaN and gives +0 for -0.
+template <class T>
+void apply(Unary f, const T* x, T* y, index_t n);
+
+// dx from y = f(x) and dout, for kSigmoid: dout y (1 - y), kTanh: dout (1 - y^2), kRelu: dout where
+// y > 0 (or NaN), else 0. The others have none.
+template <class T>
+void apply_backward(Unary f, const T* y, const T* dout, T* dx, index_t n);
+
+// Inverted dropout (Srivastava et al. 2014): mask[i] is true with probability 1 - ratio, and
+// y = mask x / (1 - ratio). Element i draws number first + i of the stream `seed`, a Philox 4x32-10
+// sequence: the same mask for any number of threads or slicing. 0 <= ratio < 1.
+template <class T>
+void dropout(const T* x, T* y, bool* mask, index_t n, double ratio, std::uint64_t seed,
+             std::uint64_t first);
+
+// dx = mask dout / (1 - ratio)
+template <class T>
+void dropout_backward(const T* dout, const bool* mask, T* dx, index_t n, double ratio);
+
+}  // namespace nnext

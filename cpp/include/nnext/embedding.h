@@ -1,0 +1,22 @@
+// Rows of a table by index, and the gradient that adds them up again.
+#pragma once
+
+#include <cstdint>
+
+#include "nnext/types.h"
+
+namespace nnext {
+
+// out[i] = w[index[i]]: n rows of `width` contiguous elements, row v of w at w + v * row_stride.
+// Indices lie in [0, rows of w).
+template <class T>
+void embedding(const T* w, index_t row_stride, const std::int64_t* index, index_t n, index_t width,
+               T* out);
+
+// dw = 0, then dw[index[i]] += dout[i] for i = 0, 1, ... in order, so that repeated indices add up
+// the same way every time. dw has `rows` rows.
+template <class T>
+void embedding_backward(const T* dout, const std::int64_t* index, index_t n, index_t width, T* dw,
+                        index_t rows, index_t row_stride);
+
+}  // namespace nnext

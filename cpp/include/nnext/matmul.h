@@ -1,0 +1,23 @@
+// The matrix product C = A B (+ bias) over strided operands; float and double.
+#pragma once
+
+#include "nnext/types.h"
+
+namespace nnext {
+
+// c[i, j] = sum over p of a[i, p] * b[p, j], plus bias[j] where a bias is given.
+//
+// Shapes: a (m, k), b (k, n), c (m, n), bias (n) contiguous or null; any size may be 0, and with
+// k = 0 the sum is +0. Operands may have any strides; those of c must make its rows or its columns
+// contiguous, and with a bias its rows. c is overwritten, or with `accumulate` added to; it must
+// not overlap an operand.
+//
+// Every element is one chain of fused multiply-adds over p = 0, 1, ..., started from +0 (or from
+// c), with the bias added last: the same bits for any blocking, number of threads, instruction set
+// and memory layout, and for any rows computed apart or rows of k accumulated in order. |error| <=
+// k u (|A| |B|) with u the unit roundoff (Higham, Accuracy and Stability, ch. 3).
+template <class T>
+void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const T* bias = nullptr,
+            bool accumulate = false);
+
+}  // namespace nnext

@@ -1,0 +1,36 @@
+// One step of an optimizer on one parameter: n contiguous elements, updated in place in one pass.
+// Every product and sum is rounded on its own, as in the book's NumPy code (ch. 1.3.5,
+// common/optimizer.py), whose bits these are.
+#pragma once
+
+#include "nnext/types.h"
+
+namespace nnext {
+
+// p -= lr g
+template <class T>
+void sgd(T* p, const T* g, index_t n, double lr);
+
+// v = momentum v - lr g; p += v
+template <class T>
+void momentum(T* p, const T* g, T* v, index_t n, double lr, double momentum);
+
+// v = momentum v - lr g; p += momentum^2 v; p -= (1 + momentum) lr g
+template <class T>
+void nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum);
+
+// h += g^2; p -= lr g / (sqrt(h) + eps)
+template <class T>
+void adagrad(T* p, const T* g, T* h, index_t n, double lr, double eps);
+
+// h = decay_rate h + (1 - decay_rate) g^2; p -= lr g / (sqrt(h) + eps)
+template <class T>
+void rmsprop(T* p, const T* g, T* h, index_t n, double lr, double decay_rate, double eps);
+
+// m += (1 - beta1) (g - m); v += (1 - beta2) (g^2 - v); p *= 1 - decay;
+// p -= step_size m / (sqrt(v) v_scale + eps)
+template <class T>
+void adam(T* p, const T* g, T* m, T* v, index_t n, double step_size, double beta1, double beta2,
+          double eps, double v_scale, double decay);
+
+}  // namespace nnext

@@ -1,0 +1,64 @@
+// Element-by-element operations: ranges cut among threads.
+#include "nnext/elementwise.h"
+
+#include "dispatch.h"
+#include "grain.h"
+#include "nnext/threads.h"
+
+namespace nnext {
+
+template <class T>
+void apply(Unary f, const T* x, T* y, index_t n) {
+  const Kernels<T>& table = kernels<T>();
+  const auto function = f == Unary::kExp       ? table.exp
+                        : f == Unary::kLog     ? table.log
+                        : f == Unary::kSigmoid ? table.sigmoid
+                        : f == Unary::kTanh    ? table.tanh
+                                               : table.relu;
+  const index_t grain = f == Unary::kRelu ? kLightGrain : kHeavyGrain;
+  parallel_ranges(n, grain, kLineElements,
+                  [&](index_t begin, index_t end) { function(x + begin, y + begin, end - begin); });
+}
+
+template <class T>
+void apply_backward(Unary f, const T* y, const T* dout, T* dx, index_t n) {
+  const Kernels<T>& table = kernels<T>();
+  const auto function = f == Unary::kSigmoid ? table.sigmoid_backward
+                        : f == Unary::kTanh  ? table.tanh_backward
+                                             : table.relu_backward;
+  parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
+    function(y + begin, dout + begin, dx + begin, end - begin);
+  });
+}
+
+template <class T>
+void dropout(const T* x, T* y, bool* mask, index_t n, double ratio, std::uint64_t seed,
+             std::uint64_t first) {
+  const Kernels<T>& table = kernels<T>();
+  const auto threshold = static_cast<std::uint32_t>(ratio * 0x1p32);
+  const T scale = static_cast<T>(1.0 / (1.0 - ratio));
+  parallel_ranges(n, kHeavyGrain, 64, [&](index_t begin, index_t end) {
+    table.dropout(x + begin, y + begin, mask + begin, end - begin, seed,
+                  first + static_cast<std::uint64_t>(begin), threshold, scale);
+  });
+}
+
+template <class T>
+void dropout_backward(const T* dout, const bool* mask, T* dx, index_t n, double ratio) {
+  const Kernels<T>& table = kernels<T>();
+  const T scale = static_cast<T>(1.0 / (1.0 - ratio));
+  parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
+    table.dropout_backward(dout + begin, mask + begin, dx + begin, end - begin, scale);
+  });
+}
+
+#define NNEXT_INSTANTIATE(T)                                                                    \
+  template void apply<T>(Unary, const T*, T*, index_t);                                         \
+  template void apply_backward<T>(Unary, const T*, const T*, T*, index_t);                      \
+  template void dropout<T>(const T*, T*, bool*, index_t, double, std::uint64_t, std::uint64_t); \
+  template void dropout_backward<T>(const T*, const bool*, T*, index_t, double)
+NNEXT_INSTANTIATE(float);
+NNEXT_INSTANTIATE(double);
+#undef NNEXT_INSTANTIATE
+
+}  // namespace nnext

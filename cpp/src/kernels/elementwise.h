@@ -1,0 +1,146 @@
+// Activations, their gradients and dropout: one pass over contiguous arrays.
+#pragma once
+
+#include "kernels/math.h"
+
+namespace nnext {
+namespace NNEXT_SIMD {
+namespace {
+
+// y[i] = f(x[i], ...) over n elements of each input, the last vector partial.
+template <class T, class F>
+NNEXT_INLINE void map(T* y, index_t n, const F& f, const T* x) {
+  constexpr int kVector = Simd<T>::lanes;
+  index_t i = 0;
+  for (; i + kVector <= n; i += kVector) store<T>(y + i, f(load<T>(x + i)));
+  if (i < n) store_partial<T>(y + i, f(load_partial<T>(x + i, n - i, T{0})), n - i);
+}
+template <class T, class F>
+NNEXT_INLINE void map(T* y, index_t n, const F& f, const T* x1, const T* x2) {
+  constexpr int kVector = Simd<T>::lanes;
+  index_t i = 0;
+  for (; i + kVector <= n; i += kVector) store<T>(y + i, f(load<T>(x1 + i), load<T>(x2 + i)));
+  if (i < n) {
+    const index_t left = n - i;
+    store_partial<T>(
+        y + i, f(load_partial<T>(x1 + i, left, T{0}), load_partial<T>(x2 + i, left, T{0})), left);
+  }
+}
+
+template <class T>
+void exp_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return exp<T>(v); }, x);
+}
+template <class T>
+void log_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return log<T>(v); }, x);
+}
+template <class T>
+void sigmoid_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return sigmoid<T>(v); }, x);
+}
+template <class T>
+void tanh_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return tanh<T>(v); }, x);
+}
+// Written so that NaN, for which no comparison holds, stays NaN and -0 becomes +0.
+template <class T>
+void relu_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return v <= Vec<T>{} ? Vec<T>{} : v; }, x);
+}
+
+template <class T>
+void sigmoid_backward_array(const T* y, const T* dout, T* dx, index_t n) {
+  map<T>(
+      dx, n,
+      [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return d * ((broadcast<T>(T{1}) - out) * out); }, y,
+      dout);
+}
+template <class T>
+void tanh_backward_array(const T* y, const T* dout, T* dx, index_t n) {
+  map<T>(
+      dx, n, [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return d * (broadcast<T>(T{1}) - out * out); },
+      y, dout);
+}
+template <class T>
+void relu_backward_array(const T* y, const T* dout, T* dx, index_t n) {
+  map<T>(
+      dx, n, [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return out <= Vec<T>{} ? Vec<T>{} : d; }, y,
+      dout);
+}
+
+template <class T>
+void add_array(T* sum, const T* x, index_t n) {
+  map<T>(sum, n, [](Vec<T> s, Vec<T> v) NNEXT_LAMBDA { return s + v; }, sum, x);
+}
+template <class T>
+void scale_array(T* x, index_t n, T factor) {
+  const Vec<T> f = broadcast<T>(factor);
+  map<T>(x, n, [f](Vec<T> v) NNEXT_LAMBDA { return v * f; }, x);
+}
+
+// Philox 4x32 with 10 rounds (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011):
+// 128 random bits that are a function of the key and the counter alone, so that element i of a
+// stream is the same whoever computes it.
+struct Philox {
+  std::uint32_t word[4];
+
+  NNEXT_INLINE Philox(std::uint64_t seed, std::uint64_t counter) {
+    std::uint32_t key0 = static_cast<std::uint32_t>(seed);
+    std::uint32_t key1 = static_cast<std::uint32_t>(seed >> 32);
+    std::uint32_t c0 = static_cast<std::uint32_t>(counter);
+    std::uint32_t c1 = static_cast<std::uint32_t>(counter >> 32);
+    std::uint32_t c2 = 0;
+    std::uint32_t c3 = 0;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c0;
+      const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c2;
+      c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ key0;
+      c1 = static_cast<std::uint32_t>(p1);
+      c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ key1;
+      c3 = static_cast<std::uint32_t>(p0);
+      key0 += 0x9E3779B9u;
+      key1 += 0xBB67AE85u;
+    }
+    word[0] = c0;
+    word[1] = c1;
+    word[2] = c2;
+    word[3] = c3;
+  }
+};
+
+// Element first + i of the stream is kept when its random word is at least `threshold`. Word w of
+// block b is element 4 b + w; blocks are computed kBlocks at a time, one to a lane, for speed.
+template <class T>
+void dropout_array(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, std::uint64_t first,
+                   std::uint32_t threshold, T scale) {
+  constexpr int kBlocks = 16;
+  index_t i = 0;
+  while (i < n) {
+    const std::uint64_t element = first + static_cast<std::uint64_t>(i);
+    std::uint32_t words[4 * kBlocks];
+    for (int block = 0; block < kBlocks; ++block) {
+      const Philox random(seed, element / 4 + static_cast<std::uint64_t>(block));
+      for (int w = 0; w < 4; ++w) words[4 * block + w] = random.word[w];
+    }
+    const int skip = static_cast<int>(element % 4);
+    const index_t left = n - i;
+    const int count = left < 4 * kBlocks - skip ? static_cast<int>(left) : 4 * kBlocks - skip;
+    for (int j = 0; j < count; ++j) {
+      const bool keep = words[skip + j] >= threshold;
+      mask[i + j] = keep;
+      y[i + j] = keep ? x[i + j] * scale : T{0};
+    }
+    i += count;
+  }
+}
+
+template <class T>
+void dropout_backward_array(const T* dout, const bool* mask, T* dx, index_t n, T scale) {
+  for (index_t i = 0; i < n; ++i) dx[i] = mask[i] ? dout[i] * scale : T{0};
+}
+
+}  // namespace
+}  // namespace NNEXT_SIMD
+}  // namespace nnext

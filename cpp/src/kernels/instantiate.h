@@ -1,0 +1,64 @@
+// Makes the kernels concrete for the instruction set whose file includes this, and fills its table.
+#pragma once
+
+// The attribute of a lambda that must become part of the loop that calls it.
+#define NNEXT_LAMBDA __attribute__((always_inline))
+
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/optimizer.h"
+#include "kernels/reduce.h"
+#include "kernels/softmax.h"
+
+namespace nnext {
+namespace NNEXT_SIMD {
+namespace {
+
+template <class T>
+constexpr Kernels<T> make_kernels() {
+  Kernels<T> k{};
+  k.lanes = Simd<T>::lanes;
+  k.tile_vectors = kTileVectors;
+  for (int i = 0; i <= kMaxTileVectors; ++i) k.tile_rows[i] = kTileRows[i];
+  FillTiles<T, 1, kTileRows[1]>::into(k);
+  FillTiles<T, 2, kTileRows[2]>::into(k);
+  FillTiles<T, 3, kTileRows[3]>::into(k);
+  FillTiles<T, 4, kTileRows[4]>::into(k);
+  k.pack = &pack<T>;
+  k.exp = &exp_array<T>;
+  k.log = &log_array<T>;
+  k.sigmoid = &sigmoid_array<T>;
+  k.tanh = &tanh_array<T>;
+  k.relu = &relu_array<T>;
+  k.sigmoid_backward = &sigmoid_backward_array<T>;
+  k.tanh_backward = &tanh_backward_array<T>;
+  k.relu_backward = &relu_backward_array<T>;
+  k.dropout = &dropout_array<T>;
+  k.dropout_backward = &dropout_backward_array<T>;
+  k.add = &add_array<T>;
+  k.scale = &scale_array<T>;
+  k.softmax = &softmax_rows<T>;
+  k.softmax_backward = &softmax_backward_rows<T>;
+  k.softmax_loss_backward = &softmax_loss_backward_rows<T>;
+  k.sigmoid_loss = &sigmoid_loss_array<T>;
+  k.sigmoid_loss_backward = &sigmoid_loss_backward_array<T>;
+  k.row_sums = &row_sums_array<T>;
+  k.column_sums = &column_sums_array<T>;
+  k.sum_of_squares = &sum_of_squares_array<T>;
+  k.sgd = &sgd_step<T>;
+  k.momentum = &momentum_step<T>;
+  k.nesterov = &nesterov_step<T>;
+  k.adagrad = &adagrad_step<T>;
+  k.rmsprop = &rmsprop_step<T>;
+  k.adam = &adam_step<T>;
+  return k;
+}
+
+}  // namespace
+
+extern const KernelTable kTable;
+constinit const KernelTable kTable = {NNEXT_ISA_NAME, make_kernels<float>(),
+                                      make_kernels<double>()};
+
+}  // namespace NNEXT_SIMD
+}  // namespace nnext

@@ -1,0 +1,246 @@
+// exp, log and their relatives over one vector, as fixed sequences of IEEE operations: the same
+// bits on every instruction set. Coefficients are printed by scripts/minimax.py, which derives
+// them.
+//
+// Method (Muller, Elementary Functions, 3rd ed., ch. 11): reduce the argument to a short interval,
+// evaluate a near-minimax polynomial by Horner's rule with fused multiply-adds, rebuild. The
+// leading terms are added last, so that all earlier rounding errors are small beside the final one.
+#pragma once
+
+#include "kernels/simd.h"
+
+namespace nnext {
+namespace NNEXT_SIMD {
+namespace {
+
+template <class T>
+struct MathConstants;
+
+template <>
+struct MathConstants<float> {
+  static constexpr int kMantissaBits = 23;
+  static constexpr int kExponentBias = 127;
+  static constexpr float kRoundMagic = 0x1.8p23f;  // adding it rounds to an integer in the low bits
+  static constexpr float kLog2e = 0x1.715476p+0f;
+  // ln 2 in two parts; the head has 16 bits, so that its product with an exponent is exact.
+  static constexpr float kLn2Head = 0x1.62e4p-1f;
+  static constexpr float kLn2Tail = 0x1.7f7d1cp-20f;
+  static constexpr float kExpHigh = 89.0f;   // exp overflows from 88.73 on
+  static constexpr float kExpLow = -104.0f;  // exp rounds to 0 below -103.98
+  static constexpr float kTanhOne = 9.02f;   // tanh rounds to 1 above
+  static constexpr float kTanh[] = {0x1.460e8p-9f,   -0x1.1680dcp-7f, 0x1.655dcp-6f,
+                                    -0x1.ba12d8p-5f, 0x1.111102p-3f,  -0x1.555556p-2f};
+  static constexpr float kExp[] = {0x1.6d117cp-10f, 0x1.120be2p-7f, 0x1.555518p-5f, 0x1.5554dcp-3f,
+                                   0x1p-1f};
+  static constexpr float kSmallestNormal = 0x1p-126f;
+  static constexpr float kSubnormalScale = 0x1p24f;
+  static constexpr float kSubnormalExponent = 24.0f;
+  static constexpr std::int32_t kSqrtHalfBits = 0x3f3504f3;
+};
+
+template <>
+struct MathConstants<double> {
+  static constexpr int kMantissaBits = 52;
+  static constexpr int kExponentBias = 1023;
+  static constexpr double kRoundMagic = 0x1.8p52;
+  static constexpr double kLog2e = 0x1.71547652b82fep+0;
+  static constexpr double kLn2Head = 0x1.62e42fefa38p-1;  // 42 bits
+  static constexpr double kLn2Tail = 0x1.ef35793c7673p-45;
+  static constexpr double kExpHigh = 710.0;  // exp overflows from 709.79 on
+  static constexpr double kExpLow = -746.0;  // exp rounds to 0 below -745.14
+  static constexpr double kTanhOne = 19.07;
+  static constexpr double kTanh[] = {
+      0x1.002b1e55e95d8p-17, -0x1.1798f633d339fp-15, 0x1.8b6e011d560bfp-14, -0x1.f3e303d937561p-13,
+      0x1.354431e18ea6cp-11, -0x1.7da216499f72dp-10, 0x1.d6d3c26abcbe7p-9,  -0x1.226e352b6a427p-7,
+      0x1.664f4881ec346p-6,  -0x1.ba1ba1ba19d5dp-5,  0x1.1111111111105p-3,  -0x1.5555555555555p-2};
+  static constexpr double kExp[] = {
+      0x1.af390ba7e6f47p-26, 0x1.2891d4ffbb0f9p-22, 0x1.71de0d85293b8p-19, 0x1.a019b8ca26fcfp-16,
+      0x1.a01a01a7cebcdp-13, 0x1.6c16c1789d1d7p-10, 0x1.11111111109a6p-7,  0x1.5555555553d37p-5,
+      0x1.5555555555556p-3,  0x1.0000000000001p-1};
+  static constexpr double kSmallestNormal = 0x1p-1022;
+  static constexpr double kSubnormalScale = 0x1p54;
+  static constexpr double kSubnormalExponent = 54.0;
+  static constexpr std::int64_t kSqrtHalfBits = 0x3fe6a09e667f3bcd;
+};
+
+template <class T, int N>
+NNEXT_INLINE Vec<T> horner(const T (&coefficients)[N], Vec<T> x) {
+  Vec<T> sum = broadcast<T>(coefficients[0]);
+#pragma GCC unroll 16
+  for (int i = 1; i < N; ++i) sum = fma(sum, x, broadcast<T>(coefficients[i]));
+  return sum;
+}
+
+template <class T>
+NNEXT_INLINE Vec<T> infinity() {
+  return broadcast<T>(static_cast<T>(__builtin_inf()));
+}
+
+template <class T>
+NNEXT_INLINE Vec<T> absolute(Vec<T> x) {
+  using C = MathConstants<T>;
+  using Int = typename Simd<T>::Int;
+  constexpr Int kSign = static_cast<Int>(Int{1} << (C::kMantissaBits + (sizeof(T) == 4 ? 8 : 11)));
+  return from_bits(bits(x) & ~(IntVec<T>{} + kSign));
+}
+
+template <class T>
+NNEXT_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
+  return from_bits(bits(magnitude) | (bits(sign) ^ bits(absolute<T>(sign))));
+}
+
+// 2^n for the integer n whose bits `magic_sum` = n + kRoundMagic holds; n in the normal range.
+template <class T>
+NNEXT_INLINE Vec<T> power_of_two(IntVec<T> n) {
+  using C = MathConstants<T>;
+  return from_bits((n + C::kExponentBias) << C::kMantissaBits);
+}
+
+// The reduced argument of e^(x + correction): x + correction = n ln2 + r + (rounding error of r)
+// and e^r - 1 = r + rest, the sum left to the caller so that its rounding is not paid twice.
+template <class T>
+struct ReducedExp {
+  IntVec<T> n;
+  Vec<T> r;
+  Vec<T> rest;
+};
+
+template <class T>
+NNEXT_INLINE ReducedExp<T> reduce_exp(Vec<T> x, Vec<T> correction) {
+  using C = MathConstants<T>;
+  const Vec<T> magic = broadcast<T>(C::kRoundMagic);
+  const Vec<T> shifted = fma(x, broadcast<T>(C::kLog2e), magic);
+  const Vec<T> n = shifted - magic;
+  const Vec<T> head = fma(n, broadcast<T>(-C::kLn2Head), x);  // exact
+  const Vec<T> tail = n * broadcast<T>(C::kLn2Tail);
+  const Vec<T> r = head - tail;
+  const Vec<T> error = ((head - r) - tail) + correction;
+  return {bits(shifted) - bits(magic), r, fma(r * r, horner<T>(C::kExp, r), error)};
+}
+
+// e^(x + correction), correction being a rounding error of x (at most half a unit in its last
+// place). At most 1 ULP from the exact value, results below the normal range included; 0 below
+// kExpLow, +inf above kExpHigh, NaN for NaN. `correction` of an x below kExpLow may be anything.
+template <class T>
+NNEXT_INLINE Vec<T> exp_corrected(Vec<T> x, Vec<T> correction) {
+  using C = MathConstants<T>;
+  const Vec<T> low = broadcast<T>(C::kExpLow);
+  const Vec<T> high = broadcast<T>(C::kExpHigh);
+  const Vec<T> inside = x < low ? low : (x > high ? high : x);
+  const ReducedExp<T> e = reduce_exp<T>(inside, correction);
+  // 1 + r with its rounding error (Dekker's fast two-sum), then the rest.
+  const Vec<T> one = broadcast<T>(T{1});
+  const Vec<T> sum = one + e.r;
+  const Vec<T> significand = sum + (((one - sum) + e.r) + e.rest);
+  // Two factors, since 2^n alone may leave the normal range.
+  const IntVec<T> half = e.n >> 1;
+  const Vec<T> result = significand * power_of_two<T>(half) * power_of_two<T>(e.n - half);
+  return x < low ? Vec<T>{} : (x > high ? infinity<T>() : result);
+}
+
+template <class T>
+NNEXT_INLINE Vec<T> exp(Vec<T> x) {
+  return exp_corrected<T>(x, Vec<T>{});
+}
+
+// log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1].
+NNEXT_INLINE VecF log1p_remainder(VecF f) {
+  constexpr float kLog[] = {0x1.1d8ea6p-4f,  -0x1.d635bcp-4f, 0x1.dea282p-4f,
+                            -0x1.fcf4c6p-4f, 0x1.23d21ap-3f,  -0x1.555b4ap-3f,
+                            0x1.999d5ap-3f,  -0x1.fffffcp-3f, 0x1.555554p-2f};
+  const VecF square = f * f;
+  return fma(square * f, horner<float>(kLog, f), square * broadcast<float>(-0.5f));
+}
+// With s = f / (2 + f): log(1 + f) = 2 s + s^3 P(s^2), and 2 s = f - s f.
+NNEXT_INLINE VecD log1p_remainder(VecD f) {
+  constexpr double kAtanh[] = {0x1.2b584aae78a57p-3, 0x1.39fe606542ddep-3, 0x1.7462b4ab2ef6bp-3,
+                               0x1.c71c62e5800a1p-3, 0x1.2492492df148dp-2, 0x1.99999999952e2p-2,
+                               0x1.5555555555558p-1};
+  const VecD half_square = f * f * broadcast<double>(0.5);
+  const VecD s = f / (f + broadcast<double>(2.0));
+  const VecD z = s * s;
+  // f - s f + s^3 P = f - f^2/2 + s (f^2/2 + s^2 P)
+  return fma(s, fma(z, horner<double>(kAtanh, z), half_square), -half_square);
+}
+
+// log(x) + addend, the addend small beside the rounding of log(x) or exact for x = 1. At most 1
+// ULP; -inf for 0, NaN for x < 0 and NaN, +inf for +inf.
+template <class T>
+NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
+  using C = MathConstants<T>;
+  const IntVec<T> subnormal = x < broadcast<T>(C::kSmallestNormal);
+  const Vec<T> normal = subnormal ? x * broadcast<T>(C::kSubnormalScale) : x;
+  // m in [sqrt(1/2), sqrt(2)) with x = 2^e m
+  const IntVec<T> offset = bits(normal) - C::kSqrtHalfBits;
+  const IntVec<T> e_bits = offset >> C::kMantissaBits;
+  const Vec<T> m = from_bits(bits(normal) - (e_bits << C::kMantissaBits));
+  const Vec<T> magic = broadcast<T>(C::kRoundMagic);
+  Vec<T> e = from_bits(bits(magic) + e_bits) - magic;
+  e = subnormal ? e - broadcast<T>(C::kSubnormalExponent) : e;
+  const Vec<T> f = m - broadcast<T>(T{1});
+  const Vec<T> small = log1p_remainder(f);
+  // e ln2_head + f with its rounding error (Dekker's fast two-sum: e = 0 or |e ln2| > |f|)
+  const Vec<T> big = e * broadcast<T>(C::kLn2Head);
+  const Vec<T> sum = big + f;
+  const Vec<T> error = (big - sum) + f;
+  const Vec<T> tail = fma(e, broadcast<T>(C::kLn2Tail), small);
+  const Vec<T> result = sum + (error + (tail + addend));
+  const Vec<T> zero{};
+  const Vec<T> nan = infinity<T>() - infinity<T>();
+  const Vec<T> special = x == zero ? -infinity<T>() : (x < zero ? nan : x);
+  const IntVec<T> ordinary = (x > zero) & (x < infinity<T>());
+  return ordinary ? result : special;
+}
+
+template <class T>
+NNEXT_INLINE Vec<T> log(Vec<T> x) {
+  return log_plus<T>(x, Vec<T>{});
+}
+
+// log(1 + z) for z >= 0 or NaN: the logarithm of the rounded sum plus what the rounding lost.
+template <class T>
+NNEXT_INLINE Vec<T> log1p(Vec<T> z) {
+  const Vec<T> one = broadcast<T>(T{1});
+  const Vec<T> u = one + z;
+  // For u >= 2 the loss is below half a unit of u, and z - (u - 1) may round: harmless there.
+  const Vec<T> lost = z - (u - one);
+  const Vec<T> result = log_plus<T>(u, lost / u);
+  // z = +inf loses inf - inf; a z too small for u to notice is its own logarithm.
+  return z < infinity<T>() ? (u == one ? z : result) : z;
+}
+
+// 1 / (1 + e^-x) without overflow: z = e^-|x| is at most 1. The quotient is corrected by what the
+// rounding of 1 + z and of the division lost (without: 2.33 ULP); the correction needs few digits
+// of 1 / (1 + z), and a straight line through [1, 2] gives them within 5 %.
+template <class T>
+NNEXT_INLINE Vec<T> sigmoid(Vec<T> x) {
+  const Vec<T> one = broadcast<T>(T{1});
+  const Vec<T> z = exp<T>(-absolute<T>(x));
+  const Vec<T> numerator = x < Vec<T>{} ? z : one;
+  const Vec<T> sum = one + z;
+  const Vec<T> lost = z - (sum - one);
+  const Vec<T> quotient = numerator / sum;
+  const Vec<T> remainder = fma(-quotient, lost, fma(-quotient, sum, numerator));
+  const Vec<T> inverse = fma(sum, broadcast<T>(T{-0.5}), broadcast<T>(T(1.4571)));
+  return fma(remainder, inverse, quotient);
+}
+
+// For |x| <= 0.5625 the polynomial x + x^3 P(x^2); beyond it 1 - 2 / (e^2|x| + 1), whose subtrahend
+// is small enough there that its error weighs half. (The quotient (e^2|x| - 1) / (e^2|x| + 1) alone
+// reached 2.3 ULP.)
+template <class T>
+NNEXT_INLINE Vec<T> tanh(Vec<T> x) {
+  using C = MathConstants<T>;
+  const Vec<T> one = broadcast<T>(T{1});
+  const Vec<T> a = absolute<T>(x);
+  const Vec<T> square = a * a;
+  const Vec<T> near = fma(square * a, horner<T>(C::kTanh, square), a);
+  const Vec<T> limit = broadcast<T>(C::kTanhOne);
+  const Vec<T> inside = a > limit ? limit : a;
+  const Vec<T> far = one - broadcast<T>(T{2}) / (exp<T>(inside + inside) + one);
+  return copy_sign<T>(a <= broadcast<T>(T{0.5625}) ? near : far, x);
+}
+
+}  // namespace
+}  // namespace NNEXT_SIMD
+}  // namespace nnext

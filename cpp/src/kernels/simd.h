@@ -1,0 +1,256 @@
+// The small vector type that every kernel is written in, over GCC's and Clang's vector extensions.
+//
+// An instruction set's file defines NNEXT_SIMD (its namespace) and NNEXT_VECTOR_BYTES and includes
+// instantiate.h, which includes the rest. Everything lies in an unnamed namespace, so that no
+// function built with wide instructions can be shared with code for a lesser CPU; for the same
+// reason these files use no inline function or template of the standard library.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "kernels/table.h"
+
+#define NNEXT_INLINE inline __attribute__((always_inline))
+
+namespace nnext {
+namespace NNEXT_SIMD {
+namespace {
+
+constexpr int kVectorBytes = NNEXT_VECTOR_BYTES;
+
+using VecF = float __attribute__((vector_size(kVectorBytes)));
+using VecD = double __attribute__((vector_size(kVectorBytes)));
+using VecI32 = std::int32_t __attribute__((vector_size(kVectorBytes)));
+using VecI64 = std::int64_t __attribute__((vector_size(kVectorBytes)));
+
+template <class T>
+struct Simd;
+template <>
+struct Simd<float> {
+  using V = VecF;
+  using I = VecI32;
+  using Int = std::int32_t;
+  static constexpr int lanes = kVectorBytes / 4;
+};
+template <>
+struct Simd<double> {
+  using V = VecD;
+  using I = VecI64;
+  using Int = std::int64_t;
+  static constexpr int lanes = kVectorBytes / 8;
+};
+template <class T>
+using Vec = typename Simd<T>::V;
+template <class T>
+using IntVec = typename Simd<T>::I;
+
+template <class T>
+NNEXT_INLINE Vec<T> broadcast(T x) {
+  return Vec<T>{} + x;
+}
+template <>
+NNEXT_INLINE VecF broadcast<float>(float x) {
+#if defined(__AVX512F__)
+  return _mm512_set1_ps(x);
+#elif defined(__AVX2__)
+  return _mm256_set1_ps(x);
+#else
+  VecF v;
+  for (int i = 0; i < Simd<float>::lanes; ++i) v[i] = x;
+  return v;
+#endif
+}
+template <>
+NNEXT_INLINE VecD broadcast<double>(double x) {
+#if defined(__AVX512F__)
+  return _mm512_set1_pd(x);
+#elif defined(__AVX2__)
+  return _mm256_set1_pd(x);
+#else
+  VecD v;
+  for (int i = 0; i < Simd<double>::lanes; ++i) v[i] = x;
+  return v;
+#endif
+}
+
+template <class T>
+NNEXT_INLINE Vec<T> load(const T* p) {
+  Vec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+template <class T>
+NNEXT_INLINE void store(T* p, Vec<T> v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+// The first n lanes (0 <= n <= lanes) from memory, the rest `fill`. Nothing past p[n - 1] is read.
+template <class T>
+NNEXT_INLINE Vec<T> load_partial(const T* p, index_t n, T fill) {
+  T buffer[Simd<T>::lanes];
+  for (int i = 0; i < Simd<T>::lanes; ++i) buffer[i] = i < n ? p[i] : fill;
+  return load<T>(buffer);
+}
+// The first n lanes to memory. Nothing past p[n - 1] is written.
+template <class T>
+NNEXT_INLINE void store_partial(T* p, Vec<T> v, index_t n) {
+  for (int i = 0; i < Simd<T>::lanes; ++i) {
+    if (i < n) p[i] = v[i];
+  }
+}
+#if defined(__AVX512F__)
+template <>
+NNEXT_INLINE VecF load_partial<float>(const float* p, index_t n, float fill) {
+  return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>((1u << n) - 1), p);
+}
+template <>
+NNEXT_INLINE VecD load_partial<double>(const double* p, index_t n, double fill) {
+  return _mm512_mask_loadu_pd(_mm512_set1_pd(fill), static_cast<__mmask8>((1u << n) - 1), p);
+}
+template <>
+NNEXT_INLINE void store_partial<float>(float* p, VecF v, index_t n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+}
+template <>
+NNEXT_INLINE void store_partial<double>(double* p, VecD v, index_t n) {
+  _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), v);
+}
+#endif
+
+// a * b + c with one rounding. Where the CPU has no such instruction the C library computes it.
+NNEXT_INLINE VecF fma(VecF a, VecF b, VecF c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+  return vfmaq_f32(c, a, b);
+#else
+  VecF r;
+  for (int i = 0; i < Simd<float>::lanes; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return r;
+#endif
+}
+NNEXT_INLINE VecD fma(VecD a, VecD b, VecD c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_pd(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_pd(a, b, c);
+#elif defined(__aarch64__)
+  return vfmaq_f64(c, a, b);
+#else
+  VecD r;
+  for (int i = 0; i < Simd<double>::lanes; ++i) r[i] = __builtin_fma(a[i], b[i], c[i]);
+  return r;
+#endif
+}
+
+NNEXT_INLINE VecF square_root(VecF x) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_ps(x);
+#elif defined(__AVX2__)
+  return _mm256_sqrt_ps(x);
+#else
+  VecF r;
+  for (int i = 0; i < Simd<float>::lanes; ++i) r[i] = __builtin_sqrtf(x[i]);
+  return r;
+#endif
+}
+NNEXT_INLINE VecD square_root(VecD x) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_pd(x);
+#elif defined(__AVX2__)
+  return _mm256_sqrt_pd(x);
+#else
+  VecD r;
+  for (int i = 0; i < Simd<double>::lanes; ++i) r[i] = __builtin_sqrt(x[i]);
+  return r;
+#endif
+}
+
+// Bits of a floating vector as integers of the same width, and back.
+NNEXT_INLINE VecI32 bits(VecF v) { return reinterpret_cast<VecI32>(v); }
+NNEXT_INLINE VecI64 bits(VecD v) { return reinterpret_cast<VecI64>(v); }
+NNEXT_INLINE VecF from_bits(VecI32 v) { return reinterpret_cast<VecF>(v); }
+NNEXT_INLINE VecD from_bits(VecI64 v) { return reinterpret_cast<VecD>(v); }
+
+// 16 consecutive elements: the unit in which every sum is taken, whatever the vector's width.
+// Virtual lane i of a sum holds elements i, i + 16, i + 32, ... in order; sum_lanes joins them.
+constexpr int kLanes = 16;
+template <class T>
+constexpr int kParts = kLanes / Simd<T>::lanes;
+
+template <class T>
+struct Lanes {
+  Vec<T> part[kParts<T>];
+};
+
+template <class T>
+NNEXT_INLINE Lanes<T> load_lanes(const T* p, index_t n, T fill) {
+  Lanes<T> x;
+  for (int i = 0; i < kParts<T>; ++i) {
+    const index_t left = n - i * Simd<T>::lanes;
+    if (left >= Simd<T>::lanes) {
+      x.part[i] = load<T>(p + i * Simd<T>::lanes);
+    } else {
+      x.part[i] =
+          left > 0 ? load_partial<T>(p + i * Simd<T>::lanes, left, fill) : broadcast<T>(fill);
+    }
+  }
+  return x;
+}
+
+template <class T>
+NNEXT_INLINE void store_lanes(T* p, const Lanes<T>& x, index_t n) {
+  for (int i = 0; i < kParts<T>; ++i) {
+    const index_t left = n - i * Simd<T>::lanes;
+    if (left >= Simd<T>::lanes) {
+      store<T>(p + i * Simd<T>::lanes, x.part[i]);
+    } else if (left > 0) {
+      store_partial<T>(p + i * Simd<T>::lanes, x.part[i], left);
+    }
+  }
+}
+
+NNEXT_INLINE void add_lanes(Lanes<double>& sum, const Lanes<double>& x) {
+  for (int i = 0; i < kParts<double>; ++i) sum.part[i] += x.part[i];
+}
+
+// Adds 16 floats to 16 doubles, exactly converted.
+NNEXT_INLINE void add_lanes(Lanes<double>& sum, const Lanes<float>& x) {
+  for (int i = 0; i < kParts<float>; ++i) {
+#if defined(__AVX512F__)
+    sum.part[2 * i] += _mm512_cvtps_pd(_mm512_castps512_ps256(x.part[i]));
+    sum.part[2 * i + 1] += _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.part[i], 1));
+#elif defined(__AVX2__)
+    sum.part[2 * i] += _mm256_cvtps_pd(_mm256_castps256_ps128(x.part[i]));
+    sum.part[2 * i + 1] += _mm256_cvtps_pd(_mm256_extractf128_ps(x.part[i], 1));
+#else
+    constexpr int kHalf = Simd<double>::lanes;
+    for (int j = 0; j < kHalf; ++j) {
+      sum.part[2 * i][j] += static_cast<double>(x.part[i][j]);
+      sum.part[2 * i + 1][j] += static_cast<double>(x.part[i][j + kHalf]);
+    }
+#endif
+  }
+}
+
+// The fixed tree: lanes i and i + 8, then i + 4, i + 2, i + 1.
+NNEXT_INLINE double sum_lanes(const Lanes<double>& x) {
+  double lane[kLanes];
+  for (int i = 0; i < kParts<double>; ++i) store<double>(lane + i * Simd<double>::lanes, x.part[i]);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+}  // namespace
+}  // namespace NNEXT_SIMD
+}  // namespace nnext

@@ -1,0 +1,123 @@
+// What an instruction set offers: one table of functions, filled by one file per instruction set.
+//
+// Nothing here is inline or a template with a body: the files built with wide instructions include
+// this header, and a function they emitted could be picked by the linker for a CPU without them.
+#pragma once
+
+#include <cstdint>
+
+#include "nnext/types.h"
+
+namespace nnext {
+
+constexpr int kMaxTileVectors = 4;  // widest register tile, in vectors
+constexpr int kMaxTileRows = 14;    // tallest register tile
+
+// One register tile of a matrix product, C[rows x cols] (+)= A[rows x k] B[k x cols].
+//   a    element (i, p) at a[i * a_row_stride + p * a_col_stride]
+//   b    row p at b + p * b_row_stride; cols of it rounded up to whole vectors are read
+//   c    row i at c + i * c_row_stride; cols of it are read (accumulate) and written
+//   bias cols values added after the last product, or null
+// Every element is the one chain acc = (accumulate ? c : +0); acc = fma(a[p], b[p], acc), p rising.
+template <class T>
+struct Tile {
+  index_t k;
+  const T* a;
+  index_t a_row_stride;
+  index_t a_col_stride;
+  const T* b;
+  index_t b_row_stride;
+  T* c;
+  index_t c_row_stride;
+  int cols;  // in the range of (vectors - 1) * lanes + 1 to vectors * lanes
+  const T* bias;
+  bool accumulate;
+};
+
+template <class T>
+using TileFunction = void (*)(const Tile<T>& tile);
+
+// Scalars of one optimizer step; see nnext/optimizer.h for what each kind reads.
+template <class T>
+struct StepScalars {
+  T lr;
+  T a;
+  T b;
+  T eps;
+  T v_scale;
+  T keep;
+};
+
+// The kernels of one element type. All arrays are contiguous; n counts elements and may be 0.
+// An output may be the input itself, but not overlap it otherwise.
+template <class T>
+struct Kernels {
+  int lanes;                                                    // elements of a vector
+  int tile_vectors;                                             // widest tile, in vectors
+  int tile_rows[kMaxTileVectors + 1];                           // tallest tile of each width
+  TileFunction<T> tile[kMaxTileVectors + 1][kMaxTileRows + 1];  // [vectors][rows]
+
+  // out[p * out_stride + j] = b[p * row_stride + j * col_stride], j < cols, p < k; zeros for
+  // cols <= j < out_stride.
+  void (*pack)(const T* b, index_t row_stride, index_t col_stride, index_t k, int cols, T* out,
+               index_t out_stride);
+
+  void (*exp)(const T* x, T* y, index_t n);
+  void (*log)(const T* x, T* y, index_t n);
+  void (*sigmoid)(const T* x, T* y, index_t n);
+  void (*tanh)(const T* x, T* y, index_t n);
+  void (*relu)(const T* x, T* y, index_t n);
+  void (*sigmoid_backward)(const T* y, const T* dout, T* dx, index_t n);
+  void (*tanh_backward)(const T* y, const T* dout, T* dx, index_t n);
+  void (*relu_backward)(const T* y, const T* dout, T* dx, index_t n);
+  void (*dropout)(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, std::uint64_t first,
+                  std::uint32_t threshold, T scale);
+  void (*dropout_backward)(const T* dout, const bool* mask, T* dx, index_t n, T scale);
+  void (*add)(T* sum, const T* x, index_t n);  // sum += x
+  void (*scale)(T* x, index_t n, T factor);    // x *= factor
+
+  // Rows of softmax, and with labels the loss of each row (t and loss null: softmax alone).
+  void (*softmax)(const T* x, T* y, index_t rows, index_t cols, const std::int64_t* t,
+                  double* loss);
+  void (*softmax_backward)(const T* y, const T* dout, T* dx, index_t rows, index_t cols);
+  // dx = (y - onehot(t)) * factor
+  void (*softmax_loss_backward)(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
+                                index_t cols);
+  // y = sigmoid(x), loss = -log of the probability given to t, element by element
+  void (*sigmoid_loss)(const T* x, const T* t, T* y, double* loss, index_t n);
+  void (*sigmoid_loss_backward)(const T* y, const T* t, T factor, T* dx, index_t n);
+
+  // sum[r] of row r; out[j] = sum over i of x[i * row_stride + j]; sum of squares.
+  void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
+  void (*column_sums)(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols);
+  double (*sum_of_squares)(const T* x, index_t n);
+
+  void (*sgd)(T* p, const T* g, index_t n, const StepScalars<T>& s);
+  void (*momentum)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
+  void (*nesterov)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
+  void (*adagrad)(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s);
+  void (*rmsprop)(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s);
+  void (*adam)(T* p, const T* g, T* m, T* v, index_t n, const StepScalars<T>& s);
+};
+
+struct KernelTable {
+  const char* name;
+  Kernels<float> f32;
+  Kernels<double> f64;
+};
+
+// The tables; each is defined only where its file is built (NNEXT_HAVE_...).
+namespace portable {
+extern const KernelTable kTable;
+}
+namespace avx2 {
+extern const KernelTable kTable;
+}
+namespace avx512 {
+extern const KernelTable kTable;
+}
+namespace neon {
+extern const KernelTable kTable;
+}
+
+}  // namespace nnext

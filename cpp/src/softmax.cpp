@@ -1,0 +1,117 @@
+// Softmax and its losses: rows cut among threads, losses summed in order.
+#include "nnext/softmax.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "dispatch.h"
+#include "grain.h"
+#include "nnext/threads.h"
+
+namespace nnext {
+namespace {
+
+index_t row_grain(index_t grain, index_t cols) { return std::max<index_t>(1, grain / (cols + 1)); }
+
+double sum_in_order(const double* values, index_t n) {
+  double sum = 0;
+  for (index_t i = 0; i < n; ++i) sum += values[i];
+  return sum;
+}
+
+// `n` doubles: on the stack for the sizes of a mini-batch, where an allocation would show.
+class Losses {
+ public:
+  explicit Losses(index_t n) {
+    if (n > kSmall) large_.resize(static_cast<std::size_t>(n));
+  }
+  double* data() { return large_.empty() ? small_ : large_.data(); }
+
+ private:
+  static constexpr index_t kSmall = 256;
+  double small_[kSmall];
+  std::vector<double> large_;
+};
+
+}  // namespace
+
+template <class T>
+void softmax(const T* x, T* y, index_t rows, index_t cols) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(rows, row_grain(kHeavyGrain, cols), 1, [&](index_t begin, index_t end) {
+    table.softmax(x + begin * cols, y + begin * cols, end - begin, cols, nullptr, nullptr);
+  });
+}
+
+template <class T>
+void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t cols) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(rows, row_grain(kLightGrain, cols), 1, [&](index_t begin, index_t end) {
+    const index_t at = begin * cols;
+    table.softmax_backward(y + at, dout + at, dx + at, end - begin, cols);
+  });
+}
+
+template <class T>
+double softmax_loss(const T* x, const std::int64_t* t, T* y, index_t rows, index_t cols) {
+  const Kernels<T>& table = kernels<T>();
+  Losses losses(rows);
+  double* loss = losses.data();
+  parallel_ranges(rows, row_grain(kHeavyGrain, cols), 1, [&](index_t begin, index_t end) {
+    table.softmax(x + begin * cols, y + begin * cols, end - begin, cols, t + begin, loss + begin);
+  });
+  return sum_in_order(loss, rows) / static_cast<double>(rows);
+}
+
+template <class T>
+void softmax_loss_backward(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
+                           index_t cols) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(rows, row_grain(kLightGrain, cols), 1, [&](index_t begin, index_t end) {
+    const index_t at = begin * cols;
+    table.softmax_loss_backward(y + at, t + begin, factor, dx + at, end - begin, cols);
+  });
+}
+
+template <class T>
+double cross_entropy_error(const T* y, const std::int64_t* t, index_t rows, index_t cols) {
+  constexpr double kDelta = 1e-7;  // the book's, against log(0)
+  Losses losses(rows);
+  double* loss = losses.data();
+  for (index_t n = 0; n < rows; ++n) loss[n] = static_cast<double>(y[n * cols + t[n]]) + kDelta;
+  kernels<double>().log(loss, loss, rows);
+  return -sum_in_order(loss, rows) / static_cast<double>(rows);
+}
+
+template <class T>
+double sigmoid_loss(const T* x, const T* t, T* y, index_t n) {
+  const Kernels<T>& table = kernels<T>();
+  Losses losses(n);
+  double* loss = losses.data();
+  parallel_ranges(n, kHeavyGrain, kLineElements, [&](index_t begin, index_t end) {
+    table.sigmoid_loss(x + begin, t + begin, y + begin, loss + begin, end - begin);
+  });
+  return sum_in_order(loss, n);
+}
+
+template <class T>
+void sigmoid_loss_backward(const T* y, const T* t, T factor, T* dx, index_t n) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
+    table.sigmoid_loss_backward(y + begin, t + begin, factor, dx + begin, end - begin);
+  });
+}
+
+#define NNEXT_INSTANTIATE(T)                                                                      \
+  template void softmax<T>(const T*, T*, index_t, index_t);                                       \
+  template void softmax_backward<T>(const T*, const T*, T*, index_t, index_t);                    \
+  template double softmax_loss<T>(const T*, const std::int64_t*, T*, index_t, index_t);           \
+  template void softmax_loss_backward<T>(const T*, const std::int64_t*, T, T*, index_t, index_t); \
+  template double cross_entropy_error<T>(const T*, const std::int64_t*, index_t, index_t);        \
+  template double sigmoid_loss<T>(const T*, const T*, T*, index_t);                               \
+  template void sigmoid_loss_backward<T>(const T*, const T*, T, T*, index_t)
+NNEXT_INSTANTIATE(float);
+NNEXT_INSTANTIATE(double);
+#undef NNEXT_INSTANTIATE
+
+}  // namespace nnext

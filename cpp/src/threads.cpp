@@ -1,0 +1,242 @@
+// A pool of threads for loops that last from a few microseconds up.
+//
+// Claiming. One 64-bit word holds the loop's number, its count of parts and the next part to run.
+// Whoever wants work, the caller included, claims a part by a compare-and-swap on that word. A
+// claim that succeeds proves that the loop it names is unfinished, so its function and body are
+// still there to read; a worker that wakes late finds nothing to claim and cannot touch a loop that
+// has ended. The caller never waits for a sleeping worker: it runs what nobody else has claimed.
+//
+// Waiting. A worker spins for kSpin after its last part, then sleeps in the kernel. Measured on two
+// cores of an EPYC: fork and join of an awake pair well under 1 us, of a sleeping one 5 to 35 us.
+// The Python between two layers takes 1 to 10 us, so 50 us keeps a training loop's pair awake,
+// while a neighbour with a pool of its own loses a twentieth of a millisecond at most.
+// OpenMP was not taken: GCC's runtime hangs in a child forked after a parallel region, and its
+// threads spin for milliseconds.
+//
+// Forking. Only the thread that forks lives on in the child. The child forgets the parent's pool
+// (whose memory is left as it is: nobody can say what its threads were doing) and makes a new one
+// when a loop first needs it.
+#include "nnext/threads.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+namespace nnext {
+namespace {
+
+constexpr auto kSpin = std::chrono::microseconds(50);
+constexpr int kMaxThreads = 1024;
+
+void pause_cpu() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins until done() or kSpin has passed; says whether done() came true.
+template <class Done>
+bool spin_until(const Done& done) {
+  constexpr int kChecksPerClock = 64;
+  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < kChecksPerClock; ++i) {
+      if (done()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return false;
+}
+
+class Pool {
+ public:
+  // Runs the loop, or returns false at once when another loop has the pool.
+  bool try_run(int parts, int threads, detail::PartFunction function, const void* body) {
+    if (busy_.exchange(true, std::memory_order_acquire)) return false;
+    start_workers(threads - 1);
+    function_.store(function, std::memory_order_relaxed);
+    body_.store(body, std::memory_order_relaxed);
+    left_.store(parts, std::memory_order_relaxed);
+    const std::uint32_t number = static_cast<std::uint32_t>(++loops_);
+    ticket_.store(make_ticket(number, static_cast<std::uint32_t>(parts), 0),
+                  std::memory_order_release);
+    // Sequentially consistent on both sides: either a worker that goes to sleep sees the new
+    // number, or this thread sees that it sleeps.
+    number_.store(number, std::memory_order_seq_cst);
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) number_.notify_all();
+    while (run_one_part()) {
+    }
+    const auto finished = [this] { return left_.load(std::memory_order_acquire) == 0; };
+    while (!spin_until(finished)) {
+      const int left = left_.load(std::memory_order_acquire);
+      if (left != 0) left_.wait(left, std::memory_order_acquire);
+    }
+    busy_.store(false, std::memory_order_release);
+    return true;
+  }
+
+ private:
+  static constexpr int kPartBits = 16;
+
+  static std::uint64_t make_ticket(std::uint32_t number, std::uint32_t parts, std::uint32_t next) {
+    return std::uint64_t{number} << (2 * kPartBits) | std::uint64_t{parts} << kPartBits | next;
+  }
+
+  // Claims and runs the next part of the current loop; false when there is none.
+  bool run_one_part() {
+    constexpr std::uint64_t kMask = (std::uint64_t{1} << kPartBits) - 1;
+    std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    do {
+      if ((ticket & kMask) == (ticket >> kPartBits & kMask)) return false;
+    } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
+                                            std::memory_order_acquire));
+    const int part = static_cast<int>(ticket & kMask);
+    function_.load(std::memory_order_relaxed)(body_.load(std::memory_order_relaxed), part);
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
+    return true;
+  }
+
+  // Called by the owner of busy_ alone. There are never more threads than the process may use: a
+  // loop cut into more parts has some of them run one after the other. A thread that cannot be
+  // started is done without.
+  void start_workers(int wanted) {
+    if (workers_ >= wanted || workers_ >= allowed_) return;
+    allowed_ = available_cpus() - 1;
+    while (workers_ < std::min(wanted, allowed_)) {
+      try {
+        std::thread([this] { work(); }).detach();
+      } catch (const std::system_error&) {
+        return;
+      }
+      ++workers_;
+    }
+  }
+
+  void work() {
+    std::uint32_t seen = 0;
+    for (;;) {
+      while (run_one_part()) {
+      }
+      const auto called = [&] { return number_.load(std::memory_order_acquire) != seen; };
+      if (!spin_until(called)) {
+        sleeping_.fetch_add(1, std::memory_order_seq_cst);
+        number_.wait(seen, std::memory_order_seq_cst);
+        sleeping_.fetch_sub(1, std::memory_order_relaxed);
+      }
+      seen = number_.load(std::memory_order_acquire);
+    }
+  }
+
+  alignas(64) std::atomic<std::uint64_t> ticket_{0};
+  alignas(64) std::atomic<int> left_{0};
+  alignas(64) std::atomic<std::uint32_t> number_{0};
+  std::atomic<int> sleeping_{0};
+  alignas(64) std::atomic<bool> busy_{false};
+  std::atomic<detail::PartFunction> function_{nullptr};
+  std::atomic<const void*> body_{nullptr};
+  std::uint64_t loops_ = 0;
+  int workers_ = 0;
+  int allowed_ = kMaxThreads;
+};
+
+// Never destroyed: its detached threads may outlive every static object.
+std::atomic<Pool*> current_pool{nullptr};
+
+Pool& pool() {
+  Pool* existing = current_pool.load(std::memory_order_acquire);
+  if (existing != nullptr) return *existing;
+#if defined(__linux__) || defined(__APPLE__)
+  static std::once_flag registered;
+  std::call_once(registered, [] {
+    pthread_atfork(nullptr, nullptr,
+                   [] { current_pool.store(nullptr, std::memory_order_release); });
+  });
+#endif
+  Pool* made = new Pool;
+  if (current_pool.compare_exchange_strong(existing, made, std::memory_order_acq_rel)) return *made;
+  delete made;  // another thread was first; no worker of this one has been started
+  return *existing;
+}
+
+// CPUs that the quota of the control group (v2) allows, rounded up; kMaxThreads where there is
+// none.
+int cgroup_cpus() {
+  int cpus = kMaxThreads;
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "re")) {
+    char line[64] = "";
+    if (std::fgets(line, sizeof line, file) != nullptr) {
+      char* rest = nullptr;  // "QUOTA PERIOD", in microseconds, or "max PERIOD"
+      const double quota = std::strtod(line, &rest);
+      const double period = std::strtod(rest, nullptr);
+      if (quota > 0 && period > 0) {
+        cpus = static_cast<int>(std::min<double>(kMaxThreads, (quota + period - 1) / period));
+      }
+    }
+    std::fclose(file);
+  }
+  return std::max(cpus, 1);
+}
+
+// The positive number in an environment variable; 0 where it is unset or anything else.
+int threads_from(const char* variable) {
+  const char* text = std::getenv(variable);
+  if (text == nullptr) return 0;
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  return end != text && value > 0 ? static_cast<int>(std::min<long>(value, kMaxThreads)) : 0;
+}
+
+int initial_threads() {
+  for (const char* variable : {"NNEXT_NUM_THREADS", "OMP_NUM_THREADS"}) {
+    if (const int n = threads_from(variable); n > 0) return n;
+  }
+  return available_cpus();
+}
+
+std::atomic<int>& thread_count() {
+  static std::atomic<int> count{initial_threads()};
+  return count;
+}
+
+}  // namespace
+
+int available_cpus() {
+  int cpus = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = CPU_COUNT(&set);
+#endif
+  return std::clamp(std::min(cpus, cgroup_cpus()), 1, kMaxThreads);
+}
+
+int num_threads() { return thread_count().load(std::memory_order_relaxed); }
+
+void set_num_threads(int n) {
+  thread_count().store(std::clamp(n, 1, kMaxThreads), std::memory_order_relaxed);
+}
+
+namespace detail {
+
+void run_parts(int parts, PartFunction function, const void* body) {
+  const int threads = std::min(parts, num_threads());
+  if (threads > 1 && pool().try_run(parts, threads, function, body)) return;
+  for (int part = 0; part < parts; ++part) function(body, part);
+}
+
+}  // namespace detail
+}  // namespace nnext
