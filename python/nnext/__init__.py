@@ -1,0 +1,88 @@
+"""nnext: the layers of neural-network learning on a fast, reproducible C++ core.
+
+The functions, layers, optimizers, models and the trainer of the method of "Deep Learning from
+Scratch 2", through NumPy arrays. The common names are here; each module says more about its own:
+
+=================  ==========================================================
+`functions`        matrix product, softmax, cross entropy, element by element
+`layers`           forward and backward pairs with ``params`` and ``grads``
+`nodes`            the nodes of a computational graph
+`optimizer`        SGD to AdamW
+`base_model`       what models have in common
+`models`           chains of layers
+`trainer`          batches, epochs, history
+`datasets`         spiral, digits, MNIST
+`gradient_check`   gradients against central differences
+=================  ==========================================================
+"""
+
+from nnext import datasets, nodes
+from nnext._nnext import __version__
+from nnext.base_model import BaseModel
+from nnext.config import get_num_threads, set_num_threads, show_config
+from nnext.functions import (
+    cross_entropy_error,
+    exp,
+    log,
+    matmul,
+    relu,
+    sigmoid,
+    softmax,
+    tanh,
+)
+from nnext.gradient_check import check_gradients, numerical_gradient
+from nnext.layers import (
+    Affine,
+    Dropout,
+    Embedding,
+    MatMul,
+    ReLU,
+    Sigmoid,
+    SigmoidWithLoss,
+    Softmax,
+    SoftmaxWithLoss,
+    Tanh,
+)
+from nnext.models import Sequential, TwoLayerNet
+from nnext.optimizer import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
+from nnext.trainer import Trainer
+
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Affine",
+    "BaseModel",
+    "Dropout",
+    "Embedding",
+    "MatMul",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "SigmoidWithLoss",
+    "Softmax",
+    "SoftmaxWithLoss",
+    "Tanh",
+    "Trainer",
+    "TwoLayerNet",
+    "__version__",
+    "check_gradients",
+    "cross_entropy_error",
+    "datasets",
+    "exp",
+    "get_num_threads",
+    "log",
+    "matmul",
+    "nodes",
+    "numerical_gradient",
+    "relu",
+    "set_num_threads",
+    "show_config",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]

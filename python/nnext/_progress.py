@@ -1,0 +1,87 @@
+"""How the trainer shows where it is: a bar of tqdm, the book's lines, or nothing."""
+
+import importlib.util
+import sys
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from nnext._support import require
+
+
+class Progress:
+    """Shows nothing; the other two displays override what they need."""
+
+    def __init__(self, epochs: int, batches: int) -> None:
+        self.epochs, self.batches = epochs, batches
+
+    def advance(self) -> None:
+        """Note that a batch is done."""
+
+    def point(self, epoch: int, i: int, loss: float) -> None:
+        """Show the mean loss up to batch `i` of an epoch (both from 0)."""
+
+    def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """Show the end of an epoch."""
+
+    def close(self) -> None:
+        """Clean up."""
+
+
+class _Lines(Progress):
+    def __init__(self, epochs: int, batches: int) -> None:
+        super().__init__(epochs, batches)
+        self.start = time.perf_counter()
+
+    def point(self, epoch: int, i: int, loss: float) -> None:
+        seconds = time.perf_counter() - self.start
+        print(
+            f"| epoch {epoch + 1} |  iter {i + 1} / {self.batches} | time {seconds:.0f}[s] "
+            f"| loss {loss:.2f}"
+        )
+
+    def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        if metrics:
+            print(f"| epoch {epoch + 1} |  " + " | ".join(_format(metrics, 4)))
+
+
+class _Bar(Progress):
+    def __init__(self, epochs: int, batches: int) -> None:
+        super().__init__(epochs, batches)
+        tqdm = require("tqdm.auto", "progress", "A progress bar").tqdm
+        self.bar = tqdm(
+            total=epochs * batches,
+            desc=f"epoch 1/{epochs}",
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining}{postfix}",
+            dynamic_ncols=True,
+        )
+        self.advance = self.bar.update  # type: ignore[method-assign]  # called for every batch
+
+    def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        self.bar.set_description_str(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
+        self.bar.set_postfix_str(", ".join(_format({"loss": loss, **metrics}, 3)), refresh=False)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def make_progress(
+    kind: Literal["auto", "bar", "lines", "none"], epochs: int, batches: int
+) -> Progress:
+    """Choose a display; "auto" is a bar if tqdm is there and stderr is a terminal, else lines."""
+    kinds = {"bar": _Bar, "lines": _Lines, "none": Progress}
+    if kind == "auto":
+        kind = "bar" if has_bar() else "lines"
+    if kind not in kinds:
+        raise ValueError(f'progress: expected "auto", "bar", "lines" or "none", got {kind!r}')
+    return kinds[kind](epochs, batches)
+
+
+def has_bar() -> bool:
+    """Whether "auto" means a bar here."""
+    stderr = sys.stderr  # None under pythonw
+    return importlib.util.find_spec("tqdm") is not None and stderr is not None and stderr.isatty()
+
+
+def _format(values: Mapping[str, float], digits: int) -> list[str]:
+    return [f"{name} {value:.{digits}f}" for name, value in values.items()]

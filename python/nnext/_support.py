@@ -1,0 +1,80 @@
+"""Small things that several modules need: optional packages, seeds, shared parameters."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def require(module: str, extra: str, purpose: str) -> Any:
+    """Import an optional package, or say how to install it.
+
+    Parameters
+    ----------
+    module : str
+        What to import, for example ``"matplotlib.figure"``.
+    extra : str
+        The extra of nnext that installs it.
+    purpose : str
+        What needs it; the message begins with this.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed; the message holds the command that installs it.
+    """
+    package = module.partition(".")[0]
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:  # the package is there, and lacks something itself
+            raise
+        name = {"sklearn": "scikit-learn"}.get(package, package)
+        raise ImportError(
+            f'{purpose} needs {name}, which is not installed: pip install "nnext[{extra}]"',
+            name=package,
+        ) from None
+    return importlib.import_module(module)
+
+
+def random_state(seed: int | None) -> np.random.RandomState:
+    """Give the random stream of a seed; without one, ``numpy.random.seed`` governs.
+
+    A ``RandomState``, because NumPy froze its stream for good: a seed gives the same weights,
+    the same order of samples and the same points with every version of NumPy.
+    """
+    return np.random.RandomState(np.random.randint(2**31) if seed is None else seed)
+
+
+def find_shared(params: Sequence[Array]) -> list[tuple[int, bool]]:
+    """Say for each parameter which one it shares its memory with.
+
+    Two parameters are shared if they are the same memory seen alike (the same array, or a view of
+    the whole of it) or one is the transposed view of the other. Equal numbers in different memory
+    are a coincidence and share nothing.
+
+    Parameters
+    ----------
+    params : sequence of ndarray
+
+    Returns
+    -------
+    list of (int, bool)
+        For each parameter the index of the first one with its memory (its own index if there is
+        none before it), and whether it is that one's transpose.
+    """
+    first: dict[tuple[Any, ...], int] = {}
+    found = []
+    for i, p in enumerate(params):
+        memory = p.__array_interface__["data"][0]
+        key = (memory, p.dtype, p.shape, p.strides)
+        transposed = (memory, p.dtype, p.shape[::-1], p.strides[::-1])
+        if key not in first and transposed in first:
+            found.append((first[transposed], True))
+        else:
+            found.append((first.setdefault(key, i), False))
+    return found

@@ -1,0 +1,62 @@
+"""How the package was built, what it runs on, and on how many threads."""
+
+from typing import Any
+
+from nnext import _nnext
+
+__all__ = ["get_num_threads", "set_num_threads", "show_config"]
+
+
+def set_num_threads(n: int) -> None:
+    """Set on how many threads the core computes; the bits of every result stay the same.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. Small operations run on one thread whatever it is.
+
+    Raises
+    ------
+    ValueError
+        If `n` is below 1.
+    TypeError
+        If `n` is not an integer.
+    """
+    _nnext.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """Return on how many threads the core computes."""
+    return _nnext.get_num_threads()
+
+
+def show_config(mode: str = "stdout") -> dict[str, Any] | None:
+    """Show how nnext was built and what it uses here, as `numpy.show_config` does.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}
+        Print it, or return it.
+
+    Returns
+    -------
+    dict or None
+        With ``"dicts"``: ``version``, ``compiler``, ``isa`` (the instruction set in use),
+        ``isa_available`` (those that this machine can run), ``isa_compiled`` (those in this
+        build) and ``threads``.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is neither.
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f'mode must be "stdout" or "dicts", not {mode!r}')
+    config = _nnext.config()
+    if mode == "dicts":
+        return config
+    width = max(map(len, config)) + 1
+    for key, value in config.items():
+        text = ", ".join(value) if isinstance(value, list | tuple) else value
+        print(f"{key + ':':<{width}} {text}")
+    return None

@@ -1,0 +1,393 @@
+"""The layers: forward and backward pairs over the compiled core, on the book's contract.
+
+A layer has two lists, ``params`` and ``grads``, of arrays of the same shapes, and two methods.
+``forward`` computes the output and remembers what ``backward`` will need; ``backward(dout)`` takes
+the gradient of the loss by the output, writes the gradients of the parameters *into* ``grads[i]``
+(the arrays and their memory stay the same for ever) and returns the gradient by the input.
+Parameters are read from ``params`` at every call, so whoever holds the array may update it in
+place. Any object that keeps this contract can stand among these layers.
+
+Nothing is checked here: the core checks every argument before it writes anything, and raises
+``ValueError`` for shapes that do not fit, ``TypeError`` for types that cannot be used and
+``IndexError`` for labels and indices out of range. A layer remembers a call only if it succeeded.
+
+A layer remembers its input or its output itself, not a copy: do not write into an array between
+the ``forward`` that took or returned it and the ``backward`` that follows.
+
+Shapes are written with N for the batch, D for the input, H for the output and C for the classes;
+``...`` stands for any number of leading axes. The layers are those of "Deep Learning from
+Scratch 2", chapter 1, where nothing else is said.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnext import _nnext
+from nnext._support import Array
+
+__all__ = [
+    "Affine",
+    "Dropout",
+    "Embedding",
+    "Layer",
+    "MatMul",
+    "ReLU",
+    "Sigmoid",
+    "SigmoidWithLoss",
+    "Softmax",
+    "SoftmaxWithLoss",
+    "Tanh",
+]
+
+
+class Layer:
+    """What nnext's own layers share: the two lists. Other layers need not derive from it.
+
+    Parameters
+    ----------
+    *params : ndarray of floats
+        The parameters, kept as they are; ``grads`` gets a zero array for each.
+
+    Raises
+    ------
+    TypeError
+        If a parameter is not a NumPy array of floats. An integer array cannot be trained.
+    """
+
+    skips_input_grad: ClassVar[bool] = False
+    """Whether ``backward`` takes ``input_grad=False``, to leave the input's gradient out."""
+
+    def __init__(self, *params: Array) -> None:
+        for p in params:
+            if not isinstance(p, np.ndarray):
+                raise TypeError(f"a parameter must be a NumPy array, not {type(p).__name__}")
+            if p.dtype.kind in "biu":
+                raise TypeError(f"a parameter must be an array of floats, not of {p.dtype}")
+        self.params: list[Array] = list(params)
+        self.grads: list[Array] = [np.zeros_like(p) for p in params]
+
+
+def before_forward(layer: object) -> RuntimeError:
+    """Return the error of a ``backward`` that has no ``forward`` to go back through."""
+    name = type(layer).__name__
+    return RuntimeError(f"{name}.backward was called before {name}.forward")
+
+
+class MatMul(Layer):
+    """Matrix product, ``y = x W``.
+
+    Parameters
+    ----------
+    W : ndarray, shape (D, H)
+        The weights: ``params[0]`` is this very array.
+
+    Attributes
+    ----------
+    x : array_like or None
+        The input of the last ``forward``, the object itself.
+    """
+
+    skips_input_grad = True
+
+    def __init__(self, W: Array) -> None:
+        super().__init__(W)
+        self.x: ArrayLike | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return ``x W``, shape (..., H), for `x` of shape (..., D)."""
+        y = _nnext.affine_forward(x, self.params[0], None)
+        self.x = x
+        return y
+
+    def backward(self, dout: ArrayLike, input_grad: bool = True) -> Array | None:
+        """Write ``xᵀ dout`` into ``grads[0]`` and return ``dout Wᵀ``.
+
+        Parameters
+        ----------
+        dout : array_like, shape (..., H)
+            Gradient by the output. Leading axes are summed over.
+        input_grad : bool
+            With False the gradient by the input is left out, and None returned.
+
+        Returns
+        -------
+        ndarray, shape (..., D), or None
+        """
+        if self.x is None:
+            raise before_forward(self)
+        return _nnext.affine_backward(self.x, self.params[0], dout, self.grads[0], None, input_grad)
+
+
+class Affine(Layer):
+    """Matrix product with bias, ``y = x W + b``.
+
+    Parameters
+    ----------
+    W : ndarray, shape (D, H)
+        The weights, ``params[0]``.
+    b : ndarray, shape (H,)
+        The bias, ``params[1]``.
+
+    Attributes
+    ----------
+    x : array_like or None
+        The input of the last ``forward``, the object itself.
+    """
+
+    skips_input_grad = True
+
+    def __init__(self, W: Array, b: Array) -> None:
+        super().__init__(W, b)
+        self.x: ArrayLike | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return ``x W + b``, shape (..., H), for `x` of shape (..., D)."""
+        W, b = self.params
+        y = _nnext.affine_forward(x, W, b)
+        self.x = x
+        return y
+
+    def backward(self, dout: ArrayLike, input_grad: bool = True) -> Array | None:
+        """Write ``xᵀ dout`` and the sum of `dout` into ``grads`` and return ``dout Wᵀ``.
+
+        Parameters
+        ----------
+        dout : array_like, shape (..., H)
+            Gradient by the output. Leading axes are summed over.
+        input_grad : bool
+            With False the gradient by the input is left out, and None returned.
+
+        Returns
+        -------
+        ndarray, shape (..., D), or None
+        """
+        if self.x is None:
+            raise before_forward(self)
+        dW, db = self.grads
+        return _nnext.affine_backward(self.x, self.params[0], dout, dW, db, input_grad)
+
+
+class _Activation(Layer):
+    """A function without parameters whose gradient needs its output alone.
+
+    Attributes
+    ----------
+    out : ndarray or None
+        The output of the last ``forward``.
+    """
+
+    _f: ClassVar["staticmethod[[ArrayLike], Array]"]
+    _df: ClassVar["staticmethod[[ArrayLike, ArrayLike], Array]"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out: Array | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return the function of `x`, an array of the same shape."""
+        self.out = out = self._f(x)
+        return out
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """Return the gradient by the input for `dout`, the gradient by the output."""
+        if self.out is None:
+            raise before_forward(self)
+        return self._df(self.out, dout)
+
+
+class Sigmoid(_Activation):
+    """``y = 1 / (1 + exp(-x))``, ``dx = dout y (1 - y)``."""
+
+    _f = staticmethod(_nnext.sigmoid)
+    _df = staticmethod(_nnext.sigmoid_backward)
+
+
+class ReLU(_Activation):
+    """``y = max(x, 0)``, ``dx = 0`` where ``y <= 0`` and `dout` elsewhere."""
+
+    _f = staticmethod(_nnext.relu)
+    _df = staticmethod(_nnext.relu_backward)
+
+
+class Tanh(_Activation):
+    """``y = tanh(x)``, ``dx = dout (1 - y²)``."""
+
+    _f = staticmethod(_nnext.tanh)
+    _df = staticmethod(_nnext.tanh_backward)
+
+
+class Softmax(_Activation):
+    """``y = softmax(x)`` along the last axis, ``dx = y (dout - Σ y dout)``."""
+
+    _f = staticmethod(_nnext.softmax)
+    _df = staticmethod(_nnext.softmax_backward)
+
+
+class SoftmaxWithLoss(Layer):
+    """Softmax and the cross entropy of its output with the labels, as one layer.
+
+    The loss is the mean over the rows of ``log(Σ exp(x)) - x[t]``, computed from the scores
+    themselves, so that it is exact where ``-log(softmax(x) + 1e-7)`` saturates.
+
+    Attributes
+    ----------
+    y : ndarray, shape (..., C), or None
+        The probabilities of the last ``forward``.
+    t : ndarray of int64, shape (...), or None
+        Its labels as class indices, whatever they were given as.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.y: Array | None = None
+        self.t: Array | None = None
+
+    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Return the mean loss.
+
+        Parameters
+        ----------
+        x : array_like, shape (..., C)
+            The scores (logits).
+        t : array_like, shape (...) or (..., C)
+            The labels: class indices, or one-hot rows, recognised by having the size of `x`.
+
+        Raises
+        ------
+        ValueError
+            If `x` has no rows (the mean over nothing), or the shapes do not fit.
+        IndexError
+            If a label is below 0 or not below C.
+        """
+        loss, self.y, self.t = _nnext.softmax_loss_forward(x, t)
+        return loss
+
+    def backward(self, dout: float = 1) -> Array:
+        """Return ``(y - onehot(t)) dout / N``, a new array of the shape of the scores."""
+        if self.y is None or self.t is None:
+            raise before_forward(self)
+        return _nnext.softmax_loss_backward(self.y, self.t, dout)
+
+
+class SigmoidWithLoss(Layer):
+    """Sigmoid and the binary cross entropy of its output with the labels, as one layer.
+
+    The loss is the sum of ``max(x, 0) - x t + log(1 + exp(-|x|))`` over all elements, divided by
+    N, the length of the first axis: exact where the book's ``log(y + 1e-7)`` saturates.
+
+    Attributes
+    ----------
+    y : ndarray, shape (N, ...), or None
+        The probabilities of the last ``forward``.
+    t : ndarray, shape (N, ...), or None
+        Its labels, in the type of `y`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.y: Array | None = None
+        self.t: Array | None = None
+
+    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Return the loss of the scores `x` and the labels `t` in [0, 1], both (N, ...)."""
+        loss, self.y, self.t = _nnext.sigmoid_loss_forward(x, t)
+        return loss
+
+    def backward(self, dout: float = 1) -> Array:
+        """Return ``(y - t) dout / N``, a new array of the shape of the scores."""
+        if self.y is None or self.t is None:
+            raise before_forward(self)
+        return _nnext.sigmoid_loss_backward(self.y, self.t, dout)
+
+
+class Dropout(Layer):
+    """Inverted dropout: in training each element is zeroed with probability `dropout_ratio`.
+
+    What is left is divided by ``1 - dropout_ratio``, so that nothing is to be done when the
+    network is used. The elements to drop come from a counter, not from a state: they depend on the
+    seed and on how many elements this layer has seen, never on threads or instruction sets.
+
+    Parameters
+    ----------
+    dropout_ratio : float
+        Probability of dropping an element, in [0, 1).
+    seed : int, optional
+        Seed of the stream; without it one is drawn from ``numpy.random``, so that
+        ``numpy.random.seed`` governs it as in the book.
+
+    Attributes
+    ----------
+    mask : ndarray of bool or None
+        True where the last training ``forward`` kept the element.
+
+    References
+    ----------
+    Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+    JMLR 15 (2014); "Deep Learning from Scratch 2", chapter 6.
+    """
+
+    def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
+        if not 0 <= dropout_ratio < 1:
+            raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
+        super().__init__()
+        self.dropout_ratio = dropout_ratio
+        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else seed
+        self.offset = 0
+        self.mask: NDArray[np.bool_] | None = None
+        self.train_flg: bool | None = None
+
+    def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
+        """Return `x` with elements dropped; with `train_flg` False, `x` itself as an array."""
+        if train_flg:
+            y, mask = _nnext.dropout_forward(x, self.dropout_ratio, self.seed, self.offset)
+            self.mask = mask
+            self.offset += mask.size
+        else:
+            y = np.asarray(x)
+        self.train_flg = train_flg
+        return y
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """Return `dout` with the same elements dropped; after a ``forward`` without, `dout`."""
+        if self.train_flg is None:
+            raise before_forward(self)
+        if not self.train_flg or self.mask is None:
+            return np.asarray(dout)
+        return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
+
+
+class Embedding(Layer):
+    """Rows of a table, ``y = W[idx]``.
+
+    Parameters
+    ----------
+    W : ndarray, shape (V, D)
+        The table, one row a word: ``params[0]`` is this very array.
+
+    Attributes
+    ----------
+    idx : array_like of integers or None
+        The indices of the last ``forward``, the object itself.
+
+    References
+    ----------
+    "Deep Learning from Scratch 2", chapter 4.
+    """
+
+    def __init__(self, W: Array) -> None:
+        super().__init__(W)
+        self.idx: ArrayLike | None = None
+
+    def forward(self, idx: ArrayLike) -> Array:
+        """Return ``W[idx]``, shape (..., D), for indices of any shape, each in [0, V)."""
+        y = _nnext.embedding_forward(self.params[0], idx)
+        self.idx = idx
+        return y
+
+    def backward(self, dout: ArrayLike) -> None:
+        """Write into ``grads[0]`` the rows of `dout` (..., D), added up where indices repeat."""
+        if self.idx is None:
+            raise before_forward(self)
+        _nnext.embedding_backward(dout, self.idx, self.grads[0])

@@ -1,0 +1,181 @@
+"""The nodes of a computational graph, as "Deep Learning from Scratch 2", chapter 1, draws them.
+
+Each node has ``forward`` and ``backward`` like a layer, but may have several inputs or outputs:
+``backward`` takes one gradient for each output and returns one for each input. `Multiply` and
+`Add` take operands of one shape: a broadcast is a `Repeat` node, and is to be drawn as one.
+The product node of the chapter is the layer `MatMul`, found here under the same name.
+"""
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
+from numpy.typing import ArrayLike
+
+from nnext import _nnext
+from nnext._support import Array
+from nnext.layers import Layer, MatMul, before_forward
+
+__all__ = ["Add", "Branch", "MatMul", "Multiply", "Repeat", "Sum"]
+
+Shape = tuple[int, ...]
+
+
+def _check_shape(what: str, array: ArrayLike, expected: Shape) -> None:
+    if np.shape(array) != expected:
+        raise ValueError(f"{what} has shape {np.shape(array)}, expected {expected}")
+
+
+class Multiply(Layer):
+    """``z = x y``, element by element; each input gets the gradient times the *other* input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x: ArrayLike | None = None
+        self.y: ArrayLike | None = None
+
+    def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
+        """Return the product of `x` and `y`, numbers or arrays of one shape."""
+        _check_shape("y", y, np.shape(x))
+        z: Array = np.multiply(x, y)
+        self.x, self.y = x, y
+        return z
+
+    def backward(self, dout: ArrayLike) -> tuple[Array, Array]:
+        """Return ``(dout y, dout x)``."""
+        if self.x is None or self.y is None:
+            raise before_forward(self)
+        _check_shape("dout", dout, np.shape(self.x))
+        return np.multiply(dout, self.y), np.multiply(dout, self.x)
+
+
+class Add(Layer):
+    """``z = x + y``, element by element; the gradient is passed on to both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape: Shape | None = None
+
+    def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
+        """Return the sum of `x` and `y`, numbers or arrays of one shape."""
+        _check_shape("y", y, np.shape(x))
+        z: Array = np.add(x, y)
+        self.shape = np.shape(x)
+        return z
+
+    def backward(self, dout: ArrayLike) -> tuple[Array, Array]:
+        """Return ``(dout, dout)``: the very array twice, not copies."""
+        if self.shape is None:
+            raise before_forward(self)
+        _check_shape("dout", dout, self.shape)
+        dout = np.asarray(dout)
+        return dout, dout
+
+
+class Branch(Layer):
+    """One value goes `n` ways; what comes back is summed.
+
+    Parameters
+    ----------
+    n : int
+        Number of branches, at least 1.
+    """
+
+    def __init__(self, n: int = 2) -> None:
+        if n < 1:
+            raise ValueError(f"n must be at least 1, not {n}")
+        super().__init__()
+        self.n = n
+        self.shape: Shape | None = None
+
+    def forward(self, x: ArrayLike) -> tuple[Array, ...]:
+        """Return `x` for each branch: the very array, not copies."""
+        x = np.asarray(x)
+        self.shape = x.shape
+        return (x,) * self.n
+
+    def backward(self, *douts: ArrayLike) -> Array:
+        """Return the sum of the `n` gradients, added in order."""
+        if self.shape is None:
+            raise before_forward(self)
+        if len(douts) != self.n:
+            raise ValueError(f"{len(douts)} gradients came back, expected {self.n}")
+        for i, dout in enumerate(douts):
+            _check_shape(f"douts[{i}]", dout, self.shape)
+        dx: Array = np.array(douts[0])
+        for dout in douts[1:]:
+            dx = np.add(dx, dout)
+        return dx
+
+
+class Repeat(Layer):
+    """Each slice along `axis` is copied `n` times; the gradients of the copies are summed.
+
+    ``forward`` is :func:`numpy.repeat`: (1, D) becomes (n, D) for axis 0, as in the book.
+
+    Parameters
+    ----------
+    n : int
+        Number of copies, at least 1.
+    axis : int
+        The axis to copy along.
+    """
+
+    def __init__(self, n: int, axis: int = 0) -> None:
+        if n < 1:
+            raise ValueError(f"n must be at least 1, not {n}")
+        super().__init__()
+        self.n = n
+        self.axis = axis
+        self.shape: Shape | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return `x`, of at least one dimension, with its `axis` `n` times as long."""
+        x = np.asarray(x)
+        y: Array = np.repeat(x, self.n, axis=normalize_axis_index(self.axis, x.ndim))
+        self.shape = x.shape
+        return y
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """Return the sum of `dout` over the copies, in the shape of the input."""
+        if self.shape is None:
+            raise before_forward(self)
+        axis = normalize_axis_index(self.axis, len(self.shape))
+        before, length, after = self.shape[:axis], self.shape[axis], self.shape[axis + 1 :]
+        _check_shape("dout", dout, (*before, length * self.n, *after))
+        copies = np.reshape(dout, (*before, length, self.n, *after))
+        dx: Array = _nnext.sum(copies, axis + 1)
+        return dx
+
+
+class Sum(Layer):
+    """Sum along an axis; its gradient is repeated along it.
+
+    Parameters
+    ----------
+    axis : int
+        The axis to sum over.
+    keepdims : bool
+        Whether the output keeps that axis with length 1, the default here as in the book.
+    """
+
+    def __init__(self, axis: int = 0, keepdims: bool = True) -> None:
+        super().__init__()
+        self.axis = axis
+        self.keepdims = keepdims
+        self.shape: Shape | None = None
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return the sum of `x`, of at least one dimension, along the axis."""
+        shape = np.shape(x)
+        y: Array = _nnext.sum(x, normalize_axis_index(self.axis, len(shape)), self.keepdims)
+        self.shape = shape
+        return y
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """Return `dout` repeated along the axis, in the shape of the input."""
+        if self.shape is None:
+            raise before_forward(self)
+        axis = normalize_axis_index(self.axis, len(self.shape))
+        before, length, after = self.shape[:axis], self.shape[axis], self.shape[axis + 1 :]
+        _check_shape("dout", dout, (*before, 1, *after) if self.keepdims else before + after)
+        dx: Array = np.repeat(np.reshape(dout, (*before, 1, *after)), length, axis=axis)
+        return dx
