@@ -1,0 +1,93 @@
+"""The package itself: what it shows of its build, its names, its threads."""
+
+import subprocess
+import sys
+
+import pytest
+
+import nnext
+
+KEYS = {"version", "compiler", "isa", "isa_available", "isa_compiled", "threads"}
+
+
+def test_show_config_returns_what_it_prints(capsys):
+    config = nnext.show_config(mode="dicts")
+    assert set(config) >= KEYS
+    assert capsys.readouterr().out == ""
+    assert nnext.show_config() is None
+    printed = capsys.readouterr().out
+    assert nnext.show_config("stdout") is None
+    assert capsys.readouterr().out == printed
+    for key in KEYS:
+        assert f"{key}:" in printed
+    assert config["version"] in printed
+    assert ", ".join(config["isa_available"]) in printed
+
+
+def test_the_configuration_is_true_to_itself():
+    config = nnext.show_config("dicts")
+    assert config["version"] == nnext.__version__
+    assert config["isa"] in config["isa_available"]
+    assert set(config["isa_available"]) <= set(config["isa_compiled"])
+    assert "portable" in config["isa_available"]
+    assert config["threads"] == nnext.get_num_threads()
+    assert config["compiler"]
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="""mode must be "stdout" or "dicts", not 'json'"""):
+        nnext.show_config("json")
+
+
+def test_the_number_of_threads_is_what_was_set():
+    before = nnext.get_num_threads()
+    assert before >= 1
+    try:
+        for n in (1, 2):
+            nnext.set_num_threads(n)
+            assert nnext.get_num_threads() == n
+            assert nnext.show_config("dicts")["threads"] == n
+    finally:
+        nnext.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_fewer_than_one_thread_is_refused(n):
+    before = nnext.get_num_threads()
+    with pytest.raises(ValueError, match=str(n)):
+        nnext.set_num_threads(n)
+    assert nnext.get_num_threads() == before
+
+
+@pytest.mark.parametrize("n", [1.5, "2", None])
+def test_a_number_of_threads_that_is_none_is_refused(n):
+    with pytest.raises(TypeError):
+        nnext.set_num_threads(n)
+
+
+def test_every_public_name_is_there_and_documented():
+    modules = ["functions", "layers", "nodes", "optimizer", "gradient_check", "config"]
+    for module in [nnext, *(sys.modules[f"nnext.{m}"] for m in modules)]:
+        assert module.__doc__
+        assert len(set(module.__all__)) == len(module.__all__)
+        for name in module.__all__:
+            assert getattr(module, name).__doc__, name
+
+
+def test_a_wrong_number_of_arguments_is_told_in_pythons_own_words():
+    for name in nnext.__all__:
+        function = getattr(nnext, name)
+        if callable(function):
+            with pytest.raises(TypeError) as error:
+                function(*range(20))
+            assert "incompatible function arguments" not in str(error.value), name
+
+
+def test_importing_the_package_is_cheap():
+    code = (
+        "import sys, nnext\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules}"
+        " & {'matplotlib', 'tqdm', 'sklearn', 'scipy', 'pandas'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,195 @@
+"""Central differences: right numbers, nothing left moved, wrong gradients found."""
+
+import numpy as np
+import pytest
+
+import nnext
+import reference as ref
+
+
+def make(dtype, loss=None, seed=0):
+    r = np.random.default_rng(seed)
+    W1, b1, W2 = (r.standard_normal(s).astype(dtype) for s in [(3, 5), (5,), (5, 4)])
+    model = nnext.Sequential([nnext.Affine(W1, b1), nnext.Tanh(), nnext.MatMul(W2)], loss=loss)
+    return model, r.standard_normal((6, 3)).astype(dtype), np.array([0, 1, 2, 3, 1, 0])
+
+
+class Wrong:
+    """A model's own gradients, and then one number of one of them changed."""
+
+    def __init__(self, model, index, change):
+        self.params, self.grads, self.forward = model.params, model.grads, model.forward
+        self.model, self.index, self.change = model, index, change
+
+    def backward(self):
+        self.model.backward()
+        g = self.grads[self.index]
+        g[np.unravel_index(abs(g).argmax(), g.shape)] *= self.change
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+def test_right_gradients_pass_with_a_small_error(dtype):
+    model, x, t = make(dtype)
+    check = nnext.check_gradients(model, x, t)
+    assert check.ok
+    assert [entry.index for entry in check.entries] == [0, 1, 2]
+    assert [entry.shape for entry in check.entries] == [(3, 5), (5,), (5, 4)]
+    assert all(entry.dtype == dtype for entry in check.entries)
+    assert check.error == max(entry.error for entry in check.entries) == check.worst.error
+    assert check.error < 0.1 * check.worst.tolerance
+    assert check.loss == model.forward(x, t)
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("change", [0.9, -1, 0, np.nan, np.inf])
+def test_one_wrong_number_is_found_and_named(change, index, dtype):
+    model, x, t = make(dtype)
+    check = nnext.check_gradients(Wrong(model, index, change), x, t)
+    assert not check.ok
+    assert check.worst.index == index
+    assert [entry.ok for entry in check.entries] == [i != index for i in range(3)]
+    at = check.worst.at
+    np.testing.assert_array_equal(check.worst.analytic, model.grads[index][at])
+    assert "GRADIENTS DISAGREE" in str(check)
+    assert f"the worst is params[{index}]" in str(check)
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+def test_parameters_keep_their_bits_and_gradients_are_those_of_the_batch(dtype):
+    model, x, t = make(dtype)
+    model.forward(x, t)
+    model.backward()
+    params, grads = [p.copy() for p in model.params], [g.copy() for g in model.grads]
+    for g in model.grads:
+        g[...] = 7
+    nnext.check_gradients(model, x, t)
+    for a, b in zip(model.params + model.grads, params + grads, strict=True):
+        ref.assert_same_bits(a, b)
+    model.backward()  # the layers remember the batch at the parameters as they are
+    for a, b in zip(model.grads, grads, strict=True):
+        ref.assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 10, 60])
+def test_parameters_are_put_back_when_the_model_raises(calls):
+    model, x, t = make(np.float32)
+    before = [p.copy() for p in model.params]
+    forward, left = model.forward, calls
+
+    def failing(x, t):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return forward(x, t)
+
+    model.forward = failing
+    with pytest.raises(KeyboardInterrupt):
+        nnext.check_gradients(model, x, t)
+    for p, b in zip(model.params, before, strict=True):
+        ref.assert_same_bits(p, b)
+
+
+def test_shared_weights_have_the_sum_of_their_gradients():
+    r = np.random.default_rng(1)
+    W, x = r.standard_normal((4, 4)), r.standard_normal((5, 4))
+    layers = [nnext.MatMul(W), nnext.Tanh(), nnext.MatMul(W), nnext.Tanh(), nnext.MatMul(W.T)]
+    check = nnext.check_gradients(nnext.Sequential(layers), x, [0, 1, 2, 3, 0])
+    assert check.ok
+    assert len(check.entries) == 1
+
+
+def test_a_gradient_of_zero_is_no_error():
+    # Softmax does not see what is added to all scores alike, nor ReLU what stays below 0.
+    r = np.random.default_rng(2)
+    dead = nnext.Affine(r.standard_normal((3, 4)).astype(np.float32), np.full(4, -99, np.float32))
+    model = nnext.Sequential([dead, nnext.ReLU()])
+    check = nnext.check_gradients(model, r.standard_normal((5, 3)).astype(np.float32), [0] * 5)
+    assert check.ok
+    assert check.error == 0
+
+
+def test_both_losses_and_one_hot_labels_are_taken():
+    model, x, _ = make(np.float64, loss=nnext.SigmoidWithLoss())
+    assert nnext.check_gradients(model, x, np.eye(4)[[0, 1, 2, 3, 0, 1]]).ok
+    model, x, t = make(np.float64)
+    assert nnext.check_gradients(model, x, np.eye(4)[t]).ok
+
+
+def test_a_step_may_be_given():
+    model, x, t = make(np.float64)
+    rough = nnext.check_gradients(model, x, t, eps=0.1)
+    assert not rough.ok  # the Taylor series is cut off too early
+    assert nnext.check_gradients(model, x, t, eps=1e-5).ok
+
+
+def test_a_model_that_is_not_deterministic_is_refused():
+    r = np.random.default_rng(3)
+    model = nnext.Sequential([nnext.Dropout(0.5, seed=1), nnext.MatMul(r.standard_normal((3, 4)))])
+    with pytest.raises(ValueError, match="not deterministic"):
+        nnext.check_gradients(model, r.standard_normal((8, 3)), [0] * 8)
+
+
+def test_gradients_that_do_not_fit_the_parameters_are_refused():
+    model, x, t = make(np.float64)
+    model.grads = model.grads[:2]
+    with pytest.raises(ValueError, match="params have shapes"):
+        nnext.check_gradients(model, x, t)
+
+
+def test_a_model_without_parameters_has_nothing_wrong():
+    check = nnext.check_gradients(nnext.Sequential([nnext.Tanh()]), [[0.5, 1.0]], [0])
+    assert check.ok
+    assert check.worst is None
+    assert check.error == 0
+    assert str(check) == "no parameters"
+
+
+def test_the_report_can_be_read():
+    model, x, t = make(np.float64)
+    lines = str(nnext.check_gradients(model, x, t)).splitlines()
+    assert lines[0].startswith("params[0] float64 (3, 5): relative error ")
+    assert lines[3].startswith("all gradients agree; the worst is params[")
+
+
+# numerical_gradient
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (2, 3), (0,), (2, 0)])
+def test_the_gradient_of_a_sum_of_squares_is_twice_its_argument(shape, dtype):
+    x = np.asarray(np.random.default_rng(4).standard_normal(shape)).astype(dtype)
+    before = x.copy()
+    gradient = nnext.numerical_gradient(lambda a: np.sum(a.astype(np.float64) ** 2), x)
+    assert gradient.dtype == np.float64
+    # Exact in theory for a square; the sum is rounded in float64.
+    np.testing.assert_allclose(gradient, 2.0 * before, rtol=1e-8, atol=1e-8)
+    ref.assert_same_bits(x, before)
+
+
+def test_the_function_sees_the_array_itself_and_any_strides():
+    big = np.arange(24.0).reshape(4, 6)
+    x = big[::-2, ::3]
+
+    def f(a):
+        assert a is x
+        return np.sum(big**3)
+
+    np.testing.assert_allclose(nnext.numerical_gradient(f, x), 3 * x**2, rtol=1e-8, atol=1e-8)
+
+
+def test_what_cannot_be_moved_is_refused():
+    with pytest.raises(TypeError, match="not int64"):
+        nnext.numerical_gradient(np.sum, np.array([3, 4]))
+    with pytest.raises(TypeError, match="list"):
+        nnext.numerical_gradient(np.sum, [3.0, 4.0])
+    x = np.ones(3)
+    for eps in (0, -1e-3, float("nan")):
+        with pytest.raises(ValueError, match="eps must be above 0"):
+            nnext.numerical_gradient(np.sum, x, eps)
+    with pytest.raises(ValueError, match=r"too small to move 1\.0 in float64"):
+        nnext.numerical_gradient(np.sum, x, 1e-20)
+    x.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        nnext.numerical_gradient(np.sum, x)
