@@ -1,0 +1,124 @@
+# What can be done with this tree: `make help`. Each target sets up what it needs, builds again only
+# what changed, and says plainly what is missing. Other settings, each handed on as it is:
+#   PYTHON=python3.12   the interpreter (run `make clean` when changing it)
+#   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py
+#   TORCH=              bench without PyTorch (a download of gigabytes)
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+ARGS ?=
+
+SHELL := /bin/sh
+.SUFFIXES:
+.PHONY: help demo test cpp-build cpp-test py-test bench lint format clean
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# What a wheel is made of. Folders are in it too, so that a deleted file counts as a change.
+SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cpp python \
+                        ! -name '*.pyc' ! -name __pycache__ 2>/dev/null)
+
+# $(call pip,ENVIRONMENT,WHAT): installs it there. -P, here and below: build/ is no Python package.
+define pip
+@echo 'nnext: installing $(2) into $(1)'
+@$(1)/bin/python -P -m pip install --quiet $(2) || { echo \
+'nnext: pip failed, see above. If it found no packages: can this machine reach pypi.org?' >&2; exit 1; }
+endef
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+# One environment per purpose, so that none can lend the package what it should have brought along.
+ENVIRONMENTS := .venv .venv-test .venv-dev .venv-bench
+$(ENVIRONMENTS:%=%/.made): %/.made:
+	@scripts/need.sh python "$(PYTHON)"
+	@scripts/need.sh compiler
+	@echo 'nnext: making the environment $*'
+	@"$(PYTHON)" -m venv --clear $*
+	@touch $@
+
+# --- the demo -------------------------------------------------------------------------------------
+demo: .venv/.installed ## train on handwritten digits, show what was learnt, write demo_output/
+	.venv/bin/python -P -m nnext demo --out demo_output $(ARGS)
+
+.venv/.installed: .venv/.made $(SOURCES)
+	@echo 'nnext: building the C++ core takes some minutes the first time'
+	$(call pip,.venv,".[demo]")
+	@touch $@
+
+# --- the tests ------------------------------------------------------------------------------------
+CTEST = .venv-test/bin/ctest --test-dir build/dev --output-on-failure
+PYTEST = .venv-test/bin/python -P -m pytest $(ARGS)
+
+test: cpp-build .venv-test/.installed ## build everything, then run every test: ctest, then pytest
+	@status=0; $(CTEST) || status=1; $(PYTEST) || status=1; exit $$status
+
+cpp-test: cpp-build ## the C++ tests alone
+	$(CTEST)
+
+py-test: .venv-test/.installed ## the Python tests alone, against the installed wheel
+	$(PYTEST)
+
+.venv-test/.tools: .venv-test/.made
+	$(call pip,.venv-test,build cmake ninja)
+	@touch $@
+
+cpp-build: .venv-test/.tools
+	@scripts/need.sh googletest
+	.venv-test/bin/cmake --preset dev -DCMAKE_MAKE_PROGRAM="$(CURDIR)/.venv-test/bin/ninja"
+	.venv-test/bin/cmake --build build/dev
+
+# The wheel is built from the sdist, in an environment that has what pyproject.toml asks for and no more.
+dist/.built: .venv-test/.tools $(SOURCES)
+	rm -rf dist
+	.venv-test/bin/python -P -m build -Ccmake.define.NNEXT_WERROR=ON
+	@touch $@
+
+.venv-test/.installed: dist/.built
+	@.venv-test/bin/python -P -m pip uninstall --quiet --yes nnext 2>/dev/null
+	$(call pip,.venv-test,"$$(ls dist/*.whl)[test]")
+	@touch $@
+
+# --- the benchmarks -------------------------------------------------------------------------------
+bench: .venv-bench/.installed ## time nnext side by side with its peers
+	.venv-bench/bin/python -P benchmarks/run.py $(ARGS)
+
+.venv-bench/.peers: .venv-bench/.made
+	$(call pip,.venv-bench,numpy scikit-learn threadpoolctl)
+	@test -z "$(TORCH)" || .venv-bench/bin/python -P -m pip install --quiet "$(TORCH)" || \
+	  echo 'nnext: no $(TORCH) here, going on without it' >&2
+	@touch $@
+
+.venv-bench/.installed: .venv-bench/.peers $(SOURCES)
+	$(call pip,.venv-bench,.)
+	@touch $@
+
+# --- the sources ----------------------------------------------------------------------------------
+DEV := .venv-dev/bin
+CPP_FILES = find cpp tests/cpp -name '*.h' -o -name '*.cpp'
+
+lint: .venv-dev/.installed ## ruff, mypy, the stubs, clang-format, clang-tidy, codespell
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/codespell
+	$(DEV)/python -P -m mypy
+	$(DEV)/python -P -m mypy.stubtest nnext._nnext
+	$(CPP_FILES) | xargs $(DEV)/clang-format --dry-run -Werror
+	@scripts/need.sh googletest
+	$(DEV)/cmake --preset dev -B build/lint -DNNEXT_BUILD_PYTHON=ON --log-level=WARNING \
+	  -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(DEV)/ninja" -DPython_EXECUTABLE="$(CURDIR)/$(DEV)/python" \
+	  -Dpybind11_DIR="$$($(DEV)/python -P -m pybind11 --cmakedir)"
+	$(DEV)/python $(DEV)/run-clang-tidy.py -quiet -p build/lint -clang-tidy-binary $(DEV)/clang-tidy \
+	  -config-file .clang-tidy '/cpp/[^/]'
+
+format: .venv-dev/.installed ## put every file into the agreed format
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+	$(CPP_FILES) | xargs $(DEV)/clang-format -i
+
+.venv-dev/.installed: .venv-dev/.made dist/.built
+	@$(DEV)/python -P -m pip uninstall --quiet --yes nnext 2>/dev/null
+	$(call pip,.venv-dev,"$$(ls dist/*.whl)[dev]")
+	@touch $@
+
+clean: ## remove everything that was built, environments too
+	rm -rf build dist demo_output $(ENVIRONMENTS)

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Makes sure of one thing that a make target cannot go on without, or says plainly what is missing.
+# What Debian's packages can supply is installed, where apt-get may be run without asking.
+# usage: scripts/need.sh python PYTHON | compiler | googletest
+set -eu
+
+say() { printf 'nnext: %s\n' "$*" >&2; }
+
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" = 0 ]; then
+        sudo=
+    elif sudo -n true 2>/dev/null; then
+        sudo='sudo -n'
+    else
+        return 1
+    fi
+    say "apt-get install $*"
+    get="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"
+    install="$get install -y --no-install-recommends"
+    { $install "$@" || { $get update && $install "$@"; }; } </dev/null >/dev/null 2>&1
+}
+
+# python_is EXPRESSION: whether it is true in $python
+python_is() { "$python" -c "import sys; sys.exit(not ($1))" 2>/dev/null; }
+
+need_python() {
+    python=$1
+    if ! command -v "$python" >/dev/null; then
+        say "there is no $python. Install Python 3.11 or newer, or name one: make ... PYTHON=python3.12"
+        exit 1
+    fi
+    if ! python_is 'sys.version_info >= (3, 11)'; then
+        say "Python 3.11 or newer is needed; $python is $("$python" -V 2>&1)." \
+            "Name another: make ... PYTHON=python3.12"
+        exit 1
+    fi
+    venv='all(map(__import__("importlib.util").util.find_spec, ("venv", "ensurepip")))'
+    header='__import__("os").path.exists(__import__("sysconfig").get_path("include") + "/Python.h")'
+    version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+    for part in venv dev; do
+        if [ $part = venv ]; then check=$venv; else check=$header; fi
+        python_is "$check" && continue
+        # the packages belong to the distribution's own interpreter
+        if python_is 'sys.base_prefix == "/usr"' && apt_install "$version-$part" \
+            && python_is "$check"; then
+            continue
+        fi
+        [ $part = venv ] && what='its venv module' || what='its C headers (Python.h)'
+        say "$python lacks $what. On Debian and Ubuntu: apt-get install $version-$part"
+        exit 1
+    done
+}
+
+need_compiler() {
+    for compiler in "${CXX:-c++}" g++ clang++; do
+        # CXX may carry arguments: "ccache g++"
+        command -v "${compiler%% *}" >/dev/null && return
+    done
+    say 'there is no C++ compiler. Install g++ 11 or clang++ 14, or newer (Debian: apt-get install g++)'
+    exit 1
+}
+
+need_googletest() {
+    for prefix in /usr /usr/local /opt/homebrew; do
+        [ -e $prefix/include/gtest/gtest.h ] && return
+    done
+    apt_install libgtest-dev || say 'no GoogleTest here and apt-get may not be used: CMake will fetch it'
+}
+
+need_"$@"
