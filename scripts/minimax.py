@@ -1,4 +1,4 @@
-"""Derives the polynomial coefficients of cpp/src/kernels/math.h; prints them as C++ hexadecimal floats.
+"""Derive the polynomial coefficients of cpp/src/kernels/math.h, as C++ hexadecimal floats.
 
 Each function is reduced to a smooth remainder on a short interval and interpolated at Chebyshev
 nodes in 60-digit arithmetic, which is within a few per cent of the minimax polynomial and needs no
@@ -16,7 +16,7 @@ mp.mp.dps = 60
 def chebyshev_polynomial(
     f: Callable[[mp.mpf], mp.mpf], low: mp.mpf, high: mp.mpf, degree: int
 ) -> list[mp.mpf]:
-    """Coefficients (constant term first) of the interpolant of `f` at degree + 1 Chebyshev nodes."""
+    """Coefficients of the interpolant of `f` at degree + 1 Chebyshev nodes, constant first."""
     n = degree + 1
     nodes = [
         (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n))
