@@ -1,0 +1,156 @@
+"""What a reader copies is true: the READMEs' code and output, the examples, the benchmarks."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnext
+
+ROOT = Path(__file__).resolve().parents[2]
+READMES = ["README.md", "README.ko.md"]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its first line's number in the file, and its text."""
+
+    language: str
+    line: int
+    text: str
+
+
+def blocks(name):
+    """The fenced blocks of a Markdown file; they stand at the left margin and do not nest."""
+    found, language, start = [], None, 0
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.startswith("```"):
+            continue
+        if language is None:
+            language, start = line[3:].strip(), number
+        else:
+            found.append(Block(language, start + 1, "\n".join(lines[start : number - 1])))
+            language = None
+    assert language is None, f"{name}: the block of line {start} does not end"
+    return found
+
+
+def run(*arguments, folder):
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def threads():
+    before = nnext.get_num_threads()
+    yield
+    nnext.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_code_prints_what_the_readme_says(name, capsys, tmp_path, monkeypatch, threads):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "readme"}
+    found = blocks(name)
+    assert sum(block.language == "python" for block in found) >= 5
+    for block, following in zip(found, [*found[1:], None], strict=True):
+        if block.language != "python":
+            continue
+        source = "\n" * (block.line - 1) + block.text  # so that errors name the README's line
+        exec(compile(source, str(ROOT / name), "exec"), namespace)
+        printed = capsys.readouterr().out.rstrip("\n")
+        shown = following.text if following and following.language == "text" else ""
+        assert printed == shown, f"{name}:{block.line}"
+
+
+def test_both_readmes_show_the_same_code_and_output():
+    def content(name):
+        return [
+            # comments are in the README's own language
+            ast.dump(ast.parse(block.text)) if block.language == "python" else block.text
+            for block in blocks(name)
+            if block.language in ("python", "text")
+        ]
+
+    english, korean = map(content, READMES)
+    assert english == korean
+
+
+def test_readme_shows_the_demos_real_output(tmp_path):
+    pytest.importorskip("sklearn")
+    (shown,) = (b.text for b in blocks("README.md") if b.text.startswith("nnext "))
+    printed = run("-m", "nnext", "demo", folder=tmp_path)
+
+    def same_everywhere(text):  # all but the machine, the speed and where the pictures are
+        mine = r"nnext |Speed: |Pictures|No pictures"
+        return [line for line in text.strip().splitlines() if not re.match(mine, line)]
+
+    assert same_everywhere(printed) == same_everywhere(shown)
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md"])
+def test_documents_name_files_and_commands_that_are_there(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{''.join(command)}:", makefile, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs_and_learns(name, tmp_path):
+    if name == "digits.py":
+        for module in ("sklearn", "matplotlib"):
+            pytest.importorskip(module)
+    printed = run(ROOT / "examples" / name, folder=tmp_path)
+    share = re.search(r"(\d+\.\d)%", printed)
+    assert float(share[1]) >= 95, printed
+
+
+def test_there_are_examples():
+    assert {"digits.py", "own_layer.py", "spiral_by_hand.py"} <= set(EXAMPLES)
+
+
+def test_benchmarks_run(tmp_path):
+    pytest.importorskip("threadpoolctl")
+    printed = run(ROOT / "benchmarks" / "run.py", "--quick", "matmul", folder=tmp_path)
+    assert re.search(r"^256 tn +[\d.]+ +[\d.]+ ", printed, re.MULTILINE)
+
+
+def test_benchmarks_ignore_and_name_what_would_slow_a_peer_down(tmp_path, monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    printed = run(ROOT / "benchmarks" / "run.py", "--quick", "matmul", folder=tmp_path)
+    assert "Ignored, since it would slow a peer down: " in printed
+    assert "OPENBLAS_CORETYPE=Haswell" in printed
+
+
+def test_benchmarks_reject_a_wrong_product(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import matmul
+
+    a, b = matmul.operands("tn", 5, 7, 3)
+    y = nnext.matmul(a, b)
+    matmul.check(a, b, y)
+    for wrong in (1.001 * y, np.full_like(y, np.nan), y.astype(np.float64), y[:4]):
+        with pytest.raises(AssertionError, match="the product"):
+            matmul.check(a, b, wrong)
