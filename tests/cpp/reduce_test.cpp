@@ -1,0 +1,158 @@
+// Sums over an axis, the sum of squares, and scaling.
+#include "nnext/reduce.h"
+
+#include "page_end.h"
+#include "support.h"
+
+namespace nnext::test {
+namespace {
+
+// The written order: element e goes to lane e mod 16, in float64; lanes join in a fixed tree.
+template <class T, class Add>
+double sum_in_lanes(const T* x, index_t n, const Add& add) {
+  double lane[16] = {};
+  for (index_t e = 0; e < n; ++e) lane[e % 16] = add(lane[e % 16], static_cast<double>(x[e]));
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+template <class T>
+T lane_sum(const T* x, index_t n) {
+  return static_cast<T>(sum_in_lanes(x, n, [](double sum, double v) { return sum + v; }));
+}
+template <class T>
+double lane_squares(const T* x, index_t n) {
+  return sum_in_lanes(x, n, [](double sum, double v) { return std::fma(v, v, sum); });
+}
+
+class ReduceKernel : public IsaTest {};
+NNEXT_EVERY_ISA(ReduceKernel);
+
+TEST_P(ReduceKernel, RowSumsAreTheFixedTree) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const auto draw : {&whole_number<T>, &real_number<T>, &special_number<T>}) {
+      for (const index_t cols : edge_sizes(kernels.lanes)) {
+        for (const index_t rows : {0, 1, 3}) {
+          const Array<T> x(rows * cols, /*seed=*/1, draw);
+          Array<T> expected(rows);
+          for (index_t r = 0; r < rows; ++r) expected[r] = lane_sum(x.data() + r * cols, cols);
+          Array<T> sums(rows);
+          kernels.row_sums(x.data(), sums.data(), rows, cols);
+          ASSERT_TRUE(same_bits(expected, sums)) << rows << " x " << cols;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(ReduceKernel, ColumnSumsAreChainsInTheOrderOfRows) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const auto draw : {&whole_number<T>, &real_number<T>, &special_number<T>}) {
+      for (const index_t cols : edge_sizes(kernels.lanes)) {
+        for (const index_t rows : {0, 1, 2, 17}) {
+          for (const index_t gap : {0, 3}) {
+            const index_t stride = cols + gap;
+            Array<T> x(rows * stride, /*seed=*/1, draw);
+            Array<T> expected(cols);
+            std::fill_n(expected.data(), cols, T{0});
+            for (index_t r = 0; r < rows; ++r) {
+              for (index_t j = 0; j < stride; ++j) {
+                if (j < cols) {
+                  expected[j] += x[r * stride + j];
+                } else {
+                  x[r * stride + j] = kNan<T>;
+                }
+              }
+            }
+            Array<T> sums(cols);
+            kernels.column_sums(x.data(), stride, sums.data(), rows, cols);
+            ASSERT_TRUE(same_bits(expected, sums)) << rows << " x " << cols;
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_P(ReduceKernel, SumOfSquaresIsTheFixedTree) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const auto draw : {&whole_number<T>, &real_number<T>, &special_number<T>}) {
+      for (const index_t n : edge_sizes(kernels.lanes)) {
+        const Array<T> x(n, /*seed=*/1, draw);
+        ASSERT_TRUE(same(lane_squares(x.data(), n), kernels.sum_of_squares(x.data(), n))) << n;
+      }
+    }
+  });
+}
+
+TEST_P(ReduceKernel, TouchesNothingPastItsArrays) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (index_t n = 1; n <= 2 * kernels.lanes + 17; ++n) {
+      PageEnd<T> x(n, T{1});
+      PageEnd<T> sums(n, T{0});
+      kernels.column_sums(x.data(), n, sums.data(), 1, n);
+      PageEnd<T> sum(1, T{0});
+      kernels.row_sums(x.data(), sum.data(), 1, n);
+      EXPECT_EQ(sum.data()[0], static_cast<T>(n));
+      EXPECT_EQ(kernels.sum_of_squares(x.data(), n), static_cast<double>(n));
+    }
+  });
+}
+
+template <class T>
+class Reduce : public testing::Test {};
+TYPED_TEST_SUITE(Reduce, Reals, RealNames);
+
+TYPED_TEST(Reduce, SumAxisIsItsWrittenOrderOnAnyNumberOfThreads) {
+  using T = TypeParam;
+  constexpr struct {
+    index_t outer, axis, inner;
+  } kShapes[] = {{1, 5, 1},      {4, 1, 1},     {3, 0, 1},   {3, 0, 4},   {0, 3, 2},
+                 {2, 3, 0},      {1, 7, 65},    {3, 33, 17}, {2, 2, 129}, {700, 300, 1},
+                 {1, 300, 1000}, {2, 1, 70000}, {3, 5, 2},   {9, 64, 1},  {1, 1, 1},
+                 {1, 100000, 1}, {1, 50000, 3}};
+  for (const auto& shape : kShapes) {
+    const auto [outer, axis, inner] = shape;
+    const Array<T> x(outer * axis * inner, /*seed=*/1, &real_number<T>);
+    Array<T> expected(outer * inner);
+    for (index_t o = 0; o < outer; ++o) {
+      for (index_t i = 0; i < inner; ++i) {
+        const T* from = x.data() + o * axis * inner + i;
+        T chain = 0;
+        for (index_t a = 0; a < axis; ++a) chain += from[a * inner];
+        expected[o * inner + i] = inner == 1 ? lane_sum(from, axis) : chain;
+      }
+    }
+    for (const int threads : {1, 2, 3, 8}) {
+      const ThreadsInUse in_use(threads);
+      Array<T> sums(outer * inner);
+      sum_axis(x.data(), sums.data(), outer, axis, inner);
+      ASSERT_TRUE(same_bits(expected, sums))
+          << "(" << outer << ", " << axis << ", " << inner << "), " << threads << " threads";
+    }
+  }
+}
+
+TYPED_TEST(Reduce, SumOfSquaresAndScaleDoNotDependOnThreads) {
+  using T = TypeParam;
+  const Array<T> x(200003, /*seed=*/1, &real_number<T>);
+  Array<T> scaled(x.size());
+  for (index_t i = 0; i < x.size(); ++i) scaled[i] = x[i] * T(0.7);
+  for (const int threads : {1, 2, 3, 8}) {
+    const ThreadsInUse in_use(threads);
+    EXPECT_EQ(sum_of_squares(x.data(), x.size()), lane_squares(x.data(), x.size()));
+    Array<T> y = x;
+    scale(y.data(), y.size(), T(0.7));
+    EXPECT_TRUE(same_bits(scaled, y));
+  }
+}
+
+TYPED_TEST(Reduce, SquaresOfLargeFloatsDoNotOverflow) {
+  const float large[] = {1e30f, -1e30f};
+  EXPECT_DOUBLE_EQ(sum_of_squares(large, 2), 2.0 * static_cast<double>(1e30f) * 1e30f);
+  EXPECT_EQ(sum_of_squares<TypeParam>(nullptr, 0), 0);
+}
+
+}  // namespace
+}  // namespace nnext::test

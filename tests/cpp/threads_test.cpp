@@ -1,0 +1,284 @@
+// The pool of threads: every part once, nesting, callers side by side, forked children.
+#include "nnext/threads.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "matrix.h"
+#include "nnext/matmul.h"
+#include "process.h"
+
+namespace nnext::test {
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitizer = true;
+#elif defined(__has_feature)
+constexpr bool kThreadSanitizer = __has_feature(thread_sanitizer);
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
+
+// How often each of n things was done.
+class Counts {
+ public:
+  explicit Counts(index_t n) : counts_(static_cast<std::size_t>(n)) {}
+  void add(index_t i) { counts_[static_cast<std::size_t>(i)].fetch_add(1); }
+  bool all_are(int times) const {
+    return std::all_of(counts_.begin(), counts_.end(),
+                       [times](const std::atomic<int>& count) { return count.load() == times; });
+  }
+
+ private:
+  std::vector<std::atomic<int>> counts_;
+};
+
+TEST(Threads, EveryPartRunsExactlyOnce) {
+  for (const int threads : {1, 2, 3, 8}) {
+    const ThreadsInUse in_use(threads);
+    for (const int parts : {0, 1, 2, 3, 7, 8, 9, 64, 1000, 65535}) {
+      Counts counts(parts);
+      parallel_for(parts, [&](int part) { counts.add(part); });
+      ASSERT_TRUE(counts.all_are(1)) << parts << " parts on " << threads << " threads";
+    }
+  }
+}
+
+TEST(Threads, ManyShortLoopsInARowRunEveryPartOnce) {
+  const ThreadsInUse in_use(3);
+  Counts counts(5);
+  for (int loop = 0; loop < 20000; ++loop) parallel_for(5, [&](int part) { counts.add(part); });
+  EXPECT_TRUE(counts.all_are(20000));
+}
+
+TEST(Threads, WritesOfAllPartsAreSeenAfterTheLoop) {
+  const ThreadsInUse in_use(8);
+  std::vector<int> values(64);
+  for (int loop = 1; loop <= 2000; ++loop) {
+    parallel_for(64, [&](int part) { values[static_cast<std::size_t>(part)] += part; });
+    for (int part = 0; part < 64; ++part) {
+      ASSERT_EQ(values[static_cast<std::size_t>(part)], loop * part);
+    }
+  }
+}
+
+TEST(Threads, RangesCoverEveryItemOnceAndKeepTheirPromises) {
+  for (const int threads : {1, 2, 3, 8, 1000}) {
+    const ThreadsInUse in_use(threads);
+    for (const index_t n : {0, 1, 2, 15, 16, 17, 63, 64, 65, 1000, 1001}) {
+      for (const index_t grain : {0, 1, 7, 100, 5000}) {
+        for (const index_t multiple : {1, 16, 64}) {
+          SCOPED_TRACE(testing::Message() << n << " items, grain " << grain << ", multiple "
+                                          << multiple << ", " << threads << " threads");
+          Counts counts(n);
+          std::atomic<int> ranges{0};
+          std::atomic<bool> aligned{true};
+          parallel_ranges(n, grain, multiple, [&](index_t begin, index_t end) {
+            ++ranges;
+            if (begin % multiple != 0 || begin >= end) aligned = false;
+            for (index_t i = begin; i < end; ++i) counts.add(i);
+          });
+          ASSERT_TRUE(counts.all_are(1));
+          ASSERT_TRUE(aligned);
+          ASSERT_LE(ranges, threads);
+          ASSERT_TRUE(n >= 2 * grain || ranges <= 1);
+        }
+      }
+    }
+  }
+}
+
+TEST(Threads, RangesAreNotShorterThanTheGrain) {
+  for (const int threads : {2, 3, 8}) {
+    const ThreadsInUse in_use(threads);
+    for (index_t n = 1; n < 300; ++n) {
+      for (const index_t grain : {1, 3, 16, 50}) {
+        std::atomic<index_t> shortest{n};
+        parallel_ranges(n, grain, /*multiple=*/1, [&](index_t begin, index_t end) {
+          index_t least = shortest.load();
+          while (end - begin < least && !shortest.compare_exchange_weak(least, end - begin)) {
+          }
+        });
+        ASSERT_GE(shortest, std::min(n, grain)) << n << " items, grain " << grain;
+      }
+    }
+  }
+}
+
+// Two parts that each wait for the other to have begun (half a minute at most): with one thread
+// alone the first would wait in vain.
+bool parts_run_at_the_same_time() {
+  std::atomic<int> begun{0};
+  std::atomic<bool> met{true};
+  parallel_for(2, [&](int) {
+    ++begun;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (begun < 2 && met) {
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() > deadline) met = false;
+    }
+  });
+  return met;
+}
+
+TEST(Threads, PartsRunAtTheSameTime) {
+  if (available_cpus() < 2) GTEST_SKIP() << "one CPU";
+  const ThreadsInUse in_use(2);
+  EXPECT_TRUE(parts_run_at_the_same_time());
+}
+
+TEST(Threads, LoopsMayNest) {
+  for (const int threads : {1, 2, 8}) {
+    const ThreadsInUse in_use(threads);
+    Counts counts(7 * 11 * 3);
+    parallel_for(7, [&](int i) {
+      parallel_for(
+          11, [&](int j) { parallel_for(3, [&](int k) { counts.add((i * 11 + j) * 3 + k); }); });
+    });
+    EXPECT_TRUE(counts.all_are(1));
+  }
+}
+
+TEST(Threads, CallersSideBySideDoNotDisturbEachOther) {
+  const ThreadsInUse in_use(3);
+  const Matrix<float> a(64, 100, kRowMajor, /*seed=*/1, &real_number<float>);
+  const Matrix<float> b(100, 96, kRowMajor, /*seed=*/2, &real_number<float>);
+  const Array<float> expected = ordered_chain(a, b, Array<float>(0));
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int repeat = 0; repeat < 50; ++repeat) {
+        Matrix<float> c(64, 96, kPadded);
+        matmul<float>(a.view(), b.view(), c.view());
+        Counts counts(9);
+        parallel_for(9, [&](int part) { counts.add(part); });
+        if (!c.holds(expected) || !counts.all_are(1)) ++wrong;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Threads, NumberIsKeptWithinBounds) {
+  const ThreadsInUse in_use(num_threads());
+  for (const int n : {1, 2, 8, 1024}) {
+    set_num_threads(n);
+    EXPECT_EQ(num_threads(), n);
+  }
+  set_num_threads(5000);
+  EXPECT_EQ(num_threads(), 1024);
+  set_num_threads(0);
+  EXPECT_EQ(num_threads(), 1);
+}
+
+TEST(Threads, ThereIsAtLeastOneCpuAndNoMoreThanTheMachineHas) {
+  EXPECT_GE(available_cpus(), 1);
+  EXPECT_LE(available_cpus(), std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+}
+
+// Read when the process starts, so asked of one that starts with it.
+TEST(Threads, NumberAtFirstIsTheEnvironmentsElseThatOfTheCpus) {
+  const char* const wanted = std::getenv("NNEXT_NUM_THREADS");
+  const char* const openmp = std::getenv("OMP_NUM_THREADS");
+  const char* const text = wanted != nullptr ? wanted : openmp;
+  EXPECT_EQ(num_threads(), text != nullptr ? std::atoi(text) : available_cpus());
+}
+
+TEST(Threads, EnvironmentSetsTheirNumber) {
+  for (const char* variable : {"NNEXT_NUM_THREADS=5", "OMP_NUM_THREADS=3"}) {
+    const Outcome outcome = run_this_program(variable, "Threads.NumberAtFirst*");
+    if (!outcome.could_run) GTEST_SKIP() << outcome.output;
+    EXPECT_EQ(outcome.exit_code, 0) << variable << "\n" << outcome.output;
+  }
+}
+
+// Runs body() in a forked child and returns whether it came back true within a minute.
+template <class Body>
+testing::AssertionResult succeeds_in_a_child(const Body& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);  // ends a child that hangs
+    _exit(body() ? 0 : 1);
+  }
+  if (child < 0) return testing::AssertionFailure() << "fork failed";
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFSIGNALED(status)) {
+    return testing::AssertionFailure() << "the child died of signal " << WTERMSIG(status);
+  }
+  if (WEXITSTATUS(status) != 0) return testing::AssertionFailure() << "the child's result is wrong";
+  return testing::AssertionSuccess();
+}
+
+class Fork : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (kThreadSanitizer) GTEST_SKIP() << "it does not follow threads of a forked child";
+  }
+
+  bool product_is_right() const {
+    Matrix<double> c(80, 90, kPadded);
+    matmul<double>(a_.view(), b_.view(), c.view());
+    Counts counts(100);
+    parallel_for(100, [&](int part) { counts.add(part); });
+    return c.holds(expected_) && counts.all_are(1);
+  }
+
+ private:
+  Matrix<double> a_{80, 100, kRowMajor, /*seed=*/1, &real_number<double>};
+  Matrix<double> b_{100, 90, kRowMajor, /*seed=*/2, &real_number<double>};
+  Array<double> expected_ = ordered_chain(a_, b_, Array<double>(0));
+};
+
+TEST_F(Fork, ChildOfAnIdlePoolComputes) {
+  const ThreadsInUse in_use(3);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    ASSERT_TRUE(product_is_right());
+    ASSERT_TRUE(succeeds_in_a_child([&] { return product_is_right(); }));
+  }
+}
+
+TEST_F(Fork, ChildOfAPoolInTheMiddleOfALoopComputes) {
+  const ThreadsInUse in_use(3);
+  std::atomic<bool> stop{false};
+  std::thread busy([&] {
+    std::atomic<int> sum{0};
+    while (!stop) parallel_for(50, [&](int part) { sum += part; });
+  });
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    EXPECT_TRUE(succeeds_in_a_child([&] { return product_is_right(); }));
+  }
+  stop = true;
+  busy.join();
+  EXPECT_TRUE(product_is_right()) << "and the parent still does";
+}
+
+TEST_F(Fork, ChildStartsThreadsOfItsOwn) {
+  if (available_cpus() < 2) GTEST_SKIP() << "one CPU";
+  const ThreadsInUse in_use(2);
+  ASSERT_TRUE(parts_run_at_the_same_time());
+  EXPECT_TRUE(succeeds_in_a_child([] { return parts_run_at_the_same_time(); }));
+}
+
+TEST_F(Fork, GrandchildComputes) {
+  const ThreadsInUse in_use(3);
+  ASSERT_TRUE(product_is_right());
+  EXPECT_TRUE(succeeds_in_a_child([&] {
+    return product_is_right() && bool(succeeds_in_a_child([&] { return product_is_right(); }));
+  }));
+}
+
+TEST_F(Fork, HelperNoticesAChildThatFails) {
+  EXPECT_FALSE(succeeds_in_a_child([] { return false; }));
+  EXPECT_FALSE(succeeds_in_a_child([]() -> bool { std::abort(); }));
+}
+
+}  // namespace
+}  // namespace nnext::test
