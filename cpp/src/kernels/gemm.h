@@ -200,7 +200,8 @@ void pack(const T* b, index_t row_stride, index_t col_stride, index_t k, int col
           index_t out_stride) {
   constexpr int kVector = Simd<T>::lanes;
   for (index_t j = 0; j < out_stride; j += kVector) {
-    const index_t left = cols - j < kVector ? cols - j : kVector;
+    const index_t columns = cols - j < kVector ? cols - j : kVector;
+    const index_t left = columns > 0 ? columns : 0;
     const T* from = b + j * col_stride;
     if (row_stride == 1 && col_stride != 1) {
       transpose_rows<T, /*Pad=*/true>(from, col_stride, left, k, out + j, out_stride);

@@ -34,7 +34,7 @@ struct Tile {
   index_t c_row_stride;
   int cols;  // in the range of (vectors - 1) * lanes + 1 to vectors * lanes
   const T* bias;
-  const T* row_bias;
+  const T* row_bias = nullptr;
   bool accumulate;
 };
 
