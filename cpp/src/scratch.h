@@ -2,6 +2,10 @@
 // thread. What belongs to the caller (results) is never taken from here.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -11,7 +15,8 @@
 namespace nnext {
 
 // At least `n` elements, aligned to a cache line, not initialised; valid until this thread's next
-// call. Throws std::bad_alloc.
+// call. Large blocks ask for 2 MiB pages: packed panels are read end to end, thousands of 4 KiB
+// pages a product. Throws std::bad_alloc.
 template <class T>
 T* scratch(index_t n) {
   struct Free {
@@ -19,14 +24,21 @@ T* scratch(index_t n) {
   };
   thread_local std::unique_ptr<void, Free> block;
   thread_local std::size_t size = 0;
-  constexpr std::size_t kLine = 64;
-  const std::size_t wanted = (static_cast<std::size_t>(n) * sizeof(T) + kLine) / kLine * kLine;
-  if (wanted > size) {
+  const std::size_t wanted = static_cast<std::size_t>(n) * sizeof(T);
+  if (wanted > size || block == nullptr) {
+    constexpr std::size_t kLine = 64;
+    constexpr std::size_t kHugePage = std::size_t{2} << 20;
+    const std::size_t unit = wanted >= kHugePage ? kHugePage : kLine;
     block.reset();
-    size = 0;
-    block.reset(std::aligned_alloc(kLine, wanted));
-    if (block == nullptr) throw std::bad_alloc();
-    size = wanted;
+    size = (wanted / unit + 1) * unit;
+    block.reset(std::aligned_alloc(unit, size));
+    if (block == nullptr) {
+      size = 0;
+      throw std::bad_alloc();
+    }
+#if defined(__linux__)
+    if (unit == kHugePage) madvise(block.get(), size, MADV_HUGEPAGE);  // a wish: failure is fine
+#endif
   }
   return static_cast<T*>(block.get());
 }

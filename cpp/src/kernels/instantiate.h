@@ -24,7 +24,9 @@ constexpr Kernels<T> make_kernels() {
   FillTiles<T, 2, kTileRows[2]>::into(k);
   FillTiles<T, 3, kTileRows[3]>::into(k);
   FillTiles<T, 4, kTileRows[4]>::into(k);
+  FillColumnTiles<T, kMaxColumnTileRows>::into(k);
   k.pack = &pack<T>;
+  k.transpose = &transpose<T>;
   k.exp = &exp_array<T>;
   k.log = &log_array<T>;
   k.sigmoid = &sigmoid_array<T>;

@@ -112,9 +112,9 @@ NNEXT_INLINE ReducedExp<T> reduce_exp(Vec<T> x, Vec<T> correction) {
   const Vec<T> shifted = fma(x, broadcast<T>(C::kLog2e), magic);
   const Vec<T> n = shifted - magic;
   const Vec<T> head = fma(n, broadcast<T>(-C::kLn2Head), x);  // exact
-  const Vec<T> tail = n * broadcast<T>(C::kLn2Tail);
+  const Vec<T> tail = fma(n, broadcast<T>(C::kLn2Tail), -correction);
   const Vec<T> r = head - tail;
-  const Vec<T> error = ((head - r) - tail) + correction;
+  const Vec<T> error = (head - r) - tail;
   return {bits(shifted) - bits(magic), r, fma(r * r, horner<T>(C::kExp, r), error)};
 }
 
@@ -168,8 +168,11 @@ NNEXT_INLINE VecD log1p_remainder(VecD f) {
 template <class T>
 NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
   using C = MathConstants<T>;
-  const IntVec<T> subnormal = x < broadcast<T>(C::kSmallestNormal);
-  const Vec<T> normal = subnormal ? x * broadcast<T>(C::kSubnormalScale) : x;
+  const Vec<T> zero{};
+  // What is not positive is answered at the end; 1 keeps the integer arithmetic in range till then.
+  const Vec<T> positive = x > zero ? x : broadcast<T>(T{1});
+  const IntVec<T> subnormal = positive < broadcast<T>(C::kSmallestNormal);
+  const Vec<T> normal = subnormal ? positive * broadcast<T>(C::kSubnormalScale) : positive;
   // m in [sqrt(1/2), sqrt(2)) with x = 2^e m
   const IntVec<T> offset = bits(normal) - C::kSqrtHalfBits;
   const IntVec<T> e_bits = offset >> C::kMantissaBits;
@@ -185,7 +188,6 @@ NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
   const Vec<T> error = (big - sum) + f;
   const Vec<T> tail = fma(e, broadcast<T>(C::kLn2Tail), small);
   const Vec<T> result = sum + (error + (tail + addend));
-  const Vec<T> zero{};
   const Vec<T> nan = infinity<T>() - infinity<T>();
   const Vec<T> special = x == zero ? -infinity<T>() : (x < zero ? nan : x);
   const IntVec<T> ordinary = (x > zero) & (x < infinity<T>());

@@ -150,8 +150,10 @@ void sigmoid_loss_array(const T* x, const T* t, T* y, double* loss, index_t n) {
     const index_t left = n - i < kVector ? n - i : kVector;
     const Vec<T> v = load_partial<T>(x + i, left, T{0});
     const Vec<T> target = load_partial<T>(t + i, left, T{0});
-    // (x > 0) ? x (1 - t) : -x t, whose terms are not negative for t in [0, 1]
-    const Vec<T> linear = v > zero ? v * (broadcast<T>(T{1}) - target) : -(v * target);
+    // |x| times the share of the other class: 1 - t for x > 0, t else. Nothing times an infinite
+    // score is nothing: a certain answer that is right costs nothing.
+    const Vec<T> share = v > zero ? broadcast<T>(T{1}) - target : target;
+    const Vec<T> linear = share == zero ? zero : absolute<T>(v) * share;
     const Vec<T> tail = log1p<T>(exp<T>(-absolute<T>(v)));
     store_partial<T>(y + i, sigmoid<T>(v), left);
     for (index_t j = 0; j < left; ++j) {

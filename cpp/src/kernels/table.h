@@ -12,12 +12,15 @@ namespace nnext {
 
 constexpr int kMaxTileVectors = 4;  // widest register tile, in vectors
 constexpr int kMaxTileRows = 14;    // tallest register tile
+constexpr int kMaxColumnTileRows = 4;
+constexpr int kMaxLanes = 16;  // elements of the widest vector
 
 // One register tile of a matrix product, C[rows x cols] (+)= A[rows x k] B[k x cols].
 //   a    element (i, p) at a[i * a_row_stride + p * a_col_stride]
 //   b    row p at b + p * b_row_stride; cols of it rounded up to whole vectors are read
 //   c    row i at c + i * c_row_stride; cols of it are read (accumulate) and written
 //   bias cols values added after the last product, or null
+//   row_bias  rows values, each added to its row after the last product, or null
 // Every element is the one chain acc = (accumulate ? c : +0); acc = fma(a[p], b[p], acc), p rising.
 template <class T>
 struct Tile {
@@ -31,6 +34,7 @@ struct Tile {
   index_t c_row_stride;
   int cols;  // in the range of (vectors - 1) * lanes + 1 to vectors * lanes
   const T* bias;
+  const T* row_bias = nullptr;
   bool accumulate;
 };
 
@@ -56,11 +60,20 @@ struct Kernels {
   int tile_vectors;                                             // widest tile, in vectors
   int tile_rows[kMaxTileVectors + 1];                           // tallest tile of each width
   TileFunction<T> tile[kMaxTileVectors + 1][kMaxTileRows + 1];  // [vectors][rows]
+  // The widest tile for a B that streams from memory: it fetches ahead along B's rows.
+  TileFunction<T> stream_tile[kMaxTileRows + 1];  // [rows]
+  // A tile of 1 to 2 * lanes columns for a B whose columns are contiguous: element (p, j) of B at
+  // b[p + j * b_row_stride]. Nothing outside is read.
+  TileFunction<T> column_tile[kMaxColumnTileRows + 1];  // [rows]
 
   // out[p * out_stride + j] = b[p * row_stride + j * col_stride], j < cols, p < k; zeros for
   // cols <= j < out_stride.
   void (*pack)(const T* b, index_t row_stride, index_t col_stride, index_t k, int cols, T* out,
                index_t out_stride);
+
+  // to[j * to_stride + i] = from[i * from_stride + j], i < rows, j < cols.
+  void (*transpose)(const T* from, index_t from_stride, index_t rows, index_t cols, T* to,
+                    index_t to_stride);
 
   void (*exp)(const T* x, T* y, index_t n);
   void (*log)(const T* x, T* y, index_t n);
