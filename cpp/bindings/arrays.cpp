@@ -151,8 +151,7 @@ py::array finished(py::array result, const ComputeType& type) {
   return py::reinterpret_steal<py::array>(result.attr("astype")(type.half).release());
 }
 
-Target::Target(const char* name, py::handle object, const std::vector<py::ssize_t>& shape)
-    : name_(name) {
+Target::Target(const char* name, py::handle object, const std::vector<py::ssize_t>& shape) {
   if (!py::detail::npy_api::get().PyArray_Check_(object.ptr())) {
     throw py::type_error(std::string(name) + ": expected an array to write into, got " +
                          Py_TYPE(object.ptr())->tp_name);

@@ -74,7 +74,6 @@ class Target {
   void commit();
 
  private:
-  const char* name_;
   py::array original_;
   py::array work_;
 };

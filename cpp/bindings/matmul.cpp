@@ -21,7 +21,7 @@ py::object numpy_matmul(py::handle a, py::handle b, py::handle out) {
 // Another library's array, or a subclass with rules of its own: numpy.matmul knows how to ask it.
 bool is_foreign(py::handle object) {
   auto& api = py::detail::npy_api::get();
-  if (Py_TYPE(object.ptr()) == reinterpret_cast<PyTypeObject*>(api.PyArray_Type_)) return false;
+  if (Py_TYPE(object.ptr()) == api.PyArray_Type_) return false;
   return py::hasattr(object, "__array_ufunc__") && !PyList_Check(object.ptr()) &&
          !PyTuple_Check(object.ptr());
 }

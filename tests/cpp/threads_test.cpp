@@ -151,6 +151,7 @@ TEST(Threads, CallersSideBySideDoNotDisturbEachOther) {
   const Array<float> expected = ordered_chain(a, b, Array<float>(0));
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int caller = 0; caller < 4; ++caller) {
     callers.emplace_back([&] {
       for (int repeat = 0; repeat < 50; ++repeat) {
@@ -188,7 +189,7 @@ TEST(Threads, NumberAtFirstIsTheEnvironmentsElseThatOfTheCpus) {
   const char* const wanted = std::getenv("NNEXT_NUM_THREADS");
   const char* const openmp = std::getenv("OMP_NUM_THREADS");
   const char* const text = wanted != nullptr ? wanted : openmp;
-  EXPECT_EQ(num_threads(), text != nullptr ? std::atoi(text) : available_cpus());
+  EXPECT_EQ(num_threads(), text != nullptr ? std::strtol(text, nullptr, 10) : available_cpus());
 }
 
 TEST(Threads, EnvironmentSetsTheirNumber) {

@@ -28,6 +28,7 @@ constexpr index_t kPrefetchBytes = 512;
 template <class T, int MR, int NV, bool Prefetch>
 void tile(const Tile<T>& t) {
   constexpr int kVector = Simd<T>::lanes;
+  constexpr index_t kAhead = kPrefetchBytes / index_t{sizeof(T)};
   const index_t last = t.cols - (NV - 1) * kVector;
   Vec<T> acc[MR][NV];
 #pragma GCC unroll 16
@@ -52,7 +53,7 @@ void tile(const Tile<T>& t) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
       row[j] = load<T>(b + j * kVector);
-      if constexpr (Prefetch) __builtin_prefetch(b + kPrefetchBytes / sizeof(T) + j * kVector);
+      if constexpr (Prefetch) __builtin_prefetch(b + kAhead + j * kVector);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
