@@ -4,6 +4,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
+
+#include "nnext/memory.h"
 
 namespace nnext::bindings {
 namespace {
@@ -132,13 +135,47 @@ py::array contiguous_operand(const Argument& argument, const ComputeType& type) 
   return py::array::ensure(array, py::array::c_style);
 }
 
+namespace {
+
+// The block behind a large array: its base object gives it back when the array dies.
+struct Block {
+  void* memory;
+  std::size_t bytes;
+};
+
+void release_block(PyObject* capsule) {
+  auto* block = static_cast<Block*>(PyCapsule_GetPointer(capsule, nullptr));
+  give_block(block->memory, block->bytes);
+  delete block;
+}
+
+}  // namespace
+
 py::array new_array(const py::dtype& dtype, py::ssize_t ndim, const py::ssize_t* shape) {
   auto& api = py::detail::npy_api::get();
   py::dtype descr = dtype;
-  auto result = py::reinterpret_steal<py::array>(
-      api.PyArray_NewFromDescr_(api.PyArray_Type_, descr.release().ptr(), static_cast<int>(ndim),
-                                shape, nullptr, nullptr, 0, nullptr));
+  std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
+  for (py::ssize_t i = 0; i < ndim; ++i) bytes *= static_cast<std::size_t>(shape[i]);
+  void* memory = nullptr;
+  py::object base;
+  if (bytes >= kSmallestBlock) {
+    auto block = std::make_unique<Block>(Block{take_block(bytes), bytes});
+    memory = block->memory;
+    base = py::reinterpret_steal<py::object>(PyCapsule_New(block.get(), nullptr, &release_block));
+    if (!base) {
+      give_block(memory, bytes);
+      throw py::error_already_set();
+    }
+    static_cast<void>(block.release());
+  }
+  constexpr int kWriteable = py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+  auto result = py::reinterpret_steal<py::array>(api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, descr.release().ptr(), static_cast<int>(ndim), shape, nullptr, memory,
+      memory == nullptr ? 0 : kWriteable, nullptr));
   if (!result) throw py::error_already_set();
+  if (base && api.PyArray_SetBaseObject_(result.ptr(), base.release().ptr()) != 0) {
+    throw py::error_already_set();
+  }
   return result;
 }
 

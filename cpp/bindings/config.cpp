@@ -6,6 +6,7 @@
 
 #include "module.h"
 #include "nnext/dispatch.h"
+#include "nnext/memory.h"
 #include "nnext/threads.h"
 
 namespace nnext::bindings {
@@ -51,6 +52,8 @@ void bind_config(py::module_& module) {
   module.def("set_num_threads", &set_threads, py::arg("n"));
   module.def("get_num_threads", &num_threads);
   module.def("config", &config);
+  module.def("empty_cache", &empty_cache);
+  module.def("cached_bytes", &cached_bytes);
 }
 
 }  // namespace nnext::bindings

@@ -1,9 +1,6 @@
 // Makes the kernels concrete for the instruction set whose file includes this, and fills its table.
 #pragma once
 
-// The attribute of a lambda that must become part of the loop that calls it.
-#define NNEXT_LAMBDA __attribute__((always_inline))
-
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/optimizer.h"

@@ -89,18 +89,12 @@ NNEXT_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
   return from_bits(bits(magnitude) | (bits(sign) ^ bits(absolute<T>(sign))));
 }
 
-// 2^n for the integer n whose bits `magic_sum` = n + kRoundMagic holds; n in the normal range.
-template <class T>
-NNEXT_INLINE Vec<T> power_of_two(IntVec<T> n) {
-  using C = MathConstants<T>;
-  return from_bits((n + C::kExponentBias) << C::kMantissaBits);
-}
-
 // The reduced argument of e^(x + correction): x + correction = n ln2 + r + (rounding error of r)
 // and e^r - 1 = r + rest, the sum left to the caller so that its rounding is not paid twice.
 template <class T>
 struct ReducedExp {
-  IntVec<T> n;
+  Vec<T> shifted;  // n + kRoundMagic: n in its low bits
+  Vec<T> n;
   Vec<T> r;
   Vec<T> rest;
 };
@@ -115,32 +109,54 @@ NNEXT_INLINE ReducedExp<T> reduce_exp(Vec<T> x, Vec<T> correction) {
   const Vec<T> tail = fma(n, broadcast<T>(C::kLn2Tail), -correction);
   const Vec<T> r = head - tail;
   const Vec<T> error = (head - r) - tail;
-  return {bits(shifted) - bits(magic), r, fma(r * r, horner<T>(C::kExp, r), error)};
+  return {shifted, n, r, fma(r * r, horner<T>(C::kExp, r), error)};
 }
 
-// e^(x + correction), correction being a rounding error of x (at most half a unit in its last
-// place). At most 1 ULP from the exact value, results below the normal range included; 0 below
-// kExpLow, +inf above kExpHigh, NaN for NaN. `correction` of an x below kExpLow may be anything.
+// significand * 2^n, rounded once where the result leaves the normal range.
 template <class T>
-NNEXT_INLINE Vec<T> exp_corrected(Vec<T> x, Vec<T> correction) {
+NNEXT_INLINE Vec<T> scaled(Vec<T> significand, const ReducedExp<T>& e) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return _mm512_scalef_ps(significand, e.n);
+  } else {
+    return _mm512_scalef_pd(significand, e.n);
+  }
+#else
+  // Two factors, the first of them exact, since 2^n alone may leave the normal range.
   using C = MathConstants<T>;
-  const Vec<T> low = broadcast<T>(C::kExpLow);
-  const Vec<T> high = broadcast<T>(C::kExpHigh);
-  const Vec<T> inside = x < low ? low : (x > high ? high : x);
-  const ReducedExp<T> e = reduce_exp<T>(inside, correction);
+  const IntVec<T> n = bits(e.shifted) - bits(broadcast<T>(C::kRoundMagic));
+  const IntVec<T> half = n >> 1;
+  const Vec<T> first = from_bits((half + C::kExponentBias) << C::kMantissaBits);
+  const Vec<T> second = from_bits((n - half + C::kExponentBias) << C::kMantissaBits);
+  return significand * first * second;
+#endif
+}
+
+// e^x, at most 1 ULP from the exact value, results below the normal range included; 0 below
+// kExpLow, +inf above kExpHigh, NaN for NaN.
+template <class T>
+NNEXT_INLINE Vec<T> exp(Vec<T> x) {
+  using C = MathConstants<T>;
+  const Vec<T> inside = maximum(broadcast<T>(C::kExpLow), minimum(broadcast<T>(C::kExpHigh), x));
+  const ReducedExp<T> e = reduce_exp<T>(inside, Vec<T>{});
   // 1 + r with its rounding error (Dekker's fast two-sum), then the rest.
   const Vec<T> one = broadcast<T>(T{1});
   const Vec<T> sum = one + e.r;
-  const Vec<T> significand = sum + (((one - sum) + e.r) + e.rest);
-  // Two factors, since 2^n alone may leave the normal range.
-  const IntVec<T> half = e.n >> 1;
-  const Vec<T> result = significand * power_of_two<T>(half) * power_of_two<T>(e.n - half);
-  return x < low ? Vec<T>{} : (x > high ? infinity<T>() : result);
+  return scaled<T>(sum + (((one - sum) + e.r) + e.rest), e);
 }
 
+// e^(x - m) for x <= m, the exponentials of softmax: at most 1.1 ULP (plus what is below the normal
+// range). For scores far from 0 the rounding error of x - m would cost more than the exponential's
+// own, so it goes into the reduced argument (Knuth's two-sum of x and -m).
 template <class T>
-NNEXT_INLINE Vec<T> exp(Vec<T> x) {
-  return exp_corrected<T>(x, Vec<T>{});
+NNEXT_INLINE Vec<T> exp_difference(Vec<T> x, Vec<T> m) {
+  using C = MathConstants<T>;
+  const Vec<T> low = broadcast<T>(C::kExpLow);
+  const Vec<T> d = x - m;
+  const Vec<T> back = d - x;
+  const Vec<T> error = (x - (d - back)) - (m + back);  // NaN for an infinite d: not used then
+  const ReducedExp<T> e = reduce_exp<T>(maximum(low, d), d < low ? Vec<T>{} : error);
+  return scaled<T>(broadcast<T>(T{1}) + (e.r + e.rest), e);
 }
 
 // log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1].

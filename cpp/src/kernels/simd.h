@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -17,6 +18,8 @@
 #include "kernels/table.h"
 
 #define NNEXT_INLINE inline __attribute__((always_inline))
+// The attribute of a lambda that must become part of the loop that calls it.
+#define NNEXT_LAMBDA __attribute__((always_inline))
 
 namespace nnext {
 namespace NNEXT_SIMD {
@@ -174,6 +177,68 @@ NNEXT_INLINE VecD square_root(VecD x) {
 #endif
 }
 
+// A shuffle of two vectors: result element i is element P::at(i) of their concatenation.
+template <class P, class V, int... I>
+NNEXT_INLINE V shuffled(V a, V b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, P::at(I)...);
+}
+template <class T, class P>
+NNEXT_INLINE Vec<T> shuffle(Vec<T> a, Vec<T> b) {
+  return shuffled<P>(a, b, std::make_integer_sequence<int, Simd<T>::lanes>{});
+}
+
+// The larger (smaller) of a and b, lane by lane; b where either is NaN, as x86 has it.
+NNEXT_INLINE VecF maximum(VecF a, VecF b) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+NNEXT_INLINE VecD maximum(VecD a, VecD b) {
+#if defined(__AVX512F__)
+  return _mm512_max_pd(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_pd(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+NNEXT_INLINE VecF minimum(VecF a, VecF b) {
+#if defined(__AVX512F__)
+  return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
+NNEXT_INLINE VecD minimum(VecD a, VecD b) {
+#if defined(__AVX512F__)
+  return _mm512_min_pd(a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_pd(a, b);
+#else
+  return a < b ? a : b;
+#endif
+}
+
+// Joins the lanes of a vector in the fixed tree: lanes i and i + L/2, then i + L/4, ... i + 1.
+template <class T, int Distance>
+struct RotateBy {
+  static constexpr int at(int i) { return (i + Distance) % Simd<T>::lanes; }
+};
+template <class T, int Distance, class Join>
+NNEXT_INLINE T joined_lanes(Vec<T> v, const Join& join) {
+  if constexpr (Distance == 0) {
+    return v[0];
+  } else {
+    return joined_lanes<T, Distance / 2>(join(v, shuffle<T, RotateBy<T, Distance>>(v, v)), join);
+  }
+}
+
 // Bits of a floating vector as integers of the same width, and back.
 NNEXT_INLINE VecI32 bits(VecF v) { return reinterpret_cast<VecI32>(v); }
 NNEXT_INLINE VecI64 bits(VecD v) { return reinterpret_cast<VecI64>(v); }
@@ -242,13 +307,14 @@ NNEXT_INLINE void add_lanes(Lanes<double>& sum, const Lanes<float>& x) {
 }
 
 // The fixed tree: lanes i and i + 8, then i + 4, i + 2, i + 1.
-NNEXT_INLINE double sum_lanes(const Lanes<double>& x) {
-  double lane[kLanes];
-  for (int i = 0; i < kParts<double>; ++i) store<double>(lane + i * Simd<double>::lanes, x.part[i]);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+NNEXT_INLINE double sum_lanes(Lanes<double> x) {
+#pragma GCC unroll 4
+  for (int width = kParts<double> / 2; width > 0; width /= 2) {
+#pragma GCC unroll 4
+    for (int i = 0; i < width; ++i) x.part[i] += x.part[i + width];
   }
-  return lane[0];
+  return joined_lanes<double, Simd<double>::lanes / 2>(
+      x.part[0], [](VecD a, VecD b) NNEXT_LAMBDA { return a + b; });
 }
 
 }  // namespace

@@ -11,11 +11,6 @@ namespace nnext {
 namespace NNEXT_SIMD {
 namespace {
 
-template <class T>
-NNEXT_INLINE Vec<T> maximum(Vec<T> a, Vec<T> b) {
-  return a > b ? a : b;
-}
-
 // The largest element that is not NaN; -inf where there is none.
 template <class T>
 NNEXT_INLINE T row_maximum(const T* x, index_t n) {
@@ -26,56 +21,116 @@ NNEXT_INLINE T row_maximum(const T* x, index_t n) {
   index_t i = 0;
   for (; i + kChains * kVector <= n; i += kChains * kVector) {
 #pragma GCC unroll 4
-    for (int j = 0; j < kChains; ++j) most[j] = maximum<T>(load<T>(x + i + j * kVector), most[j]);
+    for (int j = 0; j < kChains; ++j) most[j] = maximum(load<T>(x + i + j * kVector), most[j]);
   }
-  for (; i + kVector <= n; i += kVector) most[0] = maximum<T>(load<T>(x + i), most[0]);
+  for (; i + kVector <= n; i += kVector) most[0] = maximum(load<T>(x + i), most[0]);
   if (i < n) {
-    most[1] = maximum<T>(load_partial<T>(x + i, n - i, none[0]), most[1]);
+    most[1] = maximum(load_partial<T>(x + i, n - i, none[0]), most[1]);
   }
-  const Vec<T> v = maximum<T>(maximum<T>(most[0], most[1]), maximum<T>(most[2], most[3]));
-  T best = v[0];
-#pragma GCC unroll 16
-  for (int j = 1; j < kVector; ++j) best = v[j] > best ? v[j] : best;
-  return best;
+  const Vec<T> v = maximum(maximum(most[0], most[1]), maximum(most[2], most[3]));
+  return joined_lanes<T, kVector / 2>(
+      v, [](Vec<T> p, Vec<T> q) NNEXT_LAMBDA { return maximum(p, q); });
 }
 
-// Writes e^(x - m) to y and returns S'. The rounding error of x - m goes into the exponential: for
-// scores far from 0 it would cost more than the exponential's own.
+// Below this S' the difference of the sum and 1 has too few digits left, and S' is summed anew
+// without the maxima, whose exponentials alone are exactly 1.
 template <class T>
-NNEXT_INLINE double exponentials(const T* x, T* y, index_t n, T m) {
+constexpr double kSmallRest = sizeof(T) == 4 ? 0x1p-10 : 0x1p4;
+
+// Adds e where it is not 1 to the sum, and to `ones` how often it is.
+template <class T>
+NNEXT_INLINE void add_others(Lanes<double>& sum, index_t& ones, Lanes<T> e) {
+  for (int j = 0; j < kParts<T>; ++j) {
+    const IntVec<T> is_one = e.part[j] == broadcast<T>(T{1});
+    e.part[j] = is_one ? Vec<T>{} : e.part[j];
+    for (int lane = 0; lane < Simd<T>::lanes; ++lane) ones -= static_cast<index_t>(is_one[lane]);
+  }
+  add_lanes(sum, e);
+}
+
+template <class T>
+NNEXT_INLINE Lanes<T> exponentials(const T* x, index_t left, Vec<T> most) {
+  Lanes<T> e = load_lanes<T>(x, left, -infinity<T>()[0]);
+#pragma GCC unroll 8
+  for (int j = 0; j < kParts<T>; ++j) e.part[j] = exp_difference<T>(e.part[j], most);
+  return e;
+}
+
+template <class T>
+NNEXT_INLINE Lanes<T> times(Lanes<T> x, Vec<T> factor) {
+  for (int j = 0; j < kParts<T>; ++j) x.part[j] *= factor;
+  return x;
+}
+
+// What a row of softmax needs beside its scores.
+template <class T>
+struct RowSum {
+  double others;   // S'
+  Vec<T> inverse;  // 1 / (1 + S')
+
+  NNEXT_INLINE explicit RowSum(double rest)
+      : others(rest), inverse(broadcast<T>(static_cast<T>(1.0 / (1.0 + rest)))) {}
+};
+
+// A row of at most 16 elements, all of it in registers.
+template <class T>
+NNEXT_INLINE double short_row(const T* x, T* y, index_t n, T m) {
+  const Lanes<T> e = exponentials<T>(x, n, broadcast<T>(m));
+  Lanes<double> sum{};
+  add_lanes(sum, e);
+  double rest = sum_lanes(sum) - 1.0;
+  if (rest < kSmallRest<T>) {
+    Lanes<double> others{};
+    index_t ones = 0;
+    add_others<T>(others, ones, e);
+    rest = sum_lanes(others) + static_cast<double>(ones - 1);
+  }
+  const RowSum<T> row(rest);
+  store_lanes<T>(y, times<T>(e, row.inverse), n);
+  return row.others;
+}
+
+// Writes softmax of a row with maximum m to y and returns S'.
+template <class T>
+NNEXT_INLINE double long_row(const T* x, T* y, index_t n, T m) {
   const Vec<T> most = broadcast<T>(m);
   Lanes<double> sum{};
-  IntVec<T> count[kParts<T>]{};
-  for (index_t i = 0; i < n; i += kLanes) {
-    const Lanes<T> scores = load_lanes<T>(x + i, n - i, -infinity<T>()[0]);
-    Lanes<T> e;
-    Lanes<T> others;
-#pragma GCC unroll 8
-    for (int j = 0; j < kParts<T>; ++j) {
-      const Vec<T> v = scores.part[j];
-      const Vec<T> d = v - most;
-      const Vec<T> back = d - v;  // Knuth's two-sum of v and -m
-      const Vec<T> error = (v - (d - back)) - (most + back);
-      e.part[j] = exp_corrected<T>(d, error);
-      const IntVec<T> is_most = v == most;
-      others.part[j] = is_most ? Vec<T>{} : e.part[j];
-      count[j] -= is_most;
-    }
-    add_lanes(sum, others);
+  index_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    const Lanes<T> a = exponentials<T>(x + i, kLanes, most);
+    const Lanes<T> b = exponentials<T>(x + i + kLanes, kLanes, most);
+    add_lanes(sum, a);
+    add_lanes(sum, b);
+    store_lanes<T>(y + i, a, kLanes);
+    store_lanes<T>(y + i + kLanes, b, kLanes);
+  }
+  for (; i < n; i += kLanes) {
+    const Lanes<T> e = exponentials<T>(x + i, n - i, most);
+    add_lanes(sum, e);
     store_lanes<T>(y + i, e, n - i);
   }
-  index_t equal = 0;
-  for (int j = 0; j < kParts<T>; ++j) {
-    for (int lane = 0; lane < Simd<T>::lanes; ++lane) equal += static_cast<index_t>(count[j][lane]);
+  double rest = sum_lanes(sum) - 1.0;
+  if (rest < kSmallRest<T>) {
+    Lanes<double> others{};
+    index_t ones = 0;
+    for (i = 0; i < n; i += kLanes) {
+      add_others<T>(others, ones, load_lanes<T>(y + i, n - i, T{0}));
+    }
+    rest = sum_lanes(others) + static_cast<double>(ones - 1);
   }
-  // A maximum of +-inf makes every probability NaN: m - m is NaN then, and 0 else.
-  return sum_lanes(sum) + static_cast<double>(equal - 1) + static_cast<double>(m - m);
+  const RowSum<T> row(rest);
+  for (i = 0; i + kLanes <= n; i += kLanes) {
+    store_lanes<T>(y + i, times<T>(load_lanes<T>(y + i, kLanes, T{0}), row.inverse), kLanes);
+  }
+  if (i < n) {
+    store_lanes<T>(y + i, times<T>(load_lanes<T>(y + i, n - i, T{0}), row.inverse), n - i);
+  }
+  return row.others;
 }
 
 template <class T>
 void softmax_rows(const T* x, T* y, index_t rows, index_t cols, const std::int64_t* t,
                   double* loss) {
-  constexpr int kVector = Simd<T>::lanes;
   constexpr index_t kBlock = 64;  // rows whose logarithms are taken together, a vector at a time
   double others[kBlock];
   double distance[kBlock];  // m - x_t
@@ -85,16 +140,10 @@ void softmax_rows(const T* x, T* y, index_t rows, index_t cols, const std::int64
       const T* row = x + (first + r) * cols;
       T* out = y + (first + r) * cols;
       const T m = row_maximum<T>(row, cols);
-      others[r] = exponentials<T>(row, out, cols, m);
       if (t != nullptr) {
         distance[r] = static_cast<double>(m) - static_cast<double>(row[t[first + r]]);
       }
-      const Vec<T> inverse = broadcast<T>(static_cast<T>(1.0 / (1.0 + others[r])));
-      index_t i = 0;
-      for (; i + kVector <= cols; i += kVector) store<T>(out + i, load<T>(out + i) * inverse);
-      if (i < cols) {
-        store_partial<T>(out + i, load_partial<T>(out + i, cols - i, T{0}) * inverse, cols - i);
-      }
+      others[r] = cols <= kLanes ? short_row<T>(row, out, cols, m) : long_row<T>(row, out, cols, m);
     }
     if (loss == nullptr) continue;
     for (index_t r = 0; r < block; r += Simd<double>::lanes) {

@@ -5,23 +5,11 @@
 // one instruction each; full permutations (vpermt2ps) took half as long again on packing.
 #pragma once
 
-#include <utility>
-
 #include "kernels/simd.h"
 
 namespace nnext {
 namespace NNEXT_SIMD {
 namespace {
-
-// A shuffle of two vectors: result element i is element P::at(i) of their concatenation.
-template <class P, class V, int... I>
-NNEXT_INLINE V shuffled(V a, V b, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(a, b, P::at(I)...);
-}
-template <class T, class P>
-NNEXT_INLINE Vec<T> shuffle(Vec<T> a, Vec<T> b) {
-  return shuffled<P>(a, b, std::make_integer_sequence<int, Simd<T>::lanes>{});
-}
 
 // Within each 16-byte lane: pieces of S elements from a and b in turn, from the lower half of the
 // lane or (High) the upper.
