@@ -121,6 +121,15 @@ ComputeType compute_type(std::initializer_list<const Argument*> arguments) {
   return {false, half};
 }
 
+std::optional<ComputeType> common_float_type(std::initializer_list<const py::array*> arrays) {
+  const int number = type_number(**arrays.begin());
+  if (number != kNumFloat32 && number != kNumFloat64) return {};
+  for (const py::array* array : arrays) {
+    if (type_number(*array) != number || !is_native_and_aligned(*array)) return {};
+  }
+  return ComputeType{number == kNumFloat64, {}};
+}
+
 py::array operand(const Argument& argument, const ComputeType& type) {
   const py::array& array = argument.array;
   const int wanted = type.is_double ? kNumFloat64 : kNumFloat32;

@@ -41,6 +41,10 @@ Argument argument(const char* name, py::handle object);
 // object, string and other types.
 ComputeType compute_type(std::initializer_list<const Argument*> arguments);
 
+// The type computed in when all arrays have one of the core's own types, as they lie in memory;
+// nothing when any would have to be converted.
+std::optional<ComputeType> common_float_type(std::initializer_list<const py::array*> arrays);
+
 // The array in the type computed in, aligned and in native byte order; itself where it is already.
 py::array operand(const Argument& argument, const ComputeType& type);
 

@@ -30,6 +30,7 @@ py::dict config() {
   result["isa_available"] = isas_available();
   result["isa_compiled"] = isas_compiled();
   result["threads"] = num_threads();
+  result["cached_bytes"] = cached_bytes();
   return result;
 }
 
@@ -53,7 +54,6 @@ void bind_config(py::module_& module) {
   module.def("get_num_threads", &num_threads);
   module.def("config", &config);
   module.def("empty_cache", &empty_cache);
-  module.def("cached_bytes", &cached_bytes);
 }
 
 }  // namespace nnext::bindings

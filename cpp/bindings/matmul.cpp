@@ -133,7 +133,41 @@ bool joins_rows(const Stack& a, const Stack& b, const Shape& stack) {
   return true;
 }
 
+// Two matrices of one type into a new array or a plain `out`: the case that is worth a way of its
+// own, without the lists of shapes that the general one needs. Null when it is not that case.
+py::object matmul_plain(py::handle a_object, py::handle b_object, py::handle out) {
+  const auto is_plain = [](py::handle object) {
+    return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_ &&
+           py::reinterpret_borrow<py::array>(object).ndim() == 2;
+  };
+  if (!is_plain(a_object) || !is_plain(b_object)) return {};
+  const Argument a{"a", py::reinterpret_borrow<py::array>(a_object)};
+  const Argument b{"b", py::reinterpret_borrow<py::array>(b_object)};
+  const std::optional<ComputeType> type = common_float_type({&a.array, &b.array});
+  if (!type || a.array.shape(1) != b.array.shape(0)) return {};
+  const py::ssize_t shape[] = {a.array.shape(0), b.array.shape(1)};
+  py::array c;
+  if (out.is_none()) {
+    c = new_array(*type, 2, shape);
+  } else {
+    if (!is_plain(out)) return {};
+    c = py::reinterpret_borrow<py::array>(out);
+    const bool fits = common_float_type({&a.array, &c}).has_value() && c.writeable() &&
+                      c.shape(0) == shape[0] && c.shape(1) == shape[1] && same_flat_layout({&c}) &&
+                      !may_overlap(c, a.array) && !may_overlap(c, b.array);
+    if (!fits) return {};
+  }
+  with_type(*type, [&](auto zero) {
+    using T = decltype(zero);
+    const MaybeReleaseGil release(static_cast<double>(c.size()) *
+                                  static_cast<double>(a.array.shape(1)));
+    matmul<T>(matrix_view<const T>(a.array), matrix_view<const T>(b.array), matrix_view<T>(c));
+  });
+  return c;
+}
+
 py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out) {
+  if (py::object result = matmul_plain(a_object, b_object, out)) return result;
   if (PyTuple_Check(out.ptr()) && py::len(out) == 1) {
     return matmul_any(a_object, b_object, py::reinterpret_borrow<py::tuple>(out)[0]);
   }

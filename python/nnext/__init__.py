@@ -19,7 +19,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 from nnext import datasets, nodes
 from nnext._nnext import __version__
 from nnext.base_model import BaseModel
-from nnext.config import get_num_threads, set_num_threads, show_config
+from nnext.config import empty_cache, get_num_threads, set_num_threads, show_config
 from nnext.functions import (
     cross_entropy_error,
     exp,
@@ -73,6 +73,7 @@ __all__ = [
     "check_gradients",
     "cross_entropy_error",
     "datasets",
+    "empty_cache",
     "exp",
     "get_num_threads",
     "log",

@@ -4,7 +4,7 @@ from typing import Any
 
 from nnext import _nnext
 
-__all__ = ["get_num_threads", "set_num_threads", "show_config"]
+__all__ = ["empty_cache", "get_num_threads", "set_num_threads", "show_config"]
 
 
 def set_num_threads(n: int) -> None:
@@ -30,6 +30,17 @@ def get_num_threads() -> int:
     return _nnext.get_num_threads()
 
 
+def empty_cache() -> None:
+    """Return to the system the memory that is kept for the next large results.
+
+    Results of 128 KiB and more live in blocks that are kept when the array dies, since memory fresh
+    from the system costs more time than many operations: at most 512 MiB, and no block for longer
+    than a second after it was given back (seen to when the next one comes). Arrays that are alive
+    are not affected.
+    """
+    _nnext.empty_cache()
+
+
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Show how nnext was built and what it uses here, as `numpy.show_config` does.
 
@@ -43,7 +54,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     dict or None
         With ``"dicts"``: ``version``, ``compiler``, ``isa`` (the instruction set in use),
         ``isa_available`` (those that this machine can run), ``isa_compiled`` (those in this
-        build) and ``threads``.
+        build), ``threads`` and ``cached_bytes`` (memory kept for the next large results).
 
     Raises
     ------

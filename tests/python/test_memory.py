@@ -1,0 +1,58 @@
+"""Large results: memory that is kept for the next one, and arrays that stay the caller's own."""
+
+import gc
+
+import numpy as np
+
+import nnext
+
+N = 1 << 17  # elements; 512 KiB in float32
+
+
+def cached_bytes() -> int:
+    config = nnext.show_config("dicts")
+    assert config is not None
+    return int(config["cached_bytes"])
+
+
+def test_an_array_that_is_alive_is_never_written_again() -> None:
+    x = np.arange(N, dtype=np.float32)
+    results = [nnext.relu(x + i) for i in range(6)]
+    nnext.empty_cache()
+    del results[::2]
+    gc.collect()
+    nnext.relu(-x)  # takes a block that was given back
+    for result, i in zip(results, (1, 3, 5), strict=True):
+        np.testing.assert_array_equal(result, x + i)
+
+
+def test_a_view_keeps_the_memory_of_its_array() -> None:
+    x = np.arange(N, dtype=np.float32)
+    view = nnext.relu(x)[10:20]
+    for _ in range(3):
+        nnext.relu(-x)
+    np.testing.assert_array_equal(view, x[10:20])
+
+
+def test_a_dead_array_leaves_its_memory_in_the_cache_until_it_is_emptied() -> None:
+    nnext.empty_cache()
+    assert cached_bytes() == 0
+    nnext.relu(np.zeros(N, dtype=np.float32))
+    assert cached_bytes() >= 4 * N
+    nnext.empty_cache()
+    assert cached_bytes() == 0
+
+
+def test_small_results_do_not_pass_through_the_cache() -> None:
+    nnext.empty_cache()
+    nnext.relu(np.zeros(100, dtype=np.float32))
+    assert cached_bytes() == 0
+
+
+def test_large_results_are_ordinary_arrays() -> None:
+    y = nnext.relu(np.ones(N, dtype=np.float64))
+    assert y.flags.writeable
+    assert y.flags.c_contiguous
+    assert y.flags.aligned
+    y += 1
+    assert (y == 2).all()
