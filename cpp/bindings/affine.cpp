@@ -1,4 +1,6 @@
 // The fully connected layer: y = x W + b and its gradients.
+#include <cstdlib>
+
 #include "arrays.h"
 #include "module.h"
 #include "nnext/matmul.h"
@@ -87,10 +89,14 @@ py::array forward(py::handle x_object, py::handle w_object, py::handle b_object)
   return finished(y, type);
 }
 
-// Rows or columns contiguous: what the core's product can write.
+// Rows or columns contiguous and apart from each other: what the core's product can write.
 bool is_writable_layout(const py::array& array) {
-  const py::ssize_t size = array.itemsize();
-  return array.strides(1) == size || array.strides(0) == size || array.size() == 0;
+  const auto lie_apart = [&](int axis, int other) {
+    return array.strides(axis) == array.itemsize() &&
+           (array.shape(other) <= 1 ||
+            std::abs(array.strides(other)) >= array.shape(axis) * array.itemsize());
+  };
+  return array.size() == 0 || lie_apart(1, 0) || lie_apart(0, 1);
 }
 
 py::object backward(py::handle x_object, py::handle w_object, py::handle dout_object,
@@ -107,7 +113,7 @@ py::object backward(py::handle x_object, py::handle w_object, py::handle dout_ob
   Target dw("dW", dw_object, shape_of(w.array));
   std::optional<Target> db;
   if (!db_object.is_none()) db.emplace("db", db_object, std::vector<py::ssize_t>{width});
-  const bool needs_dx = py::cast<bool>(input_grad);
+  const bool needs_dx = truth(input_grad);
 
   const ComputeType type = compute_type({&x, &w, &dout});
   const Rows x_rows(x, type);
@@ -132,8 +138,8 @@ py::object backward(py::handle x_object, py::handle w_object, py::handle dout_ob
       matmul<T>(d, matrix_view<const T>(w_array).transposed(), result);
     }
   });
-  dw.commit();
-  if (db) db->commit();
+  dw.commit(type);
+  if (db) db->commit(type);
   return needs_dx ? py::object(finished(dx, type)) : py::object(py::none());
 }
 

@@ -141,7 +141,15 @@ py::array operand(const Argument& argument, const ComputeType& type) {
 py::array contiguous_operand(const Argument& argument, const ComputeType& type) {
   py::array array = operand(argument, type);
   if (is_c_contiguous(array)) return array;
-  return py::array::ensure(array, py::array::c_style);
+  return contiguous(array);
+}
+
+py::array contiguous(const py::array& array) {
+  auto copy = py::reinterpret_steal<py::array>(py::detail::npy_api::get().PyArray_FromAny_(
+      array.ptr(), nullptr, 0, 0,
+      static_cast<int>(py::array::c_style) | py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_, nullptr));
+  if (!copy) throw py::error_already_set();
+  return copy;
 }
 
 namespace {
@@ -225,9 +233,9 @@ void Target::prepare(const ComputeType& type, bool fits,
   work_ = in_place ? original_ : new_like(type, original_);
 }
 
-void Target::commit() {
+void Target::commit(const ComputeType& type) {
   if (work_.ptr() == original_.ptr()) return;
-  numpy().attr("copyto")(original_, work_, py::arg("casting") = "same_kind");
+  numpy().attr("copyto")(original_, finished(work_, type), py::arg("casting") = "same_kind");
 }
 
 namespace {
@@ -340,6 +348,7 @@ void require_axis(const Argument& a) {
 double number(const char* name, py::handle object) {
   const double value = PyFloat_AsDouble(object.ptr());
   if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
     PyErr_Clear();
     throw py::type_error(std::string(name) + ": expected a number, got " +
                          Py_TYPE(object.ptr())->tp_name);
@@ -347,7 +356,13 @@ double number(const char* name, py::handle object) {
   return value;
 }
 
-bool same_flat_layout(std::initializer_list<const py::array*> arrays) {
+bool truth(py::handle object) {
+  const int result = PyObject_IsTrue(object.ptr());
+  if (result < 0) throw py::error_already_set();
+  return result != 0;
+}
+
+bool same_flat_layout(const std::vector<const py::array*>& arrays) {
   bool all_c = true;
   bool all_f = true;
   for (const py::array* array : arrays) {

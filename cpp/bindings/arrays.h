@@ -51,6 +51,9 @@ py::array operand(const Argument& argument, const ComputeType& type);
 // The same, C-contiguous.
 py::array contiguous_operand(const Argument& argument, const ComputeType& type);
 
+// The array itself where it is C-contiguous, else a copy that is.
+py::array contiguous(const py::array& array);
+
 // A new uninitialised C-contiguous array of the type computed in, or of another type.
 py::array new_array(const ComputeType& type, py::ssize_t ndim, const py::ssize_t* shape);
 py::array new_array(const py::dtype& dtype, py::ssize_t ndim, const py::ssize_t* shape);
@@ -75,7 +78,7 @@ class Target {
   // Where the core writes.
   py::array& array() { return work_; }
   const py::array& original() const { return original_; }
-  void commit();
+  void commit(const ComputeType& type);
 
  private:
   py::array original_;
@@ -103,11 +106,15 @@ bool same_shape(const py::array& a, const py::array& b);
 void require_same_shape(const Argument& a, const Argument& b);
 void require_axis(const Argument& a);  // ValueError for an array without dimensions
 
-// A Python number as double; TypeError that names the argument.
+// A Python number as double; TypeError that names the argument if it is none, and OverflowError and
+// the like as Python raises them.
 double number(const char* name, py::handle object);
 
 // Whether all arrays are C-contiguous, or all Fortran-contiguous: same element at the same offset.
-bool same_flat_layout(std::initializer_list<const py::array*> arrays);
+bool same_flat_layout(const std::vector<const py::array*>& arrays);
+
+// What bool(object) is; the errors are Python's own.
+bool truth(py::handle object);
 
 // Whether the memory extents of the two arrays meet.
 bool may_overlap(const py::array& a, const py::array& b);

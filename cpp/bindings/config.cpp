@@ -40,6 +40,7 @@ void set_threads(py::handle n) {
                          Py_TYPE(n.ptr())->tp_name);
   }
   const Py_ssize_t count = PyNumber_AsSsize_t(n.ptr(), nullptr);
+  if (count == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
   if (count < 1) {
     throw py::value_error("n: expected at least 1 thread, got " + std::to_string(count));
   }

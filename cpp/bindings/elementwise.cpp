@@ -87,7 +87,7 @@ py::array dropout_backward_any(py::handle dout_object, py::handle mask_object,
   const ComputeType type = compute_type({&dout});
   const double ratio = checked_ratio(ratio_object);
   const py::array gradient = contiguous_operand(dout, type);
-  const py::array kept = py::array::ensure(mask.array, py::array::c_style);
+  const py::array kept = contiguous(mask.array);
   py::array dx = new_like(type, gradient);
   with_type(type, [&](auto zero) {
     using T = decltype(zero);

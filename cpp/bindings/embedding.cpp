@@ -1,6 +1,8 @@
 // Rows of a table by index, and their gradient.
 #include "nnext/embedding.h"
 
+#include <cstdlib>
+
 #include "arrays.h"
 #include "module.h"
 
@@ -55,7 +57,9 @@ void backward(py::handle dout_object, py::handle index_object, py::handle dw_obj
   }
   const ComputeType type = compute_type({&dout, &dw});
   const py::array gradient = contiguous_operand(dout, type);
-  target.prepare(type, has_contiguous_rows(dw.array), {&gradient});
+  const bool apart = dw.array.shape(0) <= 1 ||
+                     std::abs(dw.array.strides(0)) >= dw.array.shape(1) * dw.array.itemsize();
+  target.prepare(type, has_contiguous_rows(dw.array) && apart, {&gradient});
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
     py::array& to = target.array();
@@ -63,7 +67,7 @@ void backward(py::handle dout_object, py::handle index_object, py::handle dw_obj
     embedding_backward<T>(input<T>(gradient), input<std::int64_t>(index), index.size(), width,
                           output<T>(to), to.shape(0), to.strides(0) / to.itemsize());
   });
-  target.commit();
+  target.commit(type);
 }
 
 }  // namespace

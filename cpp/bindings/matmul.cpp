@@ -18,12 +18,24 @@ py::object numpy_matmul(py::handle a, py::handle b, py::handle out) {
   return out.is_none() ? function(a, b) : function(a, b, py::arg("out") = out);
 }
 
-// Another library's array, or a subclass with rules of its own: numpy.matmul knows how to ask it.
+// Another library's array, or a subclass with rules of its own: numpy.matmul knows how to ask it. A
+// memmap is an ndarray that lies in a file.
 bool is_foreign(py::handle object) {
-  auto& api = py::detail::npy_api::get();
-  if (Py_TYPE(object.ptr()) == api.PyArray_Type_) return false;
-  return py::hasattr(object, "__array_ufunc__") && !PyList_Check(object.ptr()) &&
-         !PyTuple_Check(object.ptr());
+  PyTypeObject* const type = Py_TYPE(object.ptr());
+  if (type == py::detail::npy_api::get().PyArray_Type_ || type == &PyList_Type ||
+      type == &PyTuple_Type) {
+    return false;
+  }
+  static const auto* memmap = new py::object(py::module_::import("numpy").attr("memmap"));
+  return reinterpret_cast<PyObject*>(type) != memmap->ptr() &&
+         py::hasattr(object, "__array_ufunc__");
+}
+
+// Whether `out` is one the core's result can be stored in; NumPy has answers for all others.
+bool is_plain_out(py::handle out, const Shape& shape) {
+  if (!py::detail::npy_api::get().PyArray_Check_(out.ptr()) || is_foreign(out)) return false;
+  const auto array = py::reinterpret_borrow<py::array>(out);
+  return shape_of(array) == shape && array.dtype().kind() == 'f' && array.itemsize() <= 8;
 }
 
 // A stack of matrices: element strides of its two last axes and of the broadcast stack axes.
@@ -168,7 +180,8 @@ py::object matmul_plain(py::handle a_object, py::handle b_object, py::handle out
 
 py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out) {
   if (py::object result = matmul_plain(a_object, b_object, out)) return result;
-  if (PyTuple_Check(out.ptr()) && py::len(out) == 1) {
+  if (PyTuple_Check(out.ptr())) {
+    if (py::len(out) != 1) return numpy_matmul(a_object, b_object, out);
     return matmul_any(a_object, b_object, py::reinterpret_borrow<py::tuple>(out)[0]);
   }
   if (is_foreign(a_object) || is_foreign(b_object)) return numpy_matmul(a_object, b_object, out);
@@ -206,48 +219,33 @@ py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out) 
   if (a.array.ndim() > 1) shape.push_back(left.rows);
   if (b.array.ndim() > 1) shape.push_back(right.cols);
 
-  if (!out.is_none()) {
-    if (!py::detail::npy_api::get().PyArray_Check_(out.ptr())) {
-      throw py::type_error(std::string("out: expected an array, got ") +
-                           Py_TYPE(out.ptr())->tp_name);
-    }
-    const auto target = py::reinterpret_borrow<py::array>(out);
-    // An `out` with more axes makes NumPy repeat the result; so seldom that NumPy may do it.
-    if (shape_of(target) != shape && target.ndim() > static_cast<py::ssize_t>(shape.size())) {
-      return numpy_matmul(a.array, b.array, out);
-    }
-  }
+  if (!out.is_none() && !is_plain_out(out, shape)) return numpy_matmul(a.array, b.array, out);
   std::optional<Target> target;
   if (!out.is_none()) {
     target.emplace("out", out, shape);
-    target->prepare(type,
-                    same_flat_layout({&target->original()}) &&
-                        (target->original().flags() & py::array::c_style) != 0,
+    target->prepare(type, !type.half && (target->original().flags() & py::array::c_style) != 0,
                     {&left.array, &right.array});
   }
   py::array result = target ? target->array()
                             : new_array(type, static_cast<py::ssize_t>(shape.size()), shape.data());
   left.broadcast_to(stack);
   right.broadcast_to(stack);
+  Shape items = stack;
+  if (joins_rows(left, right, stack)) {
+    left.rows = right.cols == 0 ? 0 : result.size() / right.cols;
+    items.clear();
+  }
   if (result.size() > 0) {
     with_type(type, [&](auto zero) {
       using T = decltype(zero);
+      // Nothing that owns a Python object may be copied from here on.
       const MaybeReleaseGil release(static_cast<double>(result.size()) *
                                     static_cast<double>(left.cols));
-      if (joins_rows(left, right, stack)) {
-        Stack joined = left;
-        joined.rows = result.size() / right.cols;
-        joined.strides.clear();
-        Stack whole = right;
-        whole.strides.clear();
-        multiply<T>(joined, whole, output<T>(result), {});
-      } else {
-        multiply<T>(left, right, output<T>(result), stack);
-      }
+      multiply<T>(left, right, output<T>(result), items);
     });
   }
   if (target) {
-    target->commit();
+    target->commit(type);
     return target->original();
   }
   py::array done = finished(result, type);

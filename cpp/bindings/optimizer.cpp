@@ -23,18 +23,19 @@ std::string element_name(const List& list, std::size_t i) {
 }
 
 void read(List& list) {
-  const auto items = py::reinterpret_steal<py::object>(
-      PySequence_Fast(list.object.ptr(), "expected a list of arrays"));
+  // A tuple of its own: reading an item may run Python code that changes the caller's list.
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(list.object.ptr()));
   if (!items) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
     PyErr_Clear();
     throw py::type_error(std::string(list.name) + ": expected a list of arrays, got " +
                          Py_TYPE(list.object.ptr())->tp_name);
   }
-  const Py_ssize_t n = PySequence_Fast_GET_SIZE(items.ptr());
+  const Py_ssize_t n = PyTuple_GET_SIZE(items.ptr());
   list.arrays.reserve(static_cast<std::size_t>(n));
   for (Py_ssize_t i = 0; i < n; ++i) {
     const std::string name = element_name(list, static_cast<std::size_t>(i));
-    PyObject* item = PySequence_Fast_GET_ITEM(items.ptr(), i);
+    PyObject* item = PyTuple_GET_ITEM(items.ptr(), i);
     Argument one = argument(name.c_str(), item);
     if (list.written) {
       const Target check(name.c_str(), item, shape_of(one.array));
@@ -77,11 +78,12 @@ void for_each_parameter(List* const (&lists)[N], const Step& step) {
       work[j] = operand({lists[j]->name, lists[j]->arrays[i]}, type);
       direct = direct && (work[j].ptr() == lists[j]->arrays[i].ptr() || !lists[j]->written);
     }
-    if constexpr (N == 1) direct = direct && same_flat_layout({&work[0]});
-    if constexpr (N == 2) direct = direct && same_flat_layout({&work[0], &work[1]});
-    if constexpr (N == 3) direct = direct && same_flat_layout({&work[0], &work[1], &work[2]});
-    if constexpr (N == 4) {
-      direct = direct && same_flat_layout({&work[0], &work[1], &work[2], &work[3]});
+    std::vector<const py::array*> together;
+    for (const py::array& array : work) together.push_back(&array);
+    direct = direct && same_flat_layout(together);
+    // One pass over shifted views of one memory would read what it has just written.
+    for (std::size_t j = 1; direct && j < N; ++j) {
+      for (std::size_t l = 0; l < j; ++l) direct = direct && !may_overlap(work[l], work[j]);
     }
     if (!direct) {
       for (std::size_t j = 0; j < N; ++j) {

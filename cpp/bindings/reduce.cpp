@@ -7,7 +7,8 @@
 namespace nnext::bindings {
 namespace {
 
-py::object sum_any(py::handle x_object, py::handle axis_object, bool keepdims) {
+py::object sum_any(py::handle x_object, py::handle axis_object, py::handle keepdims_object) {
+  const bool keepdims = truth(keepdims_object);
   const Argument x = argument("x", x_object);
   const ComputeType type = compute_type({&x});
   const py::ssize_t ndim = x.array.ndim();
@@ -19,6 +20,7 @@ py::object sum_any(py::handle x_object, py::handle axis_object, bool keepdims) {
                            Py_TYPE(axis_object.ptr())->tp_name);
     }
     const Py_ssize_t axis = PyNumber_AsSsize_t(axis_object.ptr(), nullptr);
+    if (axis == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
     if (axis < -ndim || axis >= ndim) {
       throw py::value_error("axis: " + std::to_string(axis) + " is out of range for shape " +
                             shape_text(x.array));

@@ -98,7 +98,7 @@ class BlockedProduct {
     // A streamed product visits C once for every few rows of k: columns of C, which a tile cannot
     // add to where they lie, are gathered in rows aside.
     const bool aside = streams_ && p.c.col_stride != 1;
-    const index_t a_size = packs_a_ ? rounded_up(kMC, kPackedRows) * most_k + kernels_.lanes : 0;
+    const index_t a_size = packs_a_ ? rounded_up(kMC, kPackedRows) * most_k : 0;
     const index_t c_size = aside ? p.c.rows * width : 0;
     T* const memory = scratch<T>(a_size + c_size + most_k * width);
     const MatrixView<T> c = p.c;

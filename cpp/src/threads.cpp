@@ -26,9 +26,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
@@ -85,7 +86,11 @@ class Pool {
       const int left = left_.load(std::memory_order_acquire);
       if (left != 0) left_.wait(left, std::memory_order_acquire);
     }
+    // Written before the last part was counted as done, so seen here.
+    const std::exception_ptr failure = std::exchange(failure_, nullptr);
+    failed_.store(false, std::memory_order_relaxed);
     busy_.store(false, std::memory_order_release);
+    if (failure) std::rethrow_exception(failure);
     return true;
   }
 
@@ -105,7 +110,11 @@ class Pool {
     } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
                                             std::memory_order_acquire));
     const int part = static_cast<int>(ticket & kMask);
-    function_.load(std::memory_order_relaxed)(body_.load(std::memory_order_relaxed), part);
+    try {
+      function_.load(std::memory_order_relaxed)(body_.load(std::memory_order_relaxed), part);
+    } catch (...) {
+      if (!failed_.exchange(true, std::memory_order_acq_rel)) failure_ = std::current_exception();
+    }
     if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
     return true;
   }
@@ -119,7 +128,7 @@ class Pool {
     while (workers_ < std::min(wanted, allowed_)) {
       try {
         std::thread([this] { work(); }).detach();
-      } catch (const std::system_error&) {
+      } catch (...) {  // no thread to be had, or no memory for one
         return;
       }
       ++workers_;
@@ -148,6 +157,8 @@ class Pool {
   alignas(64) std::atomic<bool> busy_{false};
   std::atomic<detail::PartFunction> function_{nullptr};
   std::atomic<const void*> body_{nullptr};
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;  // the first of a loop, whoever's part it was
   std::uint64_t loops_ = 0;
   int workers_ = 0;
   int allowed_ = kMaxThreads;

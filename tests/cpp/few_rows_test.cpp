@@ -39,9 +39,9 @@ testing::AssertionResult check_few_rows(TileFunction<T> function, int rows, inde
             .accumulate = plus});
   const testing::AssertionResult result = c.holds(expected);
   if (result) return result;
-  return testing::AssertionFailure() << rows << " rows, " << cols << " columns, k = " << k << ", A "
-                                     << a_layout.name << ", plus " << plus << ": "
-                                     << result.message();
+  return testing::AssertionFailure()
+         << rows << " rows, " << cols << " columns, k = " << k << ", A " << a_layout.name
+         << ", plus " << plus << ": " << result.message();
 }
 
 class FewRows : public IsaTest {};
@@ -72,8 +72,7 @@ TEST_P(FewRows, StreamTilesAreTheOrderedChain) {
       for (const index_t k : {0, 1, 16, 23}) {
         for (const bool plus : {false, true}) {
           ASSERT_TRUE(check_few_rows(kernels.stream_tile[rows], rows, k, width,
-                                     plus ? kTransposed : kRowMajor, false, plus,
-                                     &real_number<T>));
+                                     plus ? kTransposed : kRowMajor, false, plus, &real_number<T>));
         }
       }
     }

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <stdexcept>
 #include <thread>
 
 #include "matrix.h"
@@ -182,6 +183,22 @@ TEST(Threads, NumberIsKeptWithinBounds) {
 TEST(Threads, ThereIsAtLeastOneCpuAndNoMoreThanTheMachineHas) {
   EXPECT_GE(available_cpus(), 1);
   EXPECT_LE(available_cpus(), std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+}
+
+TEST(Threads, AnExceptionOfAPartReachesTheCallerAfterAllParts) {
+  const ThreadsInUse in_use(2);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::atomic<int> ran{0};
+    const auto body = [&](int part) {
+      ++ran;
+      if (part % 3 == repeat % 3) throw std::runtime_error("part");
+    };
+    EXPECT_THROW(parallel_for(8, body), std::runtime_error);
+    EXPECT_EQ(ran, 8);
+    std::atomic<int> after{0};
+    parallel_for(8, [&](int) { ++after; });
+    EXPECT_EQ(after, 8);
+  }
 }
 
 // Read when the process starts, so asked of one that starts with it.

@@ -195,6 +195,34 @@ TEST_P(PackKernel, CopiesEveryLayoutAndPadsWithZeros) {
   });
 }
 
+// A is packed in groups of rows that are no whole vectors: neighbours' elements must stay.
+TEST_P(PackKernel, WritesNoMoreThanItsStride) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const Layout& layout : kLayouts) {
+      for (const index_t width : {1, 3, 5, 6, 12, 20}) {
+        for (index_t cols = 1; cols <= width; ++cols) {
+          for (const index_t k : {1, 2, 19}) {
+            const Matrix<T> b(k, cols, layout, /*seed=*/5, &any_number<T>);
+            Array<T> expected(k * width);
+            for (index_t p = 0; p < k; ++p) {
+              for (index_t j = 0; j < width; ++j) {
+                expected[p * width + j] = j < cols ? b(p, j) : T{0};
+              }
+            }
+            Array<T> packed(k * width);
+            const MatrixView<const T> view = b.view();
+            kernels.pack(view.data, view.row_stride, view.col_stride, k, static_cast<int>(cols),
+                         packed.data(), width);
+            ASSERT_TRUE(same_bits(expected, packed))
+                << layout.name << ", k = " << k << ", " << cols << " of " << width;
+            ASSERT_TRUE(packed.guards_intact());
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST_P(PackKernel, TouchesNothingPastItsOperands) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     const index_t width = kernels.tile_vectors * kernels.lanes;

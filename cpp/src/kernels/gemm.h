@@ -201,19 +201,25 @@ void pack(const T* b, index_t row_stride, index_t col_stride, index_t k, int col
           index_t out_stride) {
   constexpr int kVector = Simd<T>::lanes;
   for (index_t j = 0; j < out_stride; j += kVector) {
+    const index_t width = out_stride - j < kVector ? out_stride - j : kVector;
     const index_t columns = cols - j < kVector ? cols - j : kVector;
     const index_t left = columns > 0 ? columns : 0;
     const T* from = b + j * col_stride;
-    if (row_stride == 1 && col_stride != 1) {
+    if (row_stride == 1 && col_stride != 1 && width == kVector) {
       transpose_rows<T, /*Pad=*/true>(from, col_stride, left, k, out + j, out_stride);
       continue;
     }
     for (index_t p = 0; p < k; ++p, from += row_stride) {
       T* to = out + p * out_stride + j;
       if (col_stride == 1) {
-        store<T>(to, left == kVector ? load<T>(from) : load_partial<T>(from, left, T{0}));
+        const Vec<T> v = left == kVector ? load<T>(from) : load_partial<T>(from, left, T{0});
+        if (width == kVector) {
+          store<T>(to, v);
+        } else {
+          store_partial<T>(to, v, width);
+        }
       } else {
-        for (int i = 0; i < kVector; ++i) to[i] = i < left ? from[i * col_stride] : T{0};
+        for (int i = 0; i < width; ++i) to[i] = i < left ? from[i * col_stride] : T{0};
       }
     }
   }

@@ -67,7 +67,7 @@ struct Kernels {
   TileFunction<T> column_tile[kMaxColumnTileRows + 1];  // [rows]
 
   // out[p * out_stride + j] = b[p * row_stride + j * col_stride], j < cols, p < k; zeros for
-  // cols <= j < out_stride.
+  // cols <= j < out_stride. Any out_stride >= cols; nothing else is written.
   void (*pack)(const T* b, index_t row_stride, index_t col_stride, index_t k, int cols, T* out,
                index_t out_stride);
 

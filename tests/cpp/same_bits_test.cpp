@@ -1,0 +1,444 @@
+// The same bits everywhere: every operation against the hashes recorded in tests/same_bits.txt, for
+// any number of threads, whole or in slices of the batch, in any memory layout. The instruction set
+// is that of the process: dispatch_test.cpp runs these tests again under each of the others.
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "matrix.h"
+#include "nnext/elementwise.h"
+#include "nnext/embedding.h"
+#include "nnext/matmul.h"
+#include "nnext/optimizer.h"
+#include "nnext/reduce.h"
+#include "nnext/softmax.h"
+#include "recorded.h"
+
+namespace nnext::test {
+namespace {
+
+template <class T>
+class SameBits : public testing::Test {
+ protected:
+  static std::string typed(const std::string& name) {
+    return name + (sizeof(T) == 4 ? " float32" : " float64");
+  }
+
+  // run() is to fill the results with what is recorded under `name`.
+  template <class Run, class... Result>
+  static void expect_recorded(const std::string& name, const std::string& how, const Run& run,
+                              Result&... results) {
+    ((results = Result(results.size())), ...);
+    run();
+    Hash hash;
+    (hash.add(results), ...);
+    EXPECT_EQ(hash.text(), recorded(typed(name))) << typed(name) << ", " << how;
+  }
+
+  // rows(begin, count) is to compute these of n rows of the results.
+  template <class Rows, class... Result>
+  static void expect_recorded_rows(const std::string& name, index_t n, const Rows& rows,
+                                   Result&... results) {
+    for (const int threads : {1, 2, 3, 8}) {
+      const ThreadsInUse in_use(threads);
+      expect_recorded(name, std::to_string(threads) + " threads", [&] { rows(0, n); }, results...);
+    }
+    const ThreadsInUse in_use(2);
+    const index_t cut = n / 3 + 1;
+    const auto in_slices = [&] {
+      rows(0, 1);
+      if (cut > 1) rows(1, cut - 1);
+      if (n > cut) rows(cut, n - cut);
+    };
+    expect_recorded(name, "in slices", in_slices, results...);
+  }
+
+  // The same for what has no rows to cut.
+  template <class Run, class... Result>
+  static void expect_recorded_whole(const std::string& name, const Run& run, Result&... results) {
+    expect_recorded_rows(name, 1, [&](index_t, index_t) { run(); }, results...);
+  }
+};
+TYPED_TEST_SUITE(SameBits, Reals, RealNames);
+
+// --- the matrix product ---
+
+struct Sizes {
+  index_t m, k, n;
+  std::string text() const {
+    return "(" + std::to_string(m) + ", " + std::to_string(k) + ", " + std::to_string(n) + ")";
+  }
+};
+
+// A matrix of drawn numbers, element (i, j) the same in every layout.
+template <class T>
+Matrix<T> drawn_matrix(index_t rows, index_t cols, const Layout& layout, std::uint64_t seed) {
+  Matrix<T> x(rows, cols, layout);
+  for (index_t i = 0; i < rows; ++i) {
+    for (index_t j = 0; j < cols; ++j) x(i, j) = drawn<T>(seed, i * cols + j);
+  }
+  return x;
+}
+
+template <class T>
+Array<T> elements(const Matrix<T>& x) {
+  Array<T> all(x.rows() * x.cols());
+  for (index_t i = 0; i < x.rows(); ++i) {
+    for (index_t j = 0; j < x.cols(); ++j) all[i * x.cols() + j] = x(i, j);
+  }
+  return all;
+}
+
+// Rows [begin, begin + count) of a matrix.
+template <class T>
+MatrixView<T> rows_of(MatrixView<T> x, index_t begin, index_t count) {
+  return {x.data + begin * x.row_stride, count, x.cols, x.row_stride, x.col_stride};
+}
+
+TYPED_TEST(SameBits, MatrixProductInSlicesAndMicroBatches) {
+  using T = TypeParam;
+  // few rows, narrow, around tiles, k beyond a block, a weight that streams from memory, k short
+  for (const Sizes& s :
+       {Sizes{1, 10, 10}, Sizes{3, 7, 3}, Sizes{40, 300, 5}, Sizes{63, 65, 67}, Sizes{32, 64, 100},
+        Sizes{24, 2100, 40}, Sizes{3, 700, 400}, Sizes{300, 4, 200}, Sizes{4, 1030, 3}}) {
+    const Matrix<T> a = drawn_matrix<T>(s.m, s.k, kRowMajor, /*seed=*/1);
+    const Matrix<T> b = drawn_matrix<T>(s.k, s.n, kRowMajor, /*seed=*/2);
+    const std::string name = "matmul " + s.text();
+    Array<T> c(s.m * s.n);
+    const auto view = [&] { return MatrixView<T>{c.data(), s.m, s.n, s.n, 1}; };
+    this->expect_recorded_rows(
+        name, s.m,
+        [&](index_t begin, index_t count) {
+          matmul<T>(rows_of(a.view(), begin, count), b.view(), rows_of(view(), begin, count));
+        },
+        c);
+    this->expect_recorded(
+        name, "gathered over micro-batches",
+        [&] {
+          const index_t cut = s.k / 3 + 1;
+          const MatrixView<const T> across = a.view().transposed();
+          matmul<T>(rows_of(across, 0, cut).transposed(), rows_of(b.view(), 0, cut), view());
+          matmul<T>(rows_of(across, cut, s.k - cut).transposed(), rows_of(b.view(), cut, s.k - cut),
+                    view(), nullptr, /*accumulate=*/true);
+        },
+        c);
+  }
+}
+
+TYPED_TEST(SameBits, MatrixProductInEveryLayout) {
+  using T = TypeParam;
+  for (const Sizes& s : {Sizes{3, 7, 3}, Sizes{40, 300, 5}, Sizes{63, 65, 67}, Sizes{3, 700, 400},
+                         Sizes{300, 4, 200}, Sizes{4, 1030, 3}}) {
+    const ThreadsInUse in_use(3);
+    for (const Layout& la : {kRowMajor, kTransposed, kLayouts[4]}) {
+      for (const Layout& lb : {kRowMajor, kTransposed, kLayouts[4]}) {
+        const Matrix<T> a = drawn_matrix<T>(s.m, s.k, la, /*seed=*/1);
+        const Matrix<T> b = drawn_matrix<T>(s.k, s.n, lb, /*seed=*/2);
+        Matrix<T> c(s.m, s.n, la.by_columns ? kTransposed : kPadded);
+        Array<T> result(s.m * s.n);
+        this->expect_recorded(
+            "matmul " + s.text(), std::string(la.name) + " times " + lb.name,
+            [&] {
+              matmul<T>(a.view(), b.view(), c.view());
+              result = elements(c);
+            },
+            result);
+      }
+    }
+  }
+}
+
+// Large enough for packed operands in all three orientations.
+TYPED_TEST(SameBits, LargeMatrixProduct) {
+  using T = TypeParam;
+  const Sizes s{260, 1100, 200};
+  for (const Layout& la : {kRowMajor, kTransposed}) {
+    for (const Layout& lb : {kRowMajor, kTransposed}) {
+      const Matrix<T> a = drawn_matrix<T>(s.m, s.k, la, /*seed=*/1);
+      const Matrix<T> b = drawn_matrix<T>(s.k, s.n, lb, /*seed=*/2);
+      Array<T> c(s.m * s.n);
+      this->expect_recorded_rows(
+          "matmul " + s.text(), s.m,
+          [&](index_t begin, index_t count) {
+            matmul<T>(rows_of(a.view(), begin, count), b.view(),
+                      rows_of(MatrixView<T>{c.data(), s.m, s.n, s.n, 1}, begin, count));
+          },
+          c);
+    }
+  }
+}
+
+TYPED_TEST(SameBits, AffineForward) {
+  using T = TypeParam;
+  const Sizes s{70, 90, 50};
+  const Matrix<T> x = drawn_matrix<T>(s.m, s.k, kRowMajor, /*seed=*/1);
+  const Matrix<T> w = drawn_matrix<T>(s.k, s.n, kRowMajor, /*seed=*/2);
+  const Array<T> bias = drawn_array<T>(s.n, /*seed=*/3);
+  Array<T> y(s.m * s.n);
+  this->expect_recorded_rows(
+      "affine " + s.text(), s.m,
+      [&](index_t begin, index_t count) {
+        matmul<T>(rows_of(x.view(), begin, count), w.view(),
+                  {y.data() + begin * s.n, count, s.n, s.n, 1}, bias.data());
+      },
+      y);
+}
+
+// --- element by element ---
+
+constexpr index_t kMany = 70000;  // above two grains of every operation
+
+// Numbers from -scale to scale, then those that are easily forgotten.
+template <class T>
+Array<T> drawn_and_special(T scale, bool positive) {
+  using Limits = std::numeric_limits<T>;
+  const T specials[] = {0, 1, Limits::denorm_min(), Limits::min(), Limits::max(), kInf<T>};
+  Array<T> x = drawn_array<T>(kMany, /*seed=*/1, scale);
+  index_t i = 0;
+  for (const T special : specials) {
+    x[i++] = special;
+    x[i++] = -special;
+  }
+  if (positive) std::for_each(x.data(), x.data() + x.size(), [](T& e) { e = std::abs(e); });
+  return x;
+}
+
+TYPED_TEST(SameBits, Functions) {
+  using T = TypeParam;
+  struct Function {
+    const char* name;
+    Unary function;
+    T scale;
+    bool positive;
+  };
+  for (const Function& f :
+       {Function{"exp", Unary::kExp, 100, false}, Function{"log", Unary::kLog, 100, true},
+        Function{"sigmoid", Unary::kSigmoid, 20, false}, Function{"tanh", Unary::kTanh, 10, false},
+        Function{"relu", Unary::kRelu, 1, false}}) {
+    const Array<T> x = drawn_and_special<T>(f.scale, f.positive);
+    Array<T> y(kMany);
+    this->expect_recorded_rows(
+        f.name, kMany,
+        [&](index_t begin, index_t count) {
+          apply<T>(f.function, x.data() + begin, y.data() + begin, count);
+        },
+        y);
+  }
+}
+
+TYPED_TEST(SameBits, FunctionsBackward) {
+  using T = TypeParam;
+  const Array<T> y = drawn_array<T>(kMany, /*seed=*/1);
+  const Array<T> dout = drawn_array<T>(kMany, /*seed=*/2);
+  Array<T> dx(kMany);
+  const std::pair<const char*, Unary> functions[] = {
+      {"sigmoid", Unary::kSigmoid}, {"tanh", Unary::kTanh}, {"relu", Unary::kRelu}};
+  for (const auto& [name, function] : functions) {
+    this->expect_recorded_rows(
+        std::string(name) + " backward", kMany,
+        [&, f = function](index_t begin, index_t count) {
+          apply_backward<T>(f, y.data() + begin, dout.data() + begin, dx.data() + begin, count);
+        },
+        dx);
+  }
+}
+
+TYPED_TEST(SameBits, Dropout) {
+  using T = TypeParam;
+  constexpr double kRatio = 0.3;
+  constexpr std::uint64_t kSeed = 12345;
+  constexpr std::uint64_t kFirst = 7;
+  const Array<T> x = drawn_array<T>(kMany, /*seed=*/1);
+  const std::unique_ptr<bool[]> mask(new bool[kMany]);
+  Array<T> y(kMany);
+  Array<T> dx(kMany);
+  this->expect_recorded_rows(
+      "dropout", kMany,
+      [&](index_t begin, index_t count) {
+        dropout<T>(x.data() + begin, y.data() + begin, mask.get() + begin, count, kRatio, kSeed,
+                   kFirst + static_cast<std::uint64_t>(begin));
+        dropout_backward<T>(x.data() + begin, mask.get() + begin, dx.data() + begin, count, kRatio);
+      },
+      y, dx);
+}
+
+// --- softmax and losses ---
+
+std::vector<std::int64_t> drawn_indices(index_t n, index_t below) {
+  std::vector<std::int64_t> t;
+  for (index_t i = 0; i < n; ++i) t.push_back(i * 7919 % below);
+  return t;
+}
+
+TYPED_TEST(SameBits, SoftmaxAndItsLoss) {
+  using T = TypeParam;
+  for (const auto& [n, c] : {std::pair{200, 3}, {300, 10}, {70, 1000}, {3, 20011}}) {
+    const index_t rows = n;
+    const index_t cols = c;
+    const std::string shape = " (" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+    const std::vector<std::int64_t> t = drawn_indices(rows, cols);
+    Array<T> x = drawn_array<T>(rows * cols, /*seed=*/1, /*scale=*/30);
+    x[1] = -kInf<T>;
+    x[cols + t[1]] = T{1e30f};
+    const Array<T> dout = drawn_array<T>(rows * cols, /*seed=*/2);
+    const T factor = static_cast<T>(0.7 / static_cast<double>(rows));
+    Array<T> y(rows * cols);
+    Array<T> dx(rows * cols);
+    Array<double> loss(2);
+    this->expect_recorded_rows(
+        "softmax and backward" + shape, rows,
+        [&](index_t begin, index_t count) {
+          const index_t at = begin * cols;
+          softmax<T>(x.data() + at, y.data() + at, count, cols);
+          softmax_backward<T>(y.data() + at, dout.data() + at, dx.data() + at, count, cols);
+        },
+        y, dx);
+    this->expect_recorded_rows(
+        "softmax_loss y and backward" + shape, rows,
+        [&](index_t begin, index_t count) {
+          const index_t at = begin * cols;
+          const std::int64_t* labels = t.data() + begin;
+          softmax_loss<T>(x.data() + at, labels, y.data() + at, count, cols);
+          softmax_loss_backward<T>(y.data() + at, labels, factor, dx.data() + at, count, cols);
+        },
+        y, dx);
+    this->expect_recorded_whole(
+        "losses" + shape,
+        [&] {
+          loss[0] = softmax_loss<T>(x.data(), t.data(), y.data(), rows, cols);
+          loss[1] = cross_entropy_error<T>(y.data(), t.data(), rows, cols);
+        },
+        loss);
+  }
+}
+
+TYPED_TEST(SameBits, SigmoidLoss) {
+  using T = TypeParam;
+  const Array<T> x = drawn_array<T>(kMany, /*seed=*/1, /*scale=*/30);
+  const Array<T> t = drawn_array<T>(kMany, /*seed=*/2, T{0.5f}, T{0.5f});
+  Array<T> y(kMany);
+  Array<T> dx(kMany);
+  Array<double> loss(1);
+  this->expect_recorded_rows(
+      "sigmoid_loss y and backward", kMany,
+      [&](index_t begin, index_t count) {
+        sigmoid_loss<T>(x.data() + begin, t.data() + begin, y.data() + begin, count);
+        sigmoid_loss_backward<T>(y.data() + begin, t.data() + begin,
+                                 static_cast<T>(0.7 / static_cast<double>(kMany)),
+                                 dx.data() + begin, count);
+      },
+      y, dx);
+  this->expect_recorded_whole(
+      "sigmoid_loss", [&] { loss[0] = sigmoid_loss<T>(x.data(), t.data(), y.data(), kMany); },
+      loss);
+}
+
+// --- rows of a table, sums ---
+
+TYPED_TEST(SameBits, Embedding) {
+  using T = TypeParam;
+  constexpr index_t kRows = 50;
+  constexpr index_t kWidth = 40;
+  constexpr index_t kIndices = 3000;
+  const Array<T> w = drawn_array<T>(kRows * kWidth, /*seed=*/1);
+  const Array<T> dout = drawn_array<T>(kIndices * kWidth, /*seed=*/2);
+  const std::vector<std::int64_t> index = drawn_indices(kIndices, kRows);
+  Array<T> y(kIndices * kWidth);
+  Array<T> dw(kRows * kWidth);
+  this->expect_recorded_rows(
+      "embedding", kIndices,
+      [&](index_t begin, index_t count) {
+        embedding<T>(w.data(), kWidth, index.data() + begin, count, kWidth,
+                     y.data() + begin * kWidth);
+      },
+      y);
+  this->expect_recorded_whole(
+      "embedding backward",
+      [&] {
+        embedding_backward<T>(dout.data(), index.data(), kIndices, kWidth, dw.data(), kRows,
+                              kWidth);
+      },
+      dw);
+}
+
+TYPED_TEST(SameBits, Sums) {
+  using T = TypeParam;
+  constexpr index_t kShape[] = {40, 50, 60};
+  const Array<T> x = drawn_array<T>(40 * 50 * 60, /*seed=*/1);
+  index_t outer = 1;
+  index_t inner = x.size();
+  for (int axis = 0; axis < 3; ++axis) {
+    inner /= kShape[axis];
+    Array<T> sums(outer * inner);
+    this->expect_recorded_whole(
+        "sum over axis " + std::to_string(axis),
+        [&, o = outer, i = inner] { sum_axis<T>(x.data(), sums.data(), o, kShape[axis], i); },
+        sums);
+    outer *= kShape[axis];
+  }
+  Array<T> sum(1);
+  this->expect_recorded_whole(
+      "sum", [&] { sum_axis<T>(x.data(), sum.data(), 1, x.size(), 1); }, sum);
+  Array<double> norm(1);
+  this->expect_recorded_whole(
+      "norm", [&] { norm[0] = std::sqrt(sum_of_squares<T>(x.data(), x.size())); }, norm);
+}
+
+// --- optimizers ---
+
+TYPED_TEST(SameBits, OptimizerSteps) {
+  using T = TypeParam;
+  using Step = std::function<void(T * p, const T* g, T* m, T* v, index_t n)>;
+  const std::pair<const char*, Step> optimizers[] = {
+      {"sgd", [](T* p, const T* g, T*, T*, index_t n) { sgd<T>(p, g, n, 0.03); }},
+      {"momentum",
+       [](T* p, const T* g, T* m, T*, index_t n) { momentum<T>(p, g, m, n, 0.03, 0.85); }},
+      {"nesterov",
+       [](T* p, const T* g, T* m, T*, index_t n) { nesterov<T>(p, g, m, n, 0.03, 0.85); }},
+      {"adagrad",
+       [](T* p, const T* g, T* m, T*, index_t n) { adagrad<T>(p, g, m, n, 0.03, 1e-7); }},
+      {"rmsprop",
+       [](T* p, const T* g, T* m, T*, index_t n) { rmsprop<T>(p, g, m, n, 0.03, 0.97, 1e-7); }},
+      {"adam", [](T* p, const T* g, T* m, T* v, index_t n) {
+         adam<T>(p, g, m, v, n, 0.03, 0.8, 0.95, 1e-8, 1.3, 0.02);
+       }}};
+  const Array<T> start = drawn_array<T>(kMany, /*seed=*/1);
+  const Array<T> g = drawn_array<T>(kMany, /*seed=*/2);
+  Array<T> p(kMany);
+  Array<T> m(kMany);
+  Array<T> v(kMany);
+  for (const auto& [name, step] : optimizers) {
+    this->expect_recorded_rows(
+        name, kMany,
+        [&, &take = step](index_t begin, index_t count) {
+          std::copy_n(start.data() + begin, count, p.data() + begin);
+          for (Array<T>* state : {&m, &v}) {
+            std::fill_n(state->data() + begin, count, T{0});
+          }
+          for (int repeat = 0; repeat < 3; ++repeat) {
+            take(p.data() + begin, g.data() + begin, m.data() + begin, v.data() + begin, count);
+          }
+        },
+        p);
+  }
+}
+
+// --- the hash ---
+
+TEST(SameBitsHash, NoticesAChangedMovedOrMissingElement) {
+  const auto hash_of = [](std::initializer_list<float> numbers) {
+    Hash hash;
+    for (const float x : numbers) hash.add(x);
+    return hash.text();
+  };
+  const std::string right = hash_of({1, 2, 0});
+  EXPECT_EQ(hash_of({1, 2, 0}), right);
+  EXPECT_NE(hash_of({1, 2, -0.0f}), right);
+  EXPECT_NE(hash_of({2, 1, 0}), right);
+  EXPECT_NE(hash_of({1, 2}), right);
+  EXPECT_NE(recorded("something else"), right);
+  EXPECT_EQ(right, recorded("the hash of 1, 2, 0"));
+}
+
+}  // namespace
+}  // namespace nnext::test
