@@ -10,7 +10,33 @@ from nnext import demo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 2 if it cannot be carried out as it was given."""
+    """Run a command.
+
+    The exit code is 2 if it cannot be carried out as it was given, 1 if the output is not taken.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:  # it is under pythonw
+                sys.stdout.flush()  # so that what goes wrong goes wrong here, not at the exit
+    except demo.UsageError as error:
+        print(f"python -m nnext demo: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("python -m nnext demo: not enough memory for this model and data", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # a reader such as head has just seen enough
+            print(f"python -m nnext: cannot print: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m nnext",
         description="The learning method of neural networks on a C++ core.",
@@ -29,21 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "config":
         nnext.show_config()
-        return 0
-    try:
+    else:
         demo.run(options)
-    except demo.UsageError as error:
-        print(f"python -m nnext demo: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("python -m nnext demo: not enough memory for this model and data", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
     return 0
 
 

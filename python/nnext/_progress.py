@@ -72,7 +72,7 @@ def make_progress(
     kinds = {"bar": _Bar, "lines": _Lines, "none": Progress}
     if kind == "auto":
         kind = "bar" if has_bar() else "lines"
-    if kind not in kinds:
+    if kind not in list(kinds):  # a list, for what cannot be hashed
         raise ValueError(f'progress: expected "auto", "bar", "lines" or "none", got {kind!r}')
     return kinds[kind](epochs, batches)
 

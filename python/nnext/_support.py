@@ -1,6 +1,7 @@
 """Small things that several modules need: optional packages, seeds, shared parameters."""
 
 import importlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,21 @@ def require(module: str, extra: str, purpose: str) -> Any:
             name=package,
         ) from None
     return importlib.import_module(module)
+
+
+def check_numbers(**numbers: Any) -> None:
+    """Raise a TypeError that names the first argument that the core cannot take as a number."""
+    for name, value in numbers.items():
+        try:
+            math.isnan(value)
+        except TypeError:
+            raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise a ValueError that names the argument if it is not a whole number of at least 1."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
 
 
 def random_state(seed: int | None) -> np.random.RandomState:

@@ -2,11 +2,13 @@
 
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
@@ -109,7 +111,9 @@ class BaseModel:
             The index of the highest score (the first one if several are equal). If the model's
             loss is `SigmoidWithLoss`, 0 or 1 for each score, in the shape of the scores.
         """
-        scores = self.scores(x)
+        return self._decide(self.scores(x))
+
+    def _decide(self, scores: Array) -> Array:
         if isinstance(self.loss_layer, SigmoidWithLoss):
             return (scores > 0).astype(np.int64)
         return np.asarray(np.argmax(scores, axis=-1), dtype=np.int64)
@@ -121,20 +125,28 @@ class BaseModel:
         ----------
         x : array_like, shape (N, ...)
         t : array_like, shape (N,) or (N, C)
-            The labels as class indices or one-hot.
+            The labels as `SoftmaxWithLoss` takes them: class indices (of any shape with N
+            elements) or one-hot. If the model's loss is `SigmoidWithLoss`, 0 or 1 for each score,
+            in the shape of the scores, and the share is that of the scores.
 
         Raises
         ------
         ValueError
-            If the labels do not fit the predictions, or there are none.
+            If the labels do not fit the scores, or there are none.
+        TypeError
+            If the labels are not of a type that the loss takes.
+        IndexError
+            If a class index is out of range.
         """
-        y, t = self.predict(x), np.asarray(t)
-        labels = t.argmax(axis=-1) if t.ndim == y.ndim + 1 else t
-        if labels.shape != y.shape or y.size == 0:
-            raise ValueError(
-                f"t: expected labels for predictions of shape {y.shape}, got shape {t.shape}"
-                + (" (no samples)" if y.size == 0 else "")
-            )
+        scores = self.scores(x)
+        y = self._decide(scores)
+        if y.size == 0:
+            raise ValueError(f"x: there are no samples, got shape {np.shape(x)}")
+        # The losses themselves read and check the labels, so that both mean the same by them.
+        if isinstance(self.loss_layer, SigmoidWithLoss):
+            labels: Array = _nnext.sigmoid_loss_forward(scores, t)[2]
+        else:
+            labels = _nnext.softmax_loss_forward(scores, t)[2]
         return float(np.count_nonzero(y == labels) / y.size)
 
     def summary(self) -> str:
@@ -186,23 +198,58 @@ class BaseModel:
         ValueError
             If the file is something else, or the numbers, shapes or types of its parameters are
             not those of this model, or a parameter is read-only. Nothing is overwritten then.
+        OSError
+            If the file cannot be opened.
         """
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                saved = [arrays[f"param_{i}"] for i in range(len(arrays.files))]
-        except (ValueError, KeyError, AttributeError, TypeError, EOFError, zipfile.BadZipFile):
-            raise ValueError(f"{path} is not a file of save_params") from None
-        if len(saved) != len(self.params):
+        with open(path, "rb") as file:
+            with _refusing(path):
+                archive = zipfile.ZipFile(file)
+                names = [f"param_{i}.npy" for i in range(len(archive.namelist()))]
+                kinds = [_read_kind(archive, name) for name in names]
+            # Before any data is read: a header may promise terabytes.
+            self._check_kinds(path, kinds)
+            with _refusing(path):
+                saved = [_read_array(archive, name) for name in names]
+        for p, new in zip(self.params, saved, strict=True):
+            p[...] = new
+
+    def _check_kinds(
+        self, path: str | os.PathLike[str], kinds: list[tuple[tuple[int, ...], np.dtype[Any]]]
+    ) -> None:
+        if len(kinds) != len(self.params):
             raise ValueError(
-                f"{path} holds {len(saved)} parameters, the model has {len(self.params)}"
+                f"{path} holds {len(kinds)} parameters, the model has {len(self.params)}"
             )
-        for i, (p, new) in enumerate(zip(self.params, saved, strict=True)):
-            if new.shape != p.shape or new.dtype != p.dtype:
+        for i, (p, (shape, dtype)) in enumerate(zip(self.params, kinds, strict=True)):
+            if shape != p.shape or dtype != p.dtype:
                 raise ValueError(
-                    f"{path}: parameter {i} is {new.dtype} {new.shape}, "
-                    f"the model's is {p.dtype} {p.shape}"
+                    f"{path}: parameter {i} is {dtype} {shape}, the model's is {p.dtype} {p.shape}"
                 )
             if not p.flags.writeable:
                 raise ValueError(f"params[{i}] of the model is read-only")
-        for p, new in zip(self.params, saved, strict=True):
-            p[...] = new
+
+
+@contextmanager
+def _refusing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the file, whatever zipfile and NumPy raise: for rubbish it is nearly anything."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path} is not a file of save_params ({error!r})") from error
+
+
+def _read_kind(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(name) as member:
+        if npy.read_magic(member) != (1, 0):
+            raise ValueError("not the version of .npy that is written for a plain array")
+        shape, _, dtype = npy.read_array_header_1_0(member)
+    if dtype.hasobject:
+        raise ValueError("objects for numbers")
+    return shape, dtype
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
+    with archive.open(name) as member:
+        array: Array = npy.read_array(member, allow_pickle=False)
+        member.read()  # at the end the checksum is compared
+    return array

@@ -115,7 +115,10 @@ def run(options: argparse.Namespace) -> None:
     print(f"Data: {data.about}")
     print(f"      {len(data.x_train):,} to train on, {len(data.x_test):,} held out to test\n")
 
-    model = _build(data, options)
+    try:
+        model = _build(data, options)
+    except ValueError:  # NumPy's, for sizes beyond those that an array can have
+        raise MemoryError from None
     print(model.summary(), end="\n\n")
     make_optimizer, rate = _OPTIMIZERS[options.optimizer]
     rate = options.lr if "lr" in options else rate
@@ -259,7 +262,8 @@ def _at_least(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if not least <= value <= most:
-            limits = f"of at least {least}" if most == sys.maxsize else f"from {least} to {most}"
+            open_end = most == sys.maxsize and value < least
+            limits = f"of at least {least}" if open_end else f"from {least} to {most}"
             raise argparse.ArgumentTypeError(f"expected a whole number {limits}, got {text!r}")
         return value
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
-from nnext._support import Array
+from nnext._support import Array, check_numbers
 
 __all__ = [
     "Affine",
@@ -42,12 +42,16 @@ __all__ = [
 ]
 
 
+# bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
 class Layer:
     """What nnext's own layers share: the two lists. Other layers need not derive from it.
 
     Parameters
     ----------
-    *params : ndarray of floats
+    *params : ndarray of float16, bfloat16, float32 or float64
         The parameters, kept as they are; ``grads`` gets a zero array for each.
 
     Raises
@@ -63,7 +67,7 @@ class Layer:
         for p in params:
             if not isinstance(p, np.ndarray):
                 raise TypeError(f"a parameter must be a NumPy array, not {type(p).__name__}")
-            if p.dtype.kind in "biu":
+            if p.dtype.name not in _FLOATS:
                 raise TypeError(f"a parameter must be an array of floats, not of {p.dtype}")
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]
@@ -329,6 +333,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
+        check_numbers(dropout_ratio=dropout_ratio)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
         super().__init__()

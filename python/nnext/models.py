@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nnext._support import Array, random_state
+from nnext._support import Array, check_count, random_state
 from nnext.base_model import BaseModel, LayerLike
 from nnext.layers import Affine, Sigmoid, SoftmaxWithLoss
 
@@ -30,7 +30,7 @@ class Sequential(BaseModel):
         If there are no layers, or one object stands there twice: a layer remembers one call of
         ``forward``. To share a weight, give the same array to two layers.
     TypeError
-        If something is not a layer.
+        If something is not a layer; a model is none, its ``layers`` are.
 
     Examples
     --------
@@ -50,6 +50,11 @@ class Sequential(BaseModel):
             raise ValueError("layers: expected at least one layer, got none")
         for i, layer in enumerate([*layers, loss]):
             name = f"layers[{i}]" if i < len(layers) else "loss"
+            if isinstance(layer, BaseModel):
+                raise TypeError(
+                    f"{name}: expected a layer, got a model, {type(layer).__name__}; "
+                    "a chain takes its layers, *model.layers"
+                )
             missing = [
                 a for a in ("params", "grads", "forward", "backward") if not hasattr(layer, a)
             ]
@@ -195,11 +200,10 @@ def affine(
     Raises
     ------
     ValueError
-        If a size is less than 1.
+        If a size is not a whole number of at least 1.
     """
-    for name, size in (("input_size", input_size), ("output_size", output_size)):
-        if size < 1:
-            raise ValueError(f"{name}: expected at least 1, got {size}")
+    check_count("input_size", input_size)
+    check_count("output_size", output_size)
     scale = math.sqrt(2.0 / input_size) if weight_scale is None else weight_scale
     W = scale * rng.standard_normal((input_size, output_size))
     return Affine(W.astype(dtype), np.zeros(output_size, dtype))

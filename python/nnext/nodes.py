@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._support import Array
+from nnext._support import Array, check_count
 from nnext.layers import Layer, MatMul, before_forward
 
 __all__ = ["Add", "Branch", "MatMul", "Multiply", "Repeat", "Sum"]
@@ -22,6 +22,11 @@ Shape = tuple[int, ...]
 def _check_shape(what: str, array: ArrayLike, expected: Shape) -> None:
     if np.shape(array) != expected:
         raise ValueError(f"{what} has shape {np.shape(array)}, expected {expected}")
+
+
+def _check_axis(axis: object) -> None:
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"axis: expected a whole number, got {axis!r}")
 
 
 class Multiply(Layer):
@@ -80,8 +85,7 @@ class Branch(Layer):
     """
 
     def __init__(self, n: int = 2) -> None:
-        if n < 1:
-            raise ValueError(f"n must be at least 1, not {n}")
+        check_count("n", n)
         super().__init__()
         self.n = n
         self.shape: Shape | None = None
@@ -120,8 +124,8 @@ class Repeat(Layer):
     """
 
     def __init__(self, n: int, axis: int = 0) -> None:
-        if n < 1:
-            raise ValueError(f"n must be at least 1, not {n}")
+        check_count("n", n)
+        _check_axis(axis)
         super().__init__()
         self.n = n
         self.axis = axis
@@ -158,9 +162,12 @@ class Sum(Layer):
     """
 
     def __init__(self, axis: int = 0, keepdims: bool = True) -> None:
+        _check_axis(axis)
+        if not isinstance(keepdims, (bool, np.bool)):
+            raise TypeError(f"keepdims: expected True or False, got {keepdims!r}")
         super().__init__()
         self.axis = axis
-        self.keepdims = keepdims
+        self.keepdims = bool(keepdims)
         self.shape: Shape | None = None
 
     def forward(self, x: ArrayLike) -> Array:

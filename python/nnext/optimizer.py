@@ -16,7 +16,7 @@ from math import sqrt
 import numpy as np
 
 from nnext import _nnext
-from nnext._support import Array
+from nnext._support import Array, check_numbers
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
 
@@ -26,7 +26,7 @@ Arrays = Sequence[Array]
 _EPS = 1e-7
 
 
-def _zeros(params: Arrays) -> list[Array]:
+def _zeros(params: list[Array]) -> list[Array]:
     return [np.zeros_like(p) for p in params]
 
 
@@ -34,6 +34,7 @@ class SGD:
     """Stochastic gradient descent: ``p -= lr g``."""
 
     def __init__(self, lr: float = 0.01) -> None:
+        check_numbers(lr=lr)
         self.lr = lr
 
     def update(self, params: Arrays, grads: Arrays) -> None:
@@ -45,13 +46,17 @@ class Momentum:
     """SGD with momentum: ``v = momentum v - lr g; p += v``."""
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
+        check_numbers(lr=lr, momentum=momentum)
         self.lr = lr
         self.momentum = momentum
         self.v: list[Array] | None = None
 
     def update(self, params: Arrays, grads: Arrays) -> None:
         """Move `params` in place by one step against `grads`."""
-        v = _zeros(params) if self.v is None else self.v
+        v = self.v
+        if v is None:
+            params = list(params)
+            v = _zeros(params)
         _nnext.momentum_update(params, grads, v, self.lr, self.momentum)
         self.v = v
 
@@ -68,13 +73,17 @@ class Nesterov:
     """
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
+        check_numbers(lr=lr, momentum=momentum)
         self.lr = lr
         self.momentum = momentum
         self.v: list[Array] | None = None
 
     def update(self, params: Arrays, grads: Arrays) -> None:
         """Move `params` in place by one step against `grads`."""
-        v = _zeros(params) if self.v is None else self.v
+        v = self.v
+        if v is None:
+            params = list(params)
+            v = _zeros(params)
         _nnext.nesterov_update(params, grads, v, self.lr, self.momentum)
         self.v = v
 
@@ -89,12 +98,16 @@ class AdaGrad:
     """
 
     def __init__(self, lr: float = 0.01) -> None:
+        check_numbers(lr=lr)
         self.lr = lr
         self.h: list[Array] | None = None
 
     def update(self, params: Arrays, grads: Arrays) -> None:
         """Move `params` in place by one step against `grads`."""
-        h = _zeros(params) if self.h is None else self.h
+        h = self.h
+        if h is None:
+            params = list(params)
+            h = _zeros(params)
         _nnext.adagrad_update(params, grads, h, self.lr, _EPS)
         self.h = h
 
@@ -110,13 +123,17 @@ class RMSprop:
     """
 
     def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
+        check_numbers(lr=lr, decay_rate=decay_rate)
         self.lr = lr
         self.decay_rate = decay_rate
         self.h: list[Array] | None = None
 
     def update(self, params: Arrays, grads: Arrays) -> None:
         """Move `params` in place by one step against `grads`."""
-        h = _zeros(params) if self.h is None else self.h
+        h = self.h
+        if h is None:
+            params = list(params)
+            h = _zeros(params)
         _nnext.rmsprop_update(params, grads, h, self.lr, self.decay_rate, _EPS)
         self.h = h
 
@@ -125,6 +142,7 @@ class _AdaptiveMoments:
     """The running means that `Adam` and `AdamW` share, and the powers of the two betas."""
 
     def __init__(self, lr: float, beta1: float, beta2: float) -> None:
+        check_numbers(lr=lr, beta1=beta1, beta2=beta2)
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{name} must be in [0, 1), not {beta}")
@@ -140,8 +158,10 @@ class _AdaptiveMoments:
 
     def update(self, params: Arrays, grads: Arrays) -> None:
         """Move `params` in place by one step against `grads`."""
-        m = _zeros(params) if self.m is None else self.m
-        v = _zeros(params) if self.v is None else self.v
+        m, v = self.m, self.v
+        if m is None or v is None:
+            params = list(params)
+            m, v = _zeros(params), _zeros(params)
         beta1_t = self._beta1_t * self.beta1
         beta2_t = self._beta2_t * self.beta2
         step_size, eps, v_scale, decay = self._step(1 - beta1_t, 1 - beta2_t)
@@ -197,6 +217,7 @@ class AdamW(_AdaptiveMoments):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(lr, beta1, beta2)
+        check_numbers(eps=eps, weight_decay=weight_decay)
         self.eps = eps
         self.weight_decay = weight_decay
 

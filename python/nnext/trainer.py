@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._progress import Progress, make_progress
-from nnext._support import Array, find_shared, random_state
+from nnext._support import Array, check_count, check_numbers, find_shared, random_state
 
 
 class Model(Protocol):
@@ -90,7 +90,8 @@ class Trainer:
 
     Weights that layers share are recognised by their memory: the same array, or a transposed view
     of it. Their gradients are summed into the first one's and the optimizer sees the weight once.
-    Arrays that only happen to hold equal numbers stay separate.
+    Arrays that only happen to hold equal numbers stay separate. `copy.deepcopy` and `pickle` keep
+    one array in two places one array, but make a transposed view an array of its own: tie it anew.
 
     Parameters
     ----------
@@ -173,6 +174,8 @@ class Trainer:
         ------
         ValueError
             If an argument cannot be used; nothing has changed then.
+        TypeError
+            If `max_grad` is no number; likewise.
         ImportError
             If a bar is asked for and tqdm is not installed.
         """
@@ -183,12 +186,14 @@ class Trainer:
             raise ValueError(
                 f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
             )
-        _check_count("max_epoch", max_epoch)
-        _check_count("batch_size", batch_size)
+        check_count("max_epoch", max_epoch)
+        check_count("batch_size", batch_size)
         if eval_interval is not None:
-            _check_count("eval_interval", eval_interval)
-        if max_grad is not None and not max_grad > 0:
-            raise ValueError(f"max_grad: expected a positive number or None, got {max_grad!r}")
+            check_count("eval_interval", eval_interval)
+        if max_grad is not None:
+            check_numbers(max_grad=max_grad)
+            if not max_grad > 0:
+                raise ValueError(f"max_grad: expected a positive number or None, got {max_grad!r}")
         if drop_last and batch_size > len(x):
             raise ValueError(
                 f"batch_size: {batch_size} is more than the {len(x)} samples, and drop_last "
@@ -253,13 +258,14 @@ class Trainer:
         model, update = self.model, self.optimizer.update
         shared = find_shared(model.params)
         own = [i for i, (first, _) in enumerate(shared) if first == i]
-        # A model may gather the gradient of a shared weight itself, in one array: nothing to add.
+        # A model may gather gradients of a shared weight itself, in one array: it counts once.
         grad = [first for first, _ in find_shared(model.grads)]
-        merged = [
-            (first, i, transposed)
-            for i, (first, transposed) in enumerate(shared)
-            if grad[first] != grad[i]
-        ]
+        counted = {(i, grad[i]) for i in own}
+        merged = []
+        for i, (first, transposed) in enumerate(shared):
+            if (first, grad[i]) not in counted:
+                counted.add((first, grad[i]))
+                merged.append((first, i, transposed))
 
         def step() -> None:
             params, grads = model.params, model.grads
@@ -295,8 +301,3 @@ class Trainer:
         from nnext import plotting
 
         plotting.plot_loss(self.history, ylim=ylim, path=path)
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")

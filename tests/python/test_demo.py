@@ -1,6 +1,7 @@
 """The command line, run as users run it."""
 
 import gzip
+import os
 import re
 import struct
 import subprocess
@@ -135,6 +136,7 @@ def test_without_scikit_learn_it_says_what_to_install(tmp_path, capsys, monkeypa
     [
         (["demo", "--data", "cats"], "invalid choice: 'cats'"),
         (["demo", "--epochs", "0"], "--epochs: expected a whole number of at least 1, got '0'"),
+        (["demo", "--epochs", "9" * 20], "--epochs: expected a whole number from 1 to 92233"),
         (["demo", "--batch-size", "x"], "--batch-size: expected a whole number"),
         (["demo", "--lr", "-1"], "--lr: expected a positive number, got '-1'"),
         (["demo", "--lr", "fast"], "--lr: expected a positive number, got 'fast'"),
@@ -185,6 +187,54 @@ def test_a_reader_that_stops_reading_gets_no_traceback(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("sizes", [[2**63 - 1], [2**32, 2**32]])
+def test_a_model_beyond_any_memory_is_refused_plainly(tmp_path, capsys, sizes):
+    code, printed = call(
+        capsys, "demo", "--data", "spiral", "--hidden", *sizes, "--out", tmp_path / "new"
+    )
+    assert code == 2
+    assert printed.err == "python -m nnext demo: not enough memory for this model and data\n"
+
+
+@pytest.mark.parametrize("arguments", [["config"], ["--version"], ["--help"]])
+def test_a_reader_that_is_gone_gets_no_traceback(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as pipe:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "nnext", *arguments],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("arguments", [["config"], ["--version"], ["demo", "--data", "spiral"]])
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+def test_an_output_that_takes_nothing_gets_a_plain_message(tmp_path, arguments, unbuffered):
+    if unbuffered and arguments == ["--version"]:
+        pytest.skip("argparse passes over it itself")
+    if "demo" in arguments:
+        arguments = [*arguments, "--epochs", "1", "--out", str(tmp_path)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", *unbuffered, "-m", "nnext", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+    assert done.returncode == 1
+    assert done.stderr == "python -m nnext: cannot print: No space left on device\n"
 
 
 def test_version_and_config():

@@ -1,5 +1,7 @@
 """Models: parameters gathered by identity, the chain forward and backward, prediction, files."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -183,10 +185,52 @@ def test_accuracy_takes_indices_and_one_hot_and_refuses_what_does_not_fit():
     assert model.accuracy(x, np.eye(3)[t]) == 1
     t[:2] = (t[:2] + 1) % 3
     assert model.accuracy(x, t) == pytest.approx(4 / 6)
-    with pytest.raises(ValueError, match=r"t: expected labels .*\(6,\), got shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"t: expected labels .*\(6,\).*, got shape \(5,\)"):
         model.accuracy(x, t[:5])
     with pytest.raises(ValueError, match="no samples"):
         model.accuracy(x[:0], t[:0])
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (1, 6), (2, 3)])
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_accuracy_reads_indices_of_any_shape_as_the_loss_does(shape, dtype):
+    model, (x, _) = make_net(), make_data()
+    t = model.predict(x)
+    t[:2] = (t[:2] + 1) % 3
+    labels = t.astype(dtype).reshape(shape)
+    model.forward(x, labels)
+    np.testing.assert_array_equal(model.loss_layer.t, t)
+    assert model.accuracy(x, labels) == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize(
+    ("t", "error"),
+    [
+        (np.eye(4)[[0, 1, 2, 0, 1, 2]], ValueError),  # one-hot of another width
+        (np.eye(2)[[0, 1, 1, 0, 1, 1]], ValueError),
+        (["a", "b", "c", "a", "b", "c"], TypeError),
+        ([0.5] * 6, TypeError),
+        ([0, 1, 2, 3, 0, 0], IndexError),
+        ([0, 1, 2, -1, 0, 0], IndexError),
+        (1, ValueError),
+    ],
+)
+def test_accuracy_refuses_the_labels_that_the_loss_refuses(t, error):
+    model, (x, _) = make_net(), make_data()
+    with pytest.raises(error, match=r"^t: ") as of_loss:
+        model.forward(x, t)
+    with pytest.raises(error, match=r"^t: ") as of_accuracy:
+        model.accuracy(x, t)
+    assert str(of_accuracy.value) == str(of_loss.value)
+
+
+def test_accuracy_with_sigmoid_loss_is_over_every_score():
+    model = Sequential([MatMul(np.array([[1.0, -1.0]]))], loss=SigmoidWithLoss())
+    x = np.array([[2.0], [-3.0]])
+    assert model.accuracy(x, [[1, 0], [1, 1]]) == 0.75
+    for t, error in [([1, 0], ValueError), ([["a", "b"], ["a", "b"]], TypeError)]:
+        with pytest.raises(error, match="t: "):
+            model.accuracy(x, t)
 
 
 def test_summary_lists_layers_shapes_and_counts():
@@ -232,8 +276,9 @@ def test_affine_scales_its_weights_to_its_inputs():
     layer = affine(800, 50, np.random.default_rng(0))
     assert layer.params[0].std() == pytest.approx(0.05, rel=0.05)
     assert layer.params[0].dtype == layer.params[1].dtype == np.float32
-    with pytest.raises(ValueError, match="input_size: expected at least 1, got 0"):
-        affine(0, 3, np.random.default_rng(0))
+    for size in (0, 2.5, "a"):
+        with pytest.raises(ValueError, match=f"input_size: .* at least 1, got {size!r}"):
+            affine(size, 3, np.random.default_rng(0))
 
 
 def test_sequential_refuses_what_cannot_work():
@@ -246,6 +291,11 @@ def test_sequential_refuses_what_cannot_work():
         Sequential([relu, ReLU])
     with pytest.raises(TypeError, match="loss: expected a layer, got 3 without params"):
         Sequential([relu], loss=3)
+    inner = make_net()
+    with pytest.raises(TypeError, match=r"layers\[1\]: expected a layer, got a model.*its layers"):
+        Sequential([relu, inner])
+    with pytest.raises(TypeError, match="loss: expected a layer, got a model"):
+        Sequential([relu], loss=inner)
     broken = Scale(1.0)
     broken.grads = []
     with pytest.raises(ValueError, match=r"layers\[0\]: 1 params but 0 grads"):
@@ -332,3 +382,72 @@ def test_load_checks_everything_before_it_overwrites_anything(tmp_path):
     refused(r"params\[2\] of the model is read-only")
     with pytest.raises(FileNotFoundError):
         model.load_params(tmp_path / "nowhere.npz")
+
+
+def flip(path, signature, offset, value):
+    """Write two bytes into the first record of a zip file that begins with `signature`."""
+    content = bytearray(path.read_bytes())
+    start = content.index(signature) + offset
+    content[start : start + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+
+
+def header(descr="<f8", shape="(4, 5)"):
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+def with_first(path, content):
+    """Put something else in the place of the first parameter of a file."""
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    members["param_0.npy"] = content
+    with zipfile.ZipFile(path, "w") as new:
+        for name, member in members.items():
+            new.writestr(name, member)
+
+
+LOCAL, CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
+DAMAGES = {
+    "an unknown compression": lambda path: (flip(path, CENTRAL, 10, 77), flip(path, LOCAL, 8, 77)),
+    "a compression that it has not": lambda path: (
+        flip(path, CENTRAL, 10, 8),
+        flip(path, LOCAL, 8, 8),
+    ),
+    "encryption": lambda path: (flip(path, CENTRAL, 8, 1), flip(path, LOCAL, 6, 1)),
+    "a directory before the file": lambda path: flip(path, b"PK\x05\x06", 16, 0xFFFF),
+    "an offset beyond the file": lambda path: flip(path, CENTRAL, 44, 0x7FFF),
+    "another number": lambda path: flip(path, header()[-8:], 100, 0x1234),
+    "a short file": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    "terabytes": lambda path: with_first(path, header(shape=f"({2**40}, 5)")),
+    "more than a size can be": lambda path: with_first(path, header(shape=f"({2**70}, 5)")),
+    "less than nothing": lambda path: with_first(path, header(shape="(-4, -5)")),
+    "too little data": lambda path: with_first(path, header() + bytes(8)),
+    "objects": lambda path: with_first(path, header("|O") + bytes(160)),
+    "a header that is no dict": lambda path: with_first(path, header("'" * 9)),
+    "an open bracket": lambda path: with_first(path, header(shape="(" * 300)),
+    "a later format": lambda path: with_first(path, b"\x93NUMPY\x09\x00" + bytes(200)),
+    "a long header": lambda path: with_first(path, b"\x93NUMPY\x02\x00" + b"\xff" * 200),
+    "nothing": lambda path: with_first(path, b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_a_value_error_that_names_it_and_overwrites_nothing(tmp_path, damage):
+    model, path = make_net(), tmp_path / "weights.npz"
+    before = [p.copy() for p in model.params]
+    make_net(seed=1).save_params(path)
+    DAMAGES[damage](path)
+    with pytest.raises(ValueError, match=r"weights\.npz"):
+        model.load_params(path)
+    for p, old in zip(model.params, before, strict=True):
+        np.testing.assert_array_equal(p, old)
+
+
+def test_a_compressed_file_is_read_too(tmp_path):
+    model, other, path = make_net(seed=0), make_net(seed=1), tmp_path / "weights.npz"
+    np.savez_compressed(path, **{f"param_{i}": p for i, p in enumerate(model.params)})
+    other.load_params(path)
+    for p, q in zip(model.params, other.params, strict=True):
+        np.testing.assert_array_equal(p, q)

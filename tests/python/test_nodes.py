@@ -176,8 +176,16 @@ def test_backward_before_forward_says_so(node):
 
 def test_wrong_counts_and_axes_are_refused():
     for node in (nodes.Branch, nodes.Repeat):
-        with pytest.raises(ValueError, match="n must be at least 1, not 0"):
-            node(0)
+        for n in (0, 2.5, "a", None, True):
+            with pytest.raises(ValueError, match=f"n: .* at least 1, got {n!r}"):
+                node(n)
+    for make in (lambda axis: nodes.Repeat(2, axis), nodes.Sum):
+        for axis in (0.5, "a", None):
+            with pytest.raises(TypeError, match=f"axis: expected a whole number, got {axis!r}"):
+                make(axis)
+    for keepdims in ("no", None, 1):
+        with pytest.raises(TypeError, match=f"keepdims: expected True or False, got {keepdims!r}"):
+            nodes.Sum(keepdims=keepdims)
     branch = nodes.Branch(3)
     branch.forward(np.ones(2))
     with pytest.raises(ValueError, match="2 gradients came back, expected 3"):

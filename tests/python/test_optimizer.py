@@ -247,3 +247,26 @@ def test_betas_that_forget_nothing_or_more_than_all_are_refused(name, beta):
     for which in ("beta1", "beta2"):
         with pytest.raises(ValueError, match=rf"{which} must be in \[0, 1\), not {beta}"):
             getattr(nnext, name)(**{which: beta})
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [(name, numbers) for name, _, numbers, given in CASES.values() if not given],
+)
+@pytest.mark.parametrize("bad", ["x", None, 1j, [0.1]])
+def test_what_is_no_number_is_refused_by_name_when_the_optimizer_is_made(name, numbers, bad):
+    for which in numbers:
+        with pytest.raises(TypeError, match=f"^{which}: expected a number, got "):
+            getattr(nnext, name)(**{which: bad})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_may_come_from_a_generator(name):
+    one, other = getattr(nnext, name)(), getattr(nnext, name)()
+    p, q = lists(np.float64), lists(np.float64)
+    for step in range(1, 3):
+        g = lists(np.float64, seed=step)
+        one.update((array for array in p), (array for array in g))
+        other.update(q, g)
+    for a, b in zip(p, q, strict=True):
+        ref.assert_same_bits(a, b)

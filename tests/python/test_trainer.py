@@ -249,6 +249,24 @@ def test_a_gradient_that_the_model_gathered_itself_is_not_added_twice():
     assert model.params[0] == -3
 
 
+@pytest.mark.parametrize("places", [(0, 1, 1), (0, 1, 0), (0, 0, 1), (1, 0, 0, 1)])
+def test_each_gradient_array_of_a_shared_weight_counts_once(places):
+    class Partly(Recorder):
+        def __init__(self):
+            super().__init__()
+            gathered = [np.zeros(1), np.zeros(1)]
+            self.params = self.params * len(places)
+            self.grads = [gathered[i] for i in places]
+            self.gathered = gathered
+
+        def backward(self):
+            self.gathered[0][...], self.gathered[1][...] = 1, 10
+
+    model = Partly()
+    fit(model, n=4, optimizer=SGD(lr=1.0))
+    assert model.params[0] == -11
+
+
 def test_shared_weights_and_optimizers_with_state_go_on_over_many_steps():
     """A tied model does what one does whose gradient is summed by hand."""
     rng = np.random.default_rng(3)
@@ -414,8 +432,11 @@ def test_a_bar_without_tqdm_says_what_to_install_and_changes_nothing(monkeypatch
         ({"eval_interval": 0}, "eval_interval: .* got 0"),
         ({"max_grad": 0}, "max_grad: expected a positive number or None, got 0"),
         ({"max_grad": math.nan}, "max_grad: .* got nan"),
+        ({"max_grad": "a"}, "max_grad: expected a number, got str"),
+        ({"max_grad": [1.0, 2.0]}, "max_grad: expected a number, got list"),
         ({"batch_size": 11, "drop_last": True}, "batch_size: 11 is more than the 10 samples"),
         ({"progress": "loud"}, 'progress: expected "auto", "bar", "lines" or "none", got \'loud\''),
+        ({"progress": ["lines"]}, r"progress: expected .*, got \['lines'\]"),
     ],
 )
 def test_arguments_are_refused_by_name_before_anything_happens(changes, message):
@@ -423,7 +444,7 @@ def test_arguments_are_refused_by_name_before_anything_happens(changes, message)
     model = Recorder()
     trainer = Trainer(model, SGD(), seed=0)
     state = trainer._rng.get_state()[1].copy()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TypeError if "a number, got" in message else ValueError, match=message):
         trainer.fit(**{"x": x, "t": t, "progress": "none", **changes})
     assert model.batches == []
     assert trainer.history.epoch_loss == []
