@@ -28,8 +28,6 @@ struct MathConstants<float> {
   static constexpr float kExpHigh = 89.0f;   // exp overflows from 88.73 on
   static constexpr float kExpLow = -104.0f;  // exp rounds to 0 below -103.98
   static constexpr float kTanhOne = 9.02f;   // tanh rounds to 1 above
-  static constexpr float kTanh[] = {0x1.460e8p-9f,   -0x1.1680dcp-7f, 0x1.655dcp-6f,
-                                    -0x1.ba12d8p-5f, 0x1.111102p-3f,  -0x1.555556p-2f};
   static constexpr float kExp[] = {0x1.6d117cp-10f, 0x1.120be2p-7f, 0x1.555518p-5f, 0x1.5554dcp-3f,
                                    0x1p-1f};
   static constexpr float kSmallestNormal = 0x1p-126f;
@@ -49,10 +47,6 @@ struct MathConstants<double> {
   static constexpr double kExpHigh = 710.0;  // exp overflows from 709.79 on
   static constexpr double kExpLow = -746.0;  // exp rounds to 0 below -745.14
   static constexpr double kTanhOne = 19.07;
-  static constexpr double kTanh[] = {
-      0x1.002b1e55e95d8p-17, -0x1.1798f633d339fp-15, 0x1.8b6e011d560bfp-14, -0x1.f3e303d937561p-13,
-      0x1.354431e18ea6cp-11, -0x1.7da216499f72dp-10, 0x1.d6d3c26abcbe7p-9,  -0x1.226e352b6a427p-7,
-      0x1.664f4881ec346p-6,  -0x1.ba1ba1ba19d5dp-5,  0x1.1111111111105p-3,  -0x1.5555555555555p-2};
   static constexpr double kExp[] = {
       0x1.af390ba7e6f47p-26, 0x1.2891d4ffbb0f9p-22, 0x1.71de0d85293b8p-19, 0x1.a019b8ca26fcfp-16,
       0x1.a01a01a7cebcdp-13, 0x1.6c16c1789d1d7p-10, 0x1.11111111109a6p-7,  0x1.5555555553d37p-5,
@@ -110,6 +104,14 @@ NNEXT_INLINE ReducedExp<T> reduce_exp(Vec<T> x, Vec<T> correction) {
   const Vec<T> r = head - tail;
   const Vec<T> error = (head - r) - tail;
   return {shifted, n, r, fma(r * r, horner<T>(C::kExp, r), error)};
+}
+
+// 2^n for n in the normal range.
+template <class T>
+NNEXT_INLINE Vec<T> power_of_two(const ReducedExp<T>& e) {
+  using C = MathConstants<T>;
+  const IntVec<T> n = bits(e.shifted) - bits(broadcast<T>(C::kRoundMagic));
+  return from_bits((n + C::kExponentBias) << C::kMantissaBits);
 }
 
 // significand * 2^n, rounded once where the result leaves the normal range.
@@ -179,23 +181,16 @@ NNEXT_INLINE VecD log1p_remainder(VecD f) {
   return fma(s, fma(z, horner<double>(kAtanh, z), half_square), -half_square);
 }
 
-// log(x) + addend, the addend small beside the rounding of log(x) or exact for x = 1. At most 1
-// ULP; -inf for 0, NaN for x < 0 and NaN, +inf for +inf.
+// log(2^-extra x) + addend for positive normal x, the addend small beside the rounding of log(x) or
+// exact for x = 1.
 template <class T>
-NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
+NNEXT_INLINE Vec<T> log_normal(Vec<T> x, Vec<T> extra, Vec<T> addend) {
   using C = MathConstants<T>;
-  const Vec<T> zero{};
-  // What is not positive is answered at the end; 1 keeps the integer arithmetic in range till then.
-  const Vec<T> positive = x > zero ? x : broadcast<T>(T{1});
-  const IntVec<T> subnormal = positive < broadcast<T>(C::kSmallestNormal);
-  const Vec<T> normal = subnormal ? positive * broadcast<T>(C::kSubnormalScale) : positive;
   // m in [sqrt(1/2), sqrt(2)) with x = 2^e m
-  const IntVec<T> offset = bits(normal) - C::kSqrtHalfBits;
-  const IntVec<T> e_bits = offset >> C::kMantissaBits;
-  const Vec<T> m = from_bits(bits(normal) - (e_bits << C::kMantissaBits));
+  const IntVec<T> e_bits = (bits(x) - C::kSqrtHalfBits) >> C::kMantissaBits;
+  const Vec<T> m = from_bits(bits(x) - (e_bits << C::kMantissaBits));
   const Vec<T> magic = broadcast<T>(C::kRoundMagic);
-  Vec<T> e = from_bits(bits(magic) + e_bits) - magic;
-  e = subnormal ? e - broadcast<T>(C::kSubnormalExponent) : e;
+  const Vec<T> e = (from_bits(bits(magic) + e_bits) - magic) - extra;
   const Vec<T> f = m - broadcast<T>(T{1});
   const Vec<T> small = log1p_remainder(f);
   // e ln2_head + f with its rounding error (Dekker's fast two-sum: e = 0 or |e ln2| > |f|)
@@ -203,11 +198,27 @@ NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
   const Vec<T> sum = big + f;
   const Vec<T> error = (big - sum) + f;
   const Vec<T> tail = fma(e, broadcast<T>(C::kLn2Tail), small);
-  const Vec<T> result = sum + (error + (tail + addend));
+  return sum + (error + (tail + addend));
+}
+
+// log(x) + addend as above for any x. At most 1 ULP; -inf for 0, NaN for x < 0 and NaN, +inf for
+// +inf. Vectors without such a lane, nor one below the normal range, are spared the answers to
+// them.
+template <class T>
+NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
+  using C = MathConstants<T>;
+  const Vec<T> zero{};
+  const Vec<T> least = broadcast<T>(C::kSmallestNormal);
+  if (all_lanes((x >= least) & (x < infinity<T>()))) return log_normal<T>(x, zero, addend);
+  // What is not positive and finite is answered at the end; 1 stands for it till then.
+  const IntVec<T> ordinary = (x > zero) & (x < infinity<T>());
+  const Vec<T> positive = ordinary ? x : broadcast<T>(T{1});
+  const IntVec<T> subnormal = positive < least;
+  const Vec<T> normal = subnormal ? positive * broadcast<T>(C::kSubnormalScale) : positive;
+  const Vec<T> extra = subnormal ? broadcast<T>(C::kSubnormalExponent) : zero;
   const Vec<T> nan = infinity<T>() - infinity<T>();
   const Vec<T> special = x == zero ? -infinity<T>() : (x < zero ? nan : x);
-  const IntVec<T> ordinary = (x > zero) & (x < infinity<T>());
-  return ordinary ? result : special;
+  return ordinary ? log_normal<T>(normal, extra, addend) : special;
 }
 
 template <class T>
@@ -243,20 +254,25 @@ NNEXT_INLINE Vec<T> sigmoid(Vec<T> x) {
   return fma(remainder, inverse, quotient);
 }
 
-// For |x| <= 0.5625 the polynomial x + x^3 P(x^2); beyond it 1 - 2 / (e^2|x| + 1), whose subtrahend
-// is small enough there that its error weighs half. (The quotient (e^2|x| - 1) / (e^2|x| + 1) alone
-// reached 2.3 ULP.)
+// With E = e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1): E / (E + 2) with the sign of x, corrected as in
+// sigmoid by what the rounding of E + 2 and of the division lost (without: 2.3 ULP). Here
+// 1 / (E + 2) is (1 - quotient) / 2, which has no digits left near 1, where no correction is
+// needed.
 template <class T>
 NNEXT_INLINE Vec<T> tanh(Vec<T> x) {
   using C = MathConstants<T>;
-  const Vec<T> one = broadcast<T>(T{1});
-  const Vec<T> a = absolute<T>(x);
-  const Vec<T> square = a * a;
-  const Vec<T> near = fma(square * a, horner<T>(C::kTanh, square), a);
-  const Vec<T> limit = broadcast<T>(C::kTanhOne);
-  const Vec<T> inside = a > limit ? limit : a;
-  const Vec<T> far = one - broadcast<T>(T{2}) / (exp<T>(inside + inside) + one);
-  return copy_sign<T>(a <= broadcast<T>(T{0.5625}) ? near : far, x);
+  const Vec<T> two = broadcast<T>(T{2});
+  const Vec<T> limited = minimum(broadcast<T>(C::kTanhOne), absolute<T>(x));
+  const ReducedExp<T> e = reduce_exp<T>(limited + limited, Vec<T>{});
+  const Vec<T> scale = power_of_two<T>(e);
+  const Vec<T> expm1 = fma(scale, e.r + e.rest, scale - broadcast<T>(T{1}));
+  const Vec<T> sum = expm1 + two;
+  const Vec<T> lost = expm1 - (sum - two);
+  const Vec<T> quotient = expm1 / sum;
+  const Vec<T> remainder = fma(-quotient, lost, fma(-quotient, sum, expm1));
+  const Vec<T> half = broadcast<T>(T{0.5});
+  const Vec<T> inverse = quotient < broadcast<T>(T{0.75}) ? fma(quotient, -half, half) : Vec<T>{};
+  return copy_sign<T>(fma(remainder, inverse, quotient), x);
 }
 
 }  // namespace

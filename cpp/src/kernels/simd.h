@@ -245,6 +245,30 @@ NNEXT_INLINE VecI64 bits(VecD v) { return reinterpret_cast<VecI64>(v); }
 NNEXT_INLINE VecF from_bits(VecI32 v) { return reinterpret_cast<VecF>(v); }
 NNEXT_INLINE VecD from_bits(VecI64 v) { return reinterpret_cast<VecD>(v); }
 
+// Whether all lanes of a comparison's result are true (-1).
+NNEXT_INLINE bool all_lanes(VecI32 mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(reinterpret_cast<VecF>(mask)) == 0xff;
+#else
+  std::int32_t all = -1;
+  for (int i = 0; i < Simd<float>::lanes; ++i) all &= mask[i];
+  return all == -1;
+#endif
+}
+NNEXT_INLINE bool all_lanes(VecI64 mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask)) == 0xff;
+#elif defined(__AVX2__)
+  return _mm256_movemask_pd(reinterpret_cast<VecD>(mask)) == 0xf;
+#else
+  std::int64_t all = -1;
+  for (int i = 0; i < Simd<double>::lanes; ++i) all &= mask[i];
+  return all == -1;
+#endif
+}
+
 // 16 consecutive elements: the unit in which every sum is taken, whatever the vector's width.
 // Virtual lane i of a sum holds elements i, i + 16, i + 32, ... in order; sum_lanes joins them.
 constexpr int kLanes = 16;
