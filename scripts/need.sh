@@ -57,7 +57,7 @@ need_compiler() {
         # CXX may carry arguments: "ccache g++"
         command -v "${compiler%% *}" >/dev/null && return
     done
-    say 'there is no C++ compiler. Install g++ 11 or clang++ 14, or newer (Debian: apt-get install g++)'
+    say 'there is no C++ compiler. Install g++ 12 or clang++ 14, or newer (Debian: apt-get install g++)'
     exit 1
 }
 

@@ -9,8 +9,8 @@ namespace nnext::test {
 namespace {
 
 template <class T>
-class MatmulBlocking : public testing::Test {};
-TYPED_TEST_SUITE(MatmulBlocking, Reals, RealNames);
+class MatmulLarge : public testing::Test {};
+TYPED_TEST_SUITE(MatmulLarge, Reals, RealNames);
 
 struct Shape {
   index_t m;
@@ -39,7 +39,7 @@ void expect_chain(const Shape& shape, const Layout& a_layout, const Layout& b_la
 }
 
 // Rows of a transposed A so long that its k rows exceed the limit for reading it unpacked.
-TYPED_TEST(MatmulBlocking, PackedAIsTheOrderedChain) {
+TYPED_TEST(MatmulLarge, PackedAIsTheOrderedChain) {
   using T = TypeParam;
   const index_t m = 3 * kMC + 2 * kPackedRows - 5;
   const index_t k = kUnpackedABytes / (m * index_t{sizeof(T)}) + kPackAK + 3;
@@ -50,7 +50,7 @@ TYPED_TEST(MatmulBlocking, PackedAIsTheOrderedChain) {
   expect_chain<T>({m, k, 3 * kPackAColumns}, kTransposed, kRowMajor, kTransposed, true);
 }
 
-TYPED_TEST(MatmulBlocking, SeveralBlocksOfKAreOneChain) {
+TYPED_TEST(MatmulLarge, SeveralBlocksOfKAreOneChain) {
   using T = TypeParam;
   for (const Layout& b_layout : {kRowMajor, kTransposed}) {
     expect_chain<T>({kUnpackedRows + 3, 2 * kKC + 5, 33}, kRowMajor, b_layout, kRowMajor, false);
@@ -59,14 +59,14 @@ TYPED_TEST(MatmulBlocking, SeveralBlocksOfKAreOneChain) {
   }
 }
 
-TYPED_TEST(MatmulBlocking, SeveralBlocksOfColumnsFitTogether) {
+TYPED_TEST(MatmulLarge, SeveralBlocksOfColumnsFitTogether) {
   using T = TypeParam;
   for (const Layout& b_layout : {kRowMajor, kTransposed}) {
     expect_chain<T>({2 * kMC + 1, 19, 2 * kNC + 7}, kRowMajor, b_layout, kRowMajor, false);
   }
 }
 
-TYPED_TEST(MatmulBlocking, FewRowsOfAStreamedBAreTheOrderedChain) {
+TYPED_TEST(MatmulLarge, FewRowsOfAStreamedBAreTheOrderedChain) {
   using T = TypeParam;
   const index_t n = 515;
   const index_t k = kStreamBytes / (n * index_t{sizeof(T)}) + kStreamKC + 3;
@@ -79,7 +79,7 @@ TYPED_TEST(MatmulBlocking, FewRowsOfAStreamedBAreTheOrderedChain) {
   }
 }
 
-TYPED_TEST(MatmulBlocking, ShortKWritesEveryElement) {
+TYPED_TEST(MatmulLarge, ShortKWritesEveryElement) {
   using T = TypeParam;
   for (index_t k = 0; k <= kRowsFirstK + 1; ++k) {
     expect_chain<T>({129, k, 200}, kTransposed, kRowMajor, kRowMajor, k % 2 == 1);
