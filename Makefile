@@ -2,14 +2,14 @@
 # what changed, and says plainly what is missing. Other settings, each handed on as it is:
 #   PYTHON=python3.12   the interpreter (run `make clean` when changing it)
 #   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py
-#   TORCH=              bench without PyTorch (a download of gigabytes)
+#   TORCH=              bench without PyTorch (a download of some 200 MB)
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
 
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help demo test cpp-build cpp-test py-test bench lint format clean
+.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize same-bits bench lint format clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -21,11 +21,11 @@ SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cpp pyth
 define pip
 @echo 'nnext: installing $(2) into $(1)'
 @$(1)/bin/python -P -m pip install --quiet $(2) || { echo \
-'nnext: pip failed, see above. If it found no packages: can this machine reach pypi.org?' >&2; exit 1; }
+'nnext: pip failed, see above. If it found no packages: can this machine reach the Python package index?' >&2; exit 1; }
 endef
 
 help: ## this list
-	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
 
 # One environment per purpose, so that none can lend the package what it should have brought along.
 ENVIRONMENTS := .venv .venv-test .venv-dev .venv-bench
@@ -62,10 +62,15 @@ py-test: .venv-test/.installed ## the Python tests alone, against the installed 
 	$(call pip,.venv-test,build cmake ninja)
 	@touch $@
 
-cpp-build: .venv-test/.tools
+# $(call cpp-build,PRESET): builds the C++ tests of a preset in build/PRESET.
+define cpp-build
 	@scripts/need.sh googletest
-	.venv-test/bin/cmake --preset dev -DCMAKE_MAKE_PROGRAM="$(CURDIR)/.venv-test/bin/ninja"
-	.venv-test/bin/cmake --build build/dev
+	.venv-test/bin/cmake --preset $(1) -DCMAKE_MAKE_PROGRAM="$(CURDIR)/.venv-test/bin/ninja"
+	.venv-test/bin/cmake --build build/$(1)
+endef
+
+cpp-build: .venv-test/.tools
+	$(call cpp-build,dev)
 
 # The wheel is built from the sdist, in an environment that has what pyproject.toml asks for and no more.
 dist/.built: .venv-test/.tools $(SOURCES)
@@ -78,13 +83,41 @@ dist/.built: .venv-test/.tools $(SOURCES)
 	$(call pip,.venv-test,"$$(ls dist/*.whl)[test]")
 	@touch $@
 
+# --- the C++ tests elsewhere ----------------------------------------------------------------------
+# $(call cpp-run,PRESET,FILTER): the tests that the filter selects; $$emulator, where set, runs them.
+cpp-run = $$emulator build/$(1)/tests/cpp/nnext_tests --gtest_brief=1 --gtest_filter='$(2)'
+emulate = emulator='$(1)'; export NNEXT_TEST_EMULATOR="$$emulator" NNEXT_TEST_ISA=$(2)
+
+# Left out: forks, since QEMU's user mode breaks when a process with threads forks; what the same bits
+# imply, accuracy; and on x86-64, where every fma is one of software in an emulator, large products.
+test-portable: cpp-build ## the C++ tests on an emulated x86-64 CPU without AVX, and as AArch64
+	@scripts/need.sh emulators
+	$(call cpp-build,cross)
+	$(call emulate,qemu-x86_64 -cpu Nehalem,portable); $(call cpp-run,dev,-Fork.*:Accuracy*:Matmul*:*.Large*)
+	$(call emulate,qemu-aarch64 -L /usr/aarch64-linux-gnu,neon); $(call cpp-run,cross,-Fork.*:Accuracy*)
+
+# The thread sanitizer gets what runs on several threads. Nothing is suppressed.
+sanitize: .venv-test/.tools ## the C++ tests under address, undefined-behaviour and thread sanitizers
+	$(call cpp-build,asan)
+	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(call cpp-run,asan,*)
+	$(call cpp-build,tsan)
+	TSAN_OPTIONS=halt_on_error=1 $(call cpp-run,tsan,-Accuracy*)
+
+same-bits: .venv-test/.installed ## write tests/same_bits.txt anew, unless instruction sets disagree
+	.venv-test/bin/python -P tests/python/same_bits.py --write
+
 # --- the benchmarks -------------------------------------------------------------------------------
-bench: .venv-bench/.installed ## time nnext side by side with its peers
-	.venv-bench/bin/python -P benchmarks/run.py $(ARGS)
+# The build for CPUs: its version sorts after that of PyPI's own, which brings gigabytes for GPUs.
+TORCH_INDEX := --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
+
+bench: .venv-bench/.installed ## time nnext side by side with its peers, write bench_output/
+	.venv-bench/bin/python -P benchmarks/run.py --out bench_output $(ARGS)
 
 .venv-bench/.peers: .venv-bench/.made
-	$(call pip,.venv-bench,numpy scikit-learn threadpoolctl)
-	@test -z "$(TORCH)" || .venv-bench/bin/python -P -m pip install --quiet "$(TORCH)" || \
+	$(call pip,.venv-bench,numpy scikit-learn matplotlib threadpoolctl)
+	@test -z "$(TORCH)" || echo 'nnext: installing $(TORCH) into .venv-bench'
+	@test -z "$(TORCH)" || .venv-bench/bin/python -P -m pip install -qq $(TORCH_INDEX) "$(TORCH)" || \
 	  echo 'nnext: no $(TORCH) here, going on without it' >&2
 	@touch $@
 
@@ -121,4 +154,4 @@ format: .venv-dev/.installed ## put every file into the agreed format
 	@touch $@
 
 clean: ## remove everything that was built, environments too
-	rm -rf build dist demo_output $(ENVIRONMENTS)
+	rm -rf build dist demo_output bench_output $(ENVIRONMENTS)

@@ -1,0 +1,167 @@
+"""The method's own NumPy code, to compare with: common/ of "Deep Learning from Scratch 2".
+
+The formulas and the order of operations are the book's. ReLU, which the book does not have, is
+written as NumPy's users write it.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# PyTorch's Adam adds eps after the bias correction of the root, the book before. With this one the
+# first step, the one that is checked, is the same.
+TORCH_EPS = 1e-7 / (1 - 0.999) ** 0.5
+
+
+def softmax(x: Array) -> Array:
+    x = x - x.max(axis=1, keepdims=True)
+    x = np.exp(x)
+    x /= x.sum(axis=1, keepdims=True)
+    return x
+
+
+def cross_entropy_error(y: Array, t: Array) -> Any:
+    batch_size = y.shape[0]
+    return -np.sum(np.log(y[np.arange(batch_size), t] + 1e-7)) / batch_size
+
+
+class SoftmaxWithLoss:
+    def forward(self, x: Array, t: Array) -> Any:
+        self.t = t
+        self.y = softmax(x)
+        return cross_entropy_error(self.y, self.t)
+
+    def backward(self, dout: float = 1) -> Array:
+        batch_size = self.t.shape[0]
+        dx: Array = self.y.copy()
+        dx[np.arange(batch_size), self.t] -= 1
+        dx *= dout
+        dx = dx / batch_size
+        return dx
+
+
+class Affine:
+    def __init__(self, W: Array, b: Array) -> None:
+        self.params = [W, b]
+        self.grads = [np.zeros_like(W), np.zeros_like(b)]
+
+    def forward(self, x: Array) -> Array:
+        W, b = self.params
+        out: Array = np.dot(x, W) + b
+        self.x = x
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        W, _ = self.params
+        dx: Array = np.dot(dout, W.T)
+        dW = np.dot(self.x.T, dout)
+        db = np.sum(dout, axis=0)
+        self.grads[0][...] = dW
+        self.grads[1][...] = db
+        return dx
+
+
+class Sigmoid:
+    def __init__(self) -> None:
+        self.params: list[Array] = []
+        self.grads: list[Array] = []
+
+    def forward(self, x: Array) -> Array:
+        self.out: Array = 1 / (1 + np.exp(-x))
+        return self.out
+
+    def backward(self, dout: Array) -> Array:
+        return dout * (1.0 - self.out) * self.out
+
+
+class ReLU:
+    def __init__(self) -> None:
+        self.params: list[Array] = []
+        self.grads: list[Array] = []
+
+    def forward(self, x: Array) -> Array:
+        self.out = np.maximum(x, 0)
+        return self.out
+
+    def backward(self, dout: Array) -> Array:
+        return dout * (self.out > 0)
+
+
+class Net:
+    def __init__(self, layers: list[Any]) -> None:
+        self.layers = layers
+        self.loss_layer = SoftmaxWithLoss()
+        self.params = [p for layer in layers for p in layer.params]
+        self.grads = [g for layer in layers for g in layer.grads]
+
+    def forward(self, x: Array, t: Array) -> Any:
+        for layer in self.layers:
+            x = layer.forward(x)
+        return self.loss_layer.forward(x, t)
+
+    def backward(self, dout: float = 1) -> Array:
+        grad = self.loss_layer.backward(dout)
+        for layer in reversed(self.layers):
+            grad = layer.backward(grad)
+        return grad
+
+
+class SGD:
+    def __init__(self, lr: float = 0.01) -> None:
+        self.lr = lr
+
+    def update(self, params: list[Array], grads: list[Array]) -> None:
+        for i in range(len(params)):
+            params[i] -= self.lr * grads[i]
+
+
+class Momentum:
+    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
+        self.lr = lr
+        self.momentum = momentum
+        self.v: list[Array] = []
+
+    def update(self, params: list[Array], grads: list[Array]) -> None:
+        if not self.v:
+            self.v = [np.zeros_like(param) for param in params]
+        for i in range(len(params)):
+            self.v[i] = self.momentum * self.v[i] - self.lr * grads[i]
+            params[i] += self.v[i]
+
+
+class AdaGrad:
+    def __init__(self, lr: float = 0.01) -> None:
+        self.lr = lr
+        self.h: list[Array] = []
+
+    def update(self, params: list[Array], grads: list[Array]) -> None:
+        if not self.h:
+            self.h = [np.zeros_like(param) for param in params]
+        for i in range(len(params)):
+            self.h[i] += grads[i] * grads[i]
+            params[i] -= self.lr * grads[i] / (np.sqrt(self.h[i]) + 1e-7)
+
+
+class Adam:
+    def __init__(self, lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999) -> None:
+        self.lr = lr
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.iter = 0
+        self.m: list[Array] = []
+        self.v: list[Array] = []
+
+    def update(self, params: list[Array], grads: list[Array]) -> None:
+        if not self.m:
+            self.m = [np.zeros_like(param) for param in params]
+            self.v = [np.zeros_like(param) for param in params]
+        self.iter += 1
+        # float(): a NumPy scalar would turn float32 into float64 here, and cost NumPy dearly
+        lr_t = float(self.lr * np.sqrt(1.0 - self.beta2**self.iter) / (1.0 - self.beta1**self.iter))
+        for i in range(len(params)):
+            self.m[i] += (1 - self.beta1) * (grads[i] - self.m[i])
+            self.v[i] += (1 - self.beta2) * (grads[i] ** 2 - self.v[i])
+            params[i] -= lr_t * self.m[i] / (np.sqrt(self.v[i]) + 1e-7)

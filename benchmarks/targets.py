@@ -1,0 +1,158 @@
+"""What nnext sets out to reach, and whether this run shows it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import matmul
+from report import OURS, Row, Table, geometric_mean, name_of, table_of
+
+LEVEL = 0.97  # counts as level: machines are noisy
+
+Case = tuple[str, float]  # a name, and the figure that a target is about
+
+
+@dataclass(frozen=True)
+class Target:
+    """A statement, and the figures that must all be at least (or at most) the bar."""
+
+    says: str
+    bar: float
+    figures: Callable[[Sequence[Table]], Iterator[Case]]
+    at_most: bool = False
+    unit: str = "×"
+
+    def verdict(self, tables: Sequence[Table]) -> tuple[str, str, str, str]:
+        """Return the statement, the bar, what came out and the worst case."""
+        cases = list(self.figures(tables))
+        bar = f"{'≤' if self.at_most else '≥'} {_figure(self.bar, self.unit)}"
+        if not cases:
+            return self.says, bar, "not measured", "–"
+        missed = [value > self.bar if self.at_most else value < self.bar for _, value in cases]
+        pick = max if self.at_most else min
+        name, value = pick(cases, key=lambda case: case[1])
+        result = f"missed by {sum(missed)} of {len(cases)}" if any(missed) else "reached"
+        return self.says, bar, result, f"{_figure(value, self.unit)}: {name}"
+
+
+def summary(tables: Sequence[Table]) -> str:
+    """Write a table of all targets."""
+    head = ("target", "bar", "result", "worst case")
+    return table_of(head, [target.verdict(tables) for target in TARGETS])
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit == "%":
+        return f"{100 * value:.0f} %"
+    return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}"
+
+
+def _each(
+    part: str,
+    kind: str,
+    figure: Callable[[Row], float | None],
+    only: Callable[[Row], bool] = lambda row: True,
+    threads: int | None = None,
+) -> Callable[[Sequence[Table]], Iterator[Case]]:
+    """Make a function that takes a figure from each row of the tables of a part and kind."""
+
+    def figures(tables: Sequence[Table]) -> Iterator[Case]:
+        for table in tables:
+            if table.part != part or not table.kind.startswith(kind):
+                continue
+            if threads is not None and table.threads != threads:
+                continue
+            for row in table.rows:
+                value = figure(row) if only(row) else None
+                if value is not None:
+                    yield f"{name_of(row)}, {_tell(table)}", value
+
+    return figures
+
+
+def _mean(part: str, kind: str) -> Callable[[Sequence[Table]], Iterator[Case]]:
+    def figures(tables: Sequence[Table]) -> Iterator[Case]:
+        for table in tables:
+            if table.part == part and table.kind == kind:
+                yield _tell(table), geometric_mean(row.better for row in table.rows)
+
+    return figures
+
+
+def _tell(table: Table) -> str:
+    return f"{table.threads} thread{'s' if table.threads > 1 else ''}"
+
+
+def _against(peer: str) -> Callable[[Row], float | None]:
+    return lambda row: row.ratios.get(peer)
+
+
+def _better(row: Row) -> float:
+    return row.better
+
+
+def _in(*cases: str) -> Callable[[Row], bool]:
+    return lambda row: row.case in cases
+
+
+def _of_peak(*cases: str) -> Callable[[Row], bool]:
+    return lambda row: row.case in cases and row.form in ("nn", "tn")
+
+
+def _microseconds(row: Row) -> float:
+    return 1e6 * row.seconds[OURS]
+
+
+def _cube(n: int) -> str:
+    return f"{n}, {n}, {n}"
+
+
+_CUBES = tuple(map(_cube, (256, 512, 1024, 2048)))
+_WIDE = "8, 4096, 4096"
+_F32, _F64 = (f"{dtype} {matmul.TABLE}" for dtype in ("float32", "float64"))
+
+TARGETS = (
+    Target("Products, float32, each shape: level with the better peer", LEVEL,
+           _each("matmul", _F32, _better)),
+    Target("Products, float32, geometric mean over the better peer", 1.3, _mean("matmul", _F32)),
+    Target("Products, float64, each shape: level with the better peer", LEVEL,
+           _each("matmul", _F64, _better)),
+    Target("Products, float64, geometric mean over the better peer", 1.15, _mean("matmul", _F64)),
+    Target("Products of 256³ and 512³, float32, nn and tn, one thread: of the peak", 0.97,
+           _each("matmul", _F32, lambda row: row.limit, _of_peak(*_CUBES[:2]), threads=1),
+           unit="%"),
+    Target("Products of 1024³ and 2048³, float32, nn and tn, one thread: of the peak", 0.94,
+           _each("matmul", _F32, lambda row: row.limit, _of_peak(*_CUBES[2:]), threads=1),
+           unit="%"),
+    Target("Products of 256³ and larger cubes: two threads over one", 1.85,
+           _each("matmul", "float", lambda row: row.threads_gain, _in(*_CUBES), threads=2)),
+    Target("Products: two threads never slower than one", LEVEL,
+           _each("matmul", "float", lambda row: row.threads_gain, threads=2)),
+    Target("Tiny products: level with the better peer", LEVEL,
+           _each("matmul", "float", _better, _in("1, 10, 10", "3, 7, 3"))),
+    Target("A wide layer at a small batch, (8, 4096, 4096), float32: over the better peer", 2,
+           _each("matmul", "float32", _better, _in(_WIDE))),
+    Target("exp, log, tanh, sigmoid, one thread: level with NumPy", LEVEL,
+           _each("elementwise", "functions", _against("NumPy"), threads=1)),
+    Target("Softmax with loss, 10 classes: over PyTorch", 10,
+           _each("softmax", "", _against("PyTorch"), _in("32, 10", "128, 10", "10000, 10"))),
+    Target("Softmax with loss, (128, 1000) and (64, 10000): over PyTorch", 3,
+           _each("softmax", "", _against("PyTorch"), _in("128, 1000", "64, 10000"))),
+    Target("Softmax with loss, larger than the caches: over PyTorch", 7,
+           _each("softmax", "", _against("PyTorch"), _in("512, 50257", "1024, 128256"))),
+    Target("Softmax with loss, (32, 10), as called from Python", 2.5,
+           _each("softmax", "", _microseconds, _in("32, 10")), at_most=True, unit="µs"),
+    Target("Adam's step: over PyTorch's", 2,
+           _each("elementwise", "optimizers", _against("PyTorch"),
+                 lambda row: row.case.startswith("Adam,"))),
+    Target("A training step, 2-10-3, batch 30", 15,
+           _each("training", "SGD", _microseconds, _in("2-10-3, 30")), at_most=True, unit="µs"),
+    Target("A training step, 64-100-10, batch 32: over the best peer", 2.2,
+           _each("training", "SGD", _better, _in("64-100-10, 32"))),
+    Target("A training step, 784-128-10, batch 64: over the best peer", 1.6,
+           _each("training", "SGD", _better, _in("784-128-10, 64"))),
+    Target("A training step of the two largest nets: over the best peer", 1.15,
+           _each("training", "SGD", _better,
+                 _in("784-512-256-10, 128", "784-2048-2048-10, 256"))),
+    Target("A call of MatMul.forward on (1, 10) · (10, 10): level with np.dot", LEVEL,
+           _each("calls", "", _against("NumPy"), lambda row: row.case.startswith("MatMul"))),
+)  # fmt: skip
