@@ -84,17 +84,20 @@ dist/.built: .venv-test/.tools $(SOURCES)
 	@touch $@
 
 # --- the C++ tests elsewhere ----------------------------------------------------------------------
-# $(call cpp-run,PRESET,FILTER): the tests that the filter selects; $$emulator, where set, runs them.
-cpp-run = $$emulator build/$(1)/tests/cpp/nnext_tests --gtest_brief=1 --gtest_filter='$(2)'
-emulate = emulator='$(1)'; export NNEXT_TEST_EMULATOR="$$emulator" NNEXT_TEST_ISA=$(2)
+# $(call cpp-run,PRESET,FILTER): the tests that the filter selects.
+cpp-run = build/$(1)/tests/cpp/nnext_tests --gtest_brief=1 --gtest_filter='$(2)'
+# $(call emulated,EMULATOR,ISA): stands before them; ISA is the best that the emulated CPU has.
+emulated = NNEXT_TEST_EMULATOR='$(1)' NNEXT_TEST_ISA=$(2) $(1)
 
 # Left out: forks, since QEMU's user mode breaks when a process with threads forks; what the same bits
 # imply, accuracy; and on x86-64, where every fma is one of software in an emulator, large products.
 test-portable: cpp-build ## the C++ tests on an emulated x86-64 CPU without AVX, and as AArch64
 	@scripts/need.sh emulators
 	$(call cpp-build,cross)
-	$(call emulate,qemu-x86_64 -cpu Nehalem,portable); $(call cpp-run,dev,-Fork.*:Accuracy*:Matmul*:*.Large*)
-	$(call emulate,qemu-aarch64 -L /usr/aarch64-linux-gnu,neon); $(call cpp-run,cross,-Fork.*:Accuracy*)
+	$(call emulated,qemu-x86_64 -cpu Nehalem,portable) \
+	  $(call cpp-run,dev,-Fork.*:Accuracy*:Matmul*:*.Large*)
+	$(call emulated,qemu-aarch64 -L /usr/aarch64-linux-gnu,neon) \
+	  $(call cpp-run,cross,-Fork.*:Accuracy*)
 
 # The thread sanitizer gets what runs on several threads. Nothing is suppressed.
 sanitize: .venv-test/.tools ## the C++ tests under address, undefined-behaviour and thread sanitizers

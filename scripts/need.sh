@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure of one thing that a make target cannot go on without, or says plainly what is missing.
 # What Debian's packages can supply is installed, where apt-get may be run without asking.
-# usage: scripts/need.sh python PYTHON | compiler | googletest
+# usage: scripts/need.sh python PYTHON | compiler | googletest | emulators
 set -eu
 
 say() { printf 'nnext: %s\n' "$*" >&2; }
@@ -66,6 +66,29 @@ need_googletest() {
         [ -e $prefix/include/gtest/gtest.h ] && return
     done
     apt_install libgtest-dev || say 'no GoogleTest here and apt-get may not be used: CMake will fetch it'
+}
+
+have_emulators() {
+    [ -e /usr/src/googletest/CMakeLists.txt ] || return 1 # the AArch64 tests bring their own
+    for program in qemu-x86_64 qemu-aarch64 aarch64-linux-gnu-g++; do
+        command -v $program >/dev/null || return 1
+    done
+}
+
+need_emulators() {
+    if [ "$(uname -sm)" != 'Linux x86_64' ]; then
+        say "CPUs are emulated on Linux on x86-64 alone, and this is $(uname -sm)"
+        exit 1
+    fi
+    have_emulators && return
+    packages='qemu-user g++-aarch64-linux-gnu libgtest-dev'
+    # shellcheck disable=SC2086 # a list of words
+    if apt_install $packages && have_emulators; then
+        return
+    fi
+    say "the emulator, the AArch64 compiler or GoogleTest's source is missing, and apt-get could not" \
+        "or may not install it. On Debian and Ubuntu: apt-get install $packages"
+    exit 1
 }
 
 need_"$@"

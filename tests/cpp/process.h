@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -17,12 +19,13 @@ extern char** environ;
 namespace nnext::test {
 
 struct Outcome {
-  bool could_run;      // false where a program cannot start itself (under an emulator, say)
+  bool could_run;      // false where a program cannot start itself (no /proc, say)
   int exit_code;       // -1 after a signal
   std::string output;  // standard output and error, or why it could not run
 };
 
-// Runs the tests that `filter` selects with one more environment variable, "NAME=value".
+// Runs the tests that `filter` selects with one more environment variable, "NAME=value". Under an
+// emulator NNEXT_TEST_EMULATOR is its command, so that the second process runs there too.
 inline Outcome run_this_program(const std::string& variable, const std::string& filter) {
   std::error_code error;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
@@ -33,7 +36,15 @@ inline Outcome run_this_program(const std::string& variable, const std::string& 
   for (char** entry = environ; *entry != nullptr; ++entry) {
     if (std::strncmp(*entry, name.c_str(), name.size()) != 0) variables.emplace_back(*entry);
   }
-  std::vector<std::string> arguments = {program, "--gtest_filter=" + filter, "--gtest_brief=1"};
+  std::vector<std::string> arguments;
+  if (const char* emulator = std::getenv("NNEXT_TEST_EMULATOR")) {
+    std::istringstream words(emulator);
+    for (std::string word; words >> word;) arguments.push_back(word);
+  }
+  for (const std::string& word :
+       {program, "--gtest_filter=" + filter, std::string("--gtest_brief=1")}) {
+    arguments.push_back(word);
+  }
   const auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> result;
     for (std::string& string : strings) result.push_back(string.data());
@@ -50,8 +61,8 @@ inline Outcome run_this_program(const std::string& variable, const std::string& 
   posix_spawn_file_actions_addclose(&actions, ends[0]);
   posix_spawn_file_actions_addclose(&actions, ends[1]);
   pid_t child = 0;
-  const int failure = posix_spawn(&child, program.c_str(), &actions, nullptr,
-                                  pointers(arguments).data(), pointers(variables).data());
+  const int failure = posix_spawnp(&child, arguments[0].c_str(), &actions, nullptr,
+                                   pointers(arguments).data(), pointers(variables).data());
   posix_spawn_file_actions_destroy(&actions);
   close(ends[1]);
   std::string output;

@@ -2,7 +2,9 @@
 // any number of threads, whole or in slices of the batch, in any memory layout. The instruction set
 // is that of the process: dispatch_test.cpp runs these tests again under each of the others.
 #include <functional>
+#include <initializer_list>
 #include <memory>
+#include <sstream>
 #include <utility>
 
 #include "matrix.h"
@@ -65,10 +67,17 @@ TYPED_TEST_SUITE(SameBits, Reals, RealNames);
 
 struct Sizes {
   index_t m, k, n;
-  std::string text() const {
-    return "(" + std::to_string(m) + ", " + std::to_string(k) + ", " + std::to_string(n) + ")";
-  }
 };
+
+// What follows an operation's name: its sizes as Python writes them.
+std::string text(std::initializer_list<index_t> sizes) {
+  std::ostringstream out;
+  for (const index_t& size : sizes) out << (&size == sizes.begin() ? " (" : ", ") << size;
+  out << ')';
+  return out.str();
+}
+
+std::string matmul_name(const Sizes& s) { return "matmul" + text({s.m, s.k, s.n}); }
 
 // A matrix of drawn numbers, element (i, j) the same in every layout.
 template <class T>
@@ -103,7 +112,7 @@ TYPED_TEST(SameBits, MatrixProductInSlicesAndMicroBatches) {
         Sizes{24, 2100, 40}, Sizes{3, 700, 400}, Sizes{300, 4, 200}, Sizes{4, 1030, 3}}) {
     const Matrix<T> a = drawn_matrix<T>(s.m, s.k, kRowMajor, /*seed=*/1);
     const Matrix<T> b = drawn_matrix<T>(s.k, s.n, kRowMajor, /*seed=*/2);
-    const std::string name = "matmul " + s.text();
+    const std::string name = matmul_name(s);
     Array<T> c(s.m * s.n);
     const auto view = [&] { return MatrixView<T>{c.data(), s.m, s.n, s.n, 1}; };
     this->expect_recorded_rows(
@@ -137,7 +146,7 @@ TYPED_TEST(SameBits, MatrixProductInEveryLayout) {
         Matrix<T> c(s.m, s.n, la.by_columns ? kTransposed : kPadded);
         Array<T> result(s.m * s.n);
         this->expect_recorded(
-            "matmul " + s.text(), std::string(la.name) + " times " + lb.name,
+            matmul_name(s), std::string(la.name) + " times " + lb.name,
             [&] {
               matmul<T>(a.view(), b.view(), c.view());
               result = elements(c);
@@ -158,7 +167,7 @@ TYPED_TEST(SameBits, LargeMatrixProduct) {
       const Matrix<T> b = drawn_matrix<T>(s.k, s.n, lb, /*seed=*/2);
       Array<T> c(s.m * s.n);
       this->expect_recorded_rows(
-          "matmul " + s.text(), s.m,
+          matmul_name(s), s.m,
           [&](index_t begin, index_t count) {
             matmul<T>(rows_of(a.view(), begin, count), b.view(),
                       rows_of(MatrixView<T>{c.data(), s.m, s.n, s.n, 1}, begin, count));
@@ -176,7 +185,7 @@ TYPED_TEST(SameBits, AffineForward) {
   const Array<T> bias = drawn_array<T>(s.n, /*seed=*/3);
   Array<T> y(s.m * s.n);
   this->expect_recorded_rows(
-      "affine " + s.text(), s.m,
+      "affine" + text({s.m, s.k, s.n}), s.m,
       [&](index_t begin, index_t count) {
         matmul<T>(rows_of(x.view(), begin, count), w.view(),
                   {y.data() + begin * s.n, count, s.n, s.n, 1}, bias.data());
@@ -275,7 +284,7 @@ TYPED_TEST(SameBits, SoftmaxAndItsLoss) {
   for (const auto& [n, c] : {std::pair{200, 3}, {300, 10}, {70, 1000}, {3, 20011}}) {
     const index_t rows = n;
     const index_t cols = c;
-    const std::string shape = " (" + std::to_string(rows) + ", " + std::to_string(cols) + ")";
+    const std::string shape = text({rows, cols});
     const std::vector<std::int64_t> t = drawn_indices(rows, cols);
     Array<T> x = drawn_array<T>(rows * cols, /*seed=*/1, /*scale=*/30);
     x[1] = -kInf<T>;

@@ -166,28 +166,33 @@ TEST_P(TileKernel, TouchesNothingPastItsOperands) {
 class PackKernel : public IsaTest {};
 NNEXT_EVERY_ISA(PackKernel);
 
-// As for a tile, the last column lies in the panel's last vector.
+// Packs k rows of `cols` columns into rows of `width` elements and compares every one of them.
+template <class T>
+testing::AssertionResult check_pack(const Kernels<T>& kernels, const Layout& layout, index_t k,
+                                    index_t cols, index_t width) {
+  const Matrix<T> b(k, cols, layout, /*seed=*/5, &any_number<T>);
+  Array<T> expected(k * width);
+  for (index_t p = 0; p < k; ++p) {
+    for (index_t j = 0; j < width; ++j) expected[p * width + j] = j < cols ? b(p, j) : T{0};
+  }
+  Array<T> packed(k * width);
+  const MatrixView<const T> view = b.view();
+  kernels.pack(view.data, view.row_stride, view.col_stride, k, static_cast<int>(cols),
+               packed.data(), width);
+  if (same_bits(expected, packed) && packed.guards_intact()) return testing::AssertionSuccess();
+  return testing::AssertionFailure()
+         << layout.name << ", k = " << k << ", " << cols << " columns of " << width;
+}
+
 TEST_P(PackKernel, CopiesEveryLayoutAndPadsWithZeros) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     const int lanes = kernels.lanes;
     for (const Layout& layout : kLayouts) {
       for (int vectors = 1; vectors <= kernels.tile_vectors; ++vectors) {
         const index_t width = vectors * lanes;
-        for (int cols = static_cast<int>(width) - lanes + 1; cols <= width; ++cols) {
+        for (index_t cols = width - lanes + 1; cols <= width; ++cols) {
           for (const index_t k : {0, 1, 2, lanes - 1, lanes, lanes + 1, 3 * lanes + 1}) {
-            const Matrix<T> b(k, cols, layout, /*seed=*/5, &any_number<T>);
-            Array<T> expected(k * width);
-            for (index_t p = 0; p < k; ++p) {
-              for (index_t j = 0; j < width; ++j) {
-                expected[p * width + j] = j < cols ? b(p, j) : T{0};
-              }
-            }
-            Array<T> packed(k * width);
-            const MatrixView<const T> view = b.view();
-            kernels.pack(view.data, view.row_stride, view.col_stride, k, cols, packed.data(),
-                         width);
-            ASSERT_TRUE(same_bits(expected, packed))
-                << layout.name << ", k = " << k << ", " << cols << " columns";
+            ASSERT_TRUE(check_pack(kernels, layout, k, cols, width));
           }
         }
       }
@@ -202,20 +207,7 @@ TEST_P(PackKernel, WritesNoMoreThanItsStride) {
       for (const index_t width : {1, 3, 5, 6, 12, 20}) {
         for (index_t cols = 1; cols <= width; ++cols) {
           for (const index_t k : {1, 2, 19}) {
-            const Matrix<T> b(k, cols, layout, /*seed=*/5, &any_number<T>);
-            Array<T> expected(k * width);
-            for (index_t p = 0; p < k; ++p) {
-              for (index_t j = 0; j < width; ++j) {
-                expected[p * width + j] = j < cols ? b(p, j) : T{0};
-              }
-            }
-            Array<T> packed(k * width);
-            const MatrixView<const T> view = b.view();
-            kernels.pack(view.data, view.row_stride, view.col_stride, k, static_cast<int>(cols),
-                         packed.data(), width);
-            ASSERT_TRUE(same_bits(expected, packed))
-                << layout.name << ", k = " << k << ", " << cols << " of " << width;
-            ASSERT_TRUE(packed.guards_intact());
+            ASSERT_TRUE(check_pack(kernels, layout, k, cols, width));
           }
         }
       }

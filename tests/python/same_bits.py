@@ -1,0 +1,232 @@
+"""What every machine has to compute from the same numbers, by name: the hashes of same_bits.txt.
+
+    python same_bits.py            prints the hashes of this process, one JSON object
+    python same_bits.py --write    writes ../same_bits.txt, unless two runs disagree: one run for
+                                   each instruction set that the package was built with
+
+tests/cpp/recorded.h draws and hashes in the same way, tests/cpp/same_bits_test.cpp computes most of
+these cases from the core alone.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import nnext
+from nnext import _nnext, demo, functions, layers, optimizer
+
+FILE = Path(__file__).parents[1] / "same_bits.txt"
+THREADS = (1, 2, 3, 8)
+MANY = 70000
+_U64 = np.uint64
+
+
+def split_mix(state):
+    """Give the first number of each SplitMix64 generator."""
+    z = np.asarray(state, _U64) + _U64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> _U64(27))) * _U64(0x94D049BB133111EB)
+    return z ^ (z >> _U64(31))
+
+
+def drawn(dtype, seed, *shape):
+    """Draw uniformly from [-1, 1) with every digit in use; nothing here rounds."""
+    digits = np.finfo(dtype).nmant + 1
+    states = _U64(seed * 1_000_000_007) + np.arange(np.prod(shape), dtype=_U64)
+    whole = (split_mix(states) >> _U64(64 - digits)).astype(dtype)
+    return (whole / dtype(2 ** (digits - 1)) - dtype(1)).reshape(shape)
+
+
+def hash_of(*arrays):
+    """Mix the bits of each element with its place and sum up."""
+    bits = []
+    for array in arrays:
+        array = np.ascontiguousarray(array).ravel()
+        assert not np.isnan(array).any(), "a NaN has many bits"
+        bits.append(array.view(f"u{array.itemsize}").astype(_U64))
+    bits = np.concatenate(bits)
+    places = split_mix(np.arange(1, len(bits) + 1, dtype=_U64))
+    return f"{split_mix(places ^ bits).sum(dtype=_U64):016x}"
+
+
+def read():
+    """Give the recorded hashes by name."""
+    lines = FILE.read_text(encoding="ascii").splitlines()
+    return dict(reversed(line.split(" ", 1)) for line in lines if not line.startswith("#"))
+
+
+# --- the cases: each yields names and the arrays that have them ---
+
+SIZES = [
+    (1, 10, 10),
+    (3, 7, 3),
+    (40, 300, 5),
+    (63, 65, 67),
+    (32, 64, 100),
+    (24, 2100, 40),
+    (3, 700, 400),
+    (300, 4, 200),
+    (4, 1030, 3),
+    (260, 1100, 200),
+]
+
+
+def products(dtype):
+    for m, k, n in SIZES:
+        yield f"matmul ({m}, {k}, {n})", nnext.matmul(drawn(dtype, 1, m, k), drawn(dtype, 2, k, n))
+    a, b = drawn(dtype, 1, 2, 1, 40, 60), drawn(dtype, 2, 3, 60, 50)
+    yield "matmul (2, 1, 40, 60) (3, 60, 50)", nnext.matmul(a, b)
+    layer = layers.Affine(drawn(dtype, 2, 90, 50), drawn(dtype, 3, 50))
+    yield "affine (70, 90, 50)", layer.forward(drawn(dtype, 1, 70, 90))
+    dx = layer.backward(drawn(dtype, 4, 70, 50))
+    yield "affine backward (70, 90, 50)", [dx, *layer.grads]
+
+
+def element_by_element(dtype):
+    limits = np.finfo(dtype)
+    specials = np.array([0, 1, limits.smallest_subnormal, limits.tiny, limits.max, np.inf], dtype)
+    for name, scale in [("exp", 100), ("log", 100), ("sigmoid", 20), ("tanh", 10), ("relu", 1)]:
+        x = drawn(dtype, 1, MANY) * dtype(scale)
+        x[:12] = np.stack([specials, -specials], axis=1).ravel()
+        yield name, getattr(_nnext, name)(np.abs(x) if name == "log" else x)
+    y, dout = drawn(dtype, 1, MANY), drawn(dtype, 2, MANY)
+    for name in ("sigmoid", "tanh", "relu"):
+        yield f"{name} backward", getattr(_nnext, f"{name}_backward")(y, dout)
+    dropped, mask = _nnext.dropout_forward(y, 0.3, 12345, 7)
+    yield "dropout", [dropped, _nnext.dropout_backward(y, mask, 0.3)]
+
+
+def losses(dtype):
+    for n, c in [(200, 3), (300, 10), (70, 1000), (3, 20011)]:
+        t = np.arange(n) * 7919 % c
+        x = drawn(dtype, 1, n, c) * dtype(30)
+        x[0, 1] = -np.inf
+        x[1, t[1]] = np.float32(1e30)
+        y = functions.softmax(x)
+        dx = _nnext.softmax_backward(y, drawn(dtype, 2, n, c))
+        yield f"softmax and backward ({n}, {c})", [y, dx]
+        layer = layers.SoftmaxWithLoss()
+        loss = layer.forward(x, t)
+        yield f"softmax_loss y and backward ({n}, {c})", [layer.y, layer.backward(0.7)]
+        yield f"losses ({n}, {c})", np.array([loss, functions.cross_entropy_error(layer.y, t)])
+    x, t = drawn(dtype, 1, MANY) * dtype(30), drawn(dtype, 2, MANY) * dtype(0.5) + dtype(0.5)
+    loss, y, t = _nnext.sigmoid_loss_forward(x, t)
+    yield "sigmoid_loss y and backward", [y, _nnext.sigmoid_loss_backward(y, t, 0.7)]
+    yield "sigmoid_loss", np.array([loss * MANY])
+
+
+def tables_and_sums(dtype):
+    layer = layers.Embedding(drawn(dtype, 1, 50, 40))
+    yield "embedding", layer.forward(np.arange(3000) * 7919 % 50)
+    layer.backward(drawn(dtype, 2, 3000, 40))
+    yield "embedding backward", layer.grads[0]
+    x = drawn(dtype, 1, 40, 50, 60)
+    for axis in range(3):
+        yield f"sum over axis {axis}", _nnext.sum(x, axis)
+    yield "sum", _nnext.sum(x)
+    yield "norm", np.array([_nnext.clip_grads([x], 1e9)])
+    grads = [x.copy(), drawn(dtype, 2, 77)]
+    norm = np.array([_nnext.clip_grads(grads, 5.0)])
+    yield "clip_grads", np.concatenate([norm, *(g.ravel().astype(np.float64) for g in grads)])
+
+
+def optimizers(dtype):
+    g = drawn(dtype, 2, MANY)
+    steps = {
+        "sgd": [0.03],
+        "momentum": [0.03, 0.85],
+        "nesterov": [0.03, 0.85],
+        "adagrad": [0.03, 1e-7],
+        "rmsprop": [0.03, 0.97, 1e-7],
+        "adam": [0.03, 0.8, 0.95, 1e-8, 1.3, 0.02],
+    }
+    for name, numbers in steps.items():
+        p = drawn(dtype, 1, MANY)
+        states = [[np.zeros_like(p)] for _ in range({"sgd": 0, "adam": 2}.get(name, 1))]
+        for _ in range(3):
+            getattr(_nnext, f"{name}_update")([p], [g], *states, *numbers)
+        yield name, p
+    for name in optimizer.__all__:
+        p, updater = drawn(dtype, 1, 1000), getattr(optimizer, name)()
+        for step in range(20):
+            updater.update([p], [drawn(dtype, 3 + step, 1000)])
+        yield f"20 updates of {name}", p
+
+
+def trained():
+    """Train the demo's network for three epochs on the demo's data."""
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    options = parser.parse_args(["--epochs", "3"])
+    data = demo._load(options)
+    model = demo._build(data, options)
+    make, rate = demo._OPTIMIZERS[options.optimizer]
+    with contextlib.redirect_stdout(io.StringIO()):
+        demo._train(model, make(lr=rate), data, options.epochs, options)
+    yield "weights of the digits demo after 3 epochs", model.params
+
+
+def hashes():
+    """Compute every case on the threads and with the instruction set in use."""
+    found = {"the hash of 1, 2, 0": hash_of(np.array([1, 2, 0], np.float32))}
+    for dtype in (np.float32, np.float64):
+        for case in (products, element_by_element, losses, tables_and_sums, optimizers):
+            for name, result in case(dtype):
+                results = result if isinstance(result, list) else [result]
+                found[f"{name} {dtype.__name__}"] = hash_of(*results)
+    for name, result in trained():
+        found[name] = hash_of(*result)
+    return found
+
+
+def hashes_under(isa):
+    """Compute them in a process with an instruction set of its own: {threads: hashes}."""
+    done = subprocess.run(
+        [sys.executable, "-P", __file__],
+        env=os.environ | {"NNEXT_ISA": isa},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {int(threads): found for threads, found in json.loads(done.stdout).items()}
+
+
+def write():
+    runs = {
+        (isa, threads): found
+        for isa in nnext.show_config("dicts")["isa_available"]
+        for threads, found in hashes_under(isa).items()
+    }
+    first, *others = runs
+    for name in runs[first]:
+        for other in others:
+            if runs[other][name] != runs[first][name]:
+                sys.exit(f"not written: {first} and {other} (threads) disagree on {name}")
+    head = "# Written by tests/python/same_bits.py --write; CONTRIBUTING.md says when.\n"
+    lines = [f"{found} {name}\n" for name, found in runs[first].items()]
+    FILE.write_text(head + "".join(lines), encoding="ascii")
+    print(f"{FILE}: {len(lines)} hashes, the same in {len(runs)} runs")
+
+
+def main():
+    if sys.argv[1:] == ["--write"]:
+        write()
+        return
+    found = {}
+    for threads in THREADS:
+        nnext.set_num_threads(threads)
+        found[threads] = hashes()
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
