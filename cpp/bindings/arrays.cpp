@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
 
 #include "nnext/memory.h"
 
@@ -176,14 +175,14 @@ py::array new_array(const py::dtype& dtype, py::ssize_t ndim, const py::ssize_t*
   void* memory = nullptr;
   py::object base;
   if (bytes >= kSmallestBlock) {
-    auto block = std::make_unique<Block>(Block{take_block(bytes), bytes});
-    memory = block->memory;
-    base = py::reinterpret_steal<py::object>(PyCapsule_New(block.get(), nullptr, &release_block));
+    memory = take_block(bytes);
+    auto* const block = new Block{memory, bytes};
+    base = py::reinterpret_steal<py::object>(PyCapsule_New(block, nullptr, &release_block));
     if (!base) {
+      delete block;
       give_block(memory, bytes);
       throw py::error_already_set();
     }
-    static_cast<void>(block.release());
   }
   constexpr int kWriteable = py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
   auto result = py::reinterpret_steal<py::array>(api.PyArray_NewFromDescr_(

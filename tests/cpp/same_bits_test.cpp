@@ -275,6 +275,7 @@ TYPED_TEST(SameBits, Dropout) {
 
 std::vector<std::int64_t> drawn_indices(index_t n, index_t below) {
   std::vector<std::int64_t> t;
+  t.reserve(static_cast<std::size_t>(n));
   for (index_t i = 0; i < n; ++i) t.push_back(i * 7919 % below);
   return t;
 }
