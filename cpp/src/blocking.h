@@ -32,20 +32,25 @@ constexpr index_t kNC = 1024;
 constexpr index_t kUnpackedRows = 128;
 constexpr index_t kUnpackedK = 512;
 
-// With so few rows of C, and more bytes of B than this, B comes from memory once and sets the pace.
-// It is then read in long runs, kStreamKC rows at a time, and fetched ahead: at (8, 4096, 4096) nn
-// 72 against 48; kStreamKC = 8 to 32 are level.
+// Products that move at the pace of memory (figures of a Zen 4 core here, peak 115): few rows of C
+// from more bytes of B than this, or a k so short that writing C is most of the work. They pass
+// over long runs, kStreamNC columns, of kStreamKC rows of B or kStreamCRows rows of C at a time,
+// the loop over panels inside the kernel. (1, 1024, 1024) nn: 34 against 18 when each panel was a
+// call of its own; tn 29 against 18. At (8, 4096, 4096) nn kStreamKC = 4 gives 38, 8 46, 16 36;
+// kStreamNC of 1024 to 8192 are level. Fetching ahead by software won 0 to 15 % there and lost up
+// to 40 % where B lies in the shared cache, so the hardware is left to it.
 constexpr index_t kStreamRows = 8;
 constexpr index_t kStreamBytes = index_t{1} << 20;
-constexpr index_t kStreamKC = 16;
+constexpr index_t kStreamKC = 8;
+constexpr index_t kStreamNC = 2048;
+constexpr index_t kRowsFirstK = 4;
+constexpr index_t kStreamCRows = 1;
 
 // With so few rows of C, a B with contiguous columns is transposed in registers instead of packed:
-// at (1, 1024, 1024) nt 31 against 19. From 5 rows on packing is level.
-constexpr index_t kColumnTileRows = 4;
-
-// A product this short in k is bound by writing C: all panels of one row of tiles first, so that C
-// is written in long runs. (1, 1024, 1024) tn: 36 against 16; at k = 8 it is level, with 16 slower.
-constexpr index_t kRowsFirstK = 4;
+// nt of 1, 4, 8, 12 x 1024 x 1024 (Zen 4) 20, 56, 70, 67 against 16, 30, 37, 53; from 16 rows on
+// packing is level. The shuffles bound a single row: NumPy sums along k in vectors, 37, which is
+// another order of additions.
+constexpr index_t kColumnTileRows = 16;
 
 // A with contiguous columns (tn) is packed when its k rows span more than this: each would touch a
 // page of its own for every tile. 2048^3 tn: 227 against 180. Groups of 12 rows, the height of two

@@ -16,7 +16,8 @@ namespace {
 template <class T>
 double estimated_cycles(const Problem<T>& p, const Kernels<T>& table) {
   constexpr double kTranspose = 0.4;
-  constexpr double kTile = 50;  // a tile's call, its first loads and its stores
+  constexpr double kSquare = 0.15;  // the same in a column tile, from where B lies
+  constexpr double kTile = 50;      // a tile's call, its first loads and its stores
   const Cut panels(rounded_up(p.c.cols, table.lanes) / table.lanes, table.tile_vectors);
   const Cut tiles(p.c.rows, table.tile_rows[(panels.total + panels.pieces - 1) / panels.pieces]);
   const auto real = [](index_t n) { return static_cast<double>(n); };
@@ -25,7 +26,11 @@ double estimated_cycles(const Problem<T>& p, const Kernels<T>& table) {
   const double loads =
       real(p.c.rows) * real(panels.pieces) + real(tiles.pieces) * real(panels.total);
   double cycles = 0.5 * real(p.k()) * std::max(multiply_adds, loads) + kTile * tile_count;
-  if (p.b.col_stride != 1) cycles += kTranspose * real(p.k()) * real(p.c.cols);
+  if (reads_columns(p)) {
+    cycles += kSquare * real(Cut(p.c.rows, kMaxColumnTileRows).pieces) * real(p.k() * p.c.cols);
+  } else if (p.b.col_stride != 1) {
+    cycles += kTranspose * real(p.k() * p.c.cols);
+  }
   if (p.c.col_stride != 1) {
     const bool reads_too = p.accumulate || p.k() > kKC;
     cycles += kTranspose * real(p.c.rows) * real(p.c.cols) * (reads_too ? 2 : 1);

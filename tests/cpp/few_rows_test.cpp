@@ -1,4 +1,4 @@
-// The tiles for few rows of C (columns of B contiguous, or B streamed) and the transposition.
+// The tiles for few rows of C (columns of B contiguous) and the transposition.
 #include "matrix.h"
 #include "page_end.h"
 
@@ -8,10 +8,9 @@ namespace {
 // Runs `function` on operands filled by `draw`, B in the layout given, against the ordered chain.
 template <class T>
 testing::AssertionResult check_few_rows(TileFunction<T> function, int rows, index_t k, int cols,
-                                        const Layout& a_layout, bool b_in_columns, bool plus,
-                                        T (*draw)(Random&)) {
+                                        const Layout& a_layout, bool plus, T (*draw)(Random&)) {
   const Matrix<T> a(rows, k, a_layout, /*seed=*/1, draw);
-  const Matrix<T> b(k, cols, b_in_columns ? kTransposed : kRowMajor, /*seed=*/2, draw);
+  const Matrix<T> b(k, cols, kTransposed, /*seed=*/2, draw);
   const Array<T> bias(plus ? cols : 0, /*seed=*/3, draw);
   const Array<T> row_bias(rows, /*seed=*/6, draw);
   const Matrix<T> start(rows, cols, kPadded, /*seed=*/4, draw);
@@ -30,7 +29,7 @@ testing::AssertionResult check_few_rows(TileFunction<T> function, int rows, inde
             .a_row_stride = a.view().row_stride,
             .a_col_stride = a.view().col_stride,
             .b = b_view.data,
-            .b_row_stride = b_in_columns ? b_view.col_stride : b_view.row_stride,
+            .b_row_stride = b_view.col_stride,
             .c = c.view().data,
             .c_row_stride = c.view().row_stride,
             .cols = cols,
@@ -51,28 +50,12 @@ TEST_P(FewRows, ColumnTilesAreTheOrderedChain) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     const int lanes = kernels.lanes;
     for (int rows = 1; rows <= kMaxColumnTileRows; ++rows) {
-      for (const int cols : {1, lanes - 1, lanes, lanes + 1, 2 * lanes - 1, 2 * lanes}) {
-        if (cols < 1) continue;
+      for (const int cols : {0, 1, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes + 2}) {
         for (const int k : {0, 1, lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes + 1}) {
           for (const bool plus : {false, true}) {
             ASSERT_TRUE(check_few_rows(kernels.column_tile[rows], rows, k, cols,
-                                       plus ? kTransposed : kRowMajor, true, plus,
-                                       &real_number<T>));
+                                       plus ? kTransposed : kRowMajor, plus, &real_number<T>));
           }
-        }
-      }
-    }
-  });
-}
-
-TEST_P(FewRows, StreamTilesAreTheOrderedChain) {
-  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
-    const int width = kernels.tile_vectors * kernels.lanes;
-    for (int rows = 1; rows <= kernels.tile_rows[kernels.tile_vectors]; ++rows) {
-      for (const index_t k : {0, 1, 16, 23}) {
-        for (const bool plus : {false, true}) {
-          ASSERT_TRUE(check_few_rows(kernels.stream_tile[rows], rows, k, width,
-                                     plus ? kTransposed : kRowMajor, false, plus, &real_number<T>));
         }
       }
     }

@@ -77,6 +77,10 @@ TYPED_TEST(MatmulLarge, FewRowsOfAStreamedBAreTheOrderedChain) {
     expect_chain<T>({n, k, m}, kTransposed, kRowMajor, kRowMajor, m % 2 == 0);
     expect_chain<T>({n, k, m}, kRowMajor, kTransposed, kTransposed, m % 2 == 0);
   }
+  const index_t wide = 2 * kStreamNC + 77;
+  const index_t deep = kStreamBytes / (wide * index_t{sizeof(T)}) + kStreamKC + 3;
+  expect_chain<T>({3, deep, wide}, kRowMajor, kRowMajor, kRowMajor, true);
+  expect_chain<T>({kStreamRows, deep, wide}, kRowMajor, kRowMajor, kTransposed, false);
 }
 
 TYPED_TEST(MatmulLarge, ShortKWritesEveryElement) {
@@ -84,6 +88,7 @@ TYPED_TEST(MatmulLarge, ShortKWritesEveryElement) {
   for (index_t k = 0; k <= kRowsFirstK + 1; ++k) {
     expect_chain<T>({129, k, 200}, kTransposed, kRowMajor, kRowMajor, k % 2 == 1);
     expect_chain<T>({129, k, 200}, kRowMajor, kTransposed, kTransposed, k % 2 == 0);
+    expect_chain<T>({5, k, kStreamNC + 77}, kRowMajor, kRowMajor, kRowMajor, k % 2 == 0);
   }
 }
 

@@ -136,6 +136,62 @@ TEST_P(TileKernel, InfinitiesNansZerosAndSubnormalsAreTheOrderedChain) {
   });
 }
 
+// Three tiles in one call, one below the other or side by side, against three calls.
+TEST_P(TileKernel, ACallComputesSeveralTiles) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr index_t kCount = 3;
+    constexpr index_t kDepth = 5;
+    for_each_tile(kernels, [&](int vectors, int rows) {
+      for (const bool below : {true, false}) {
+        const index_t width = index_t{vectors} * kernels.lanes;
+        const index_t all_rows = rows * (below ? kCount : 1);
+        const index_t all_cols = width * (below ? 1 : kCount);
+        const Matrix<T> a(all_rows, kDepth, kRowMajor, /*seed=*/1, &real_number<T>);
+        const Matrix<T> b(kDepth, all_cols, kRowMajor, /*seed=*/2, &real_number<T>);
+        const Array<T> bias(all_cols, /*seed=*/3, &real_number<T>);
+        const Array<T> row_bias(all_rows, /*seed=*/4, &real_number<T>);
+        Matrix<T> together(all_rows, all_cols, kRowMajor, /*seed=*/5, &real_number<T>);
+        Matrix<T> apart(together);
+        Tile<T> tile{.k = kDepth,
+                     .a = a.view().data,
+                     .a_row_stride = a.view().row_stride,
+                     .a_col_stride = a.view().col_stride,
+                     .b = b.view().data,
+                     .b_row_stride = b.view().row_stride,
+                     .c = together.view().data,
+                     .c_row_stride = together.view().row_stride,
+                     .cols = width,
+                     .bias = bias.data(),
+                     .row_bias = row_bias.data(),
+                     .accumulate = true,
+                     .count = kCount,
+                     .a_step = below ? rows * a.view().row_stride : 0,
+                     .b_step = below ? 0 : width,
+                     .c_step = below ? rows * together.view().row_stride : width,
+                     .bias_step = below ? 0 : width,
+                     .row_bias_step = below ? rows : 0};
+        kernels.tile[vectors][rows](tile);
+        tile.c = apart.view().data;
+        tile.count = 1;
+        for (index_t i = 0; i < kCount; ++i) {
+          kernels.tile[vectors][rows](tile);
+          tile.a += tile.a_step;
+          tile.b += tile.b_step;
+          tile.c += tile.c_step;
+          tile.bias += tile.bias_step;
+          tile.row_bias += tile.row_bias_step;
+        }
+        for (index_t i = 0; i < all_rows; ++i) {
+          for (index_t j = 0; j < all_cols; ++j) {
+            ASSERT_EQ(together(i, j), apart(i, j))
+                << vectors << " vectors, " << rows << " rows, below " << below;
+          }
+        }
+      }
+    });
+  });
+}
+
 TEST_P(TileKernel, TouchesNothingPastItsOperands) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     for_each_tile(kernels, [&](int vectors, int rows) {

@@ -21,15 +21,16 @@ constexpr int kTileVectors = 2;
 constexpr int kTileRows[kMaxTileVectors + 1] = {0, 12, 6, 0, 0};
 #endif
 
-// How far ahead of B's row a streaming tile fetches: two panels of 256 bytes. Measured at
-// (8, 4096, 4096): none 48, 64 floats 55, 128 floats 72, 256 floats 68, 512 floats 56 GFLOP/s.
-constexpr index_t kPrefetchBytes = 512;
-
-template <class T, int MR, int NV, bool Prefetch>
-void tile(const Tile<T>& t) {
+// One tile. With Tail the last vector holds fewer columns than lanes.
+template <class T, int MR, int NV, bool Tail>
+NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const T* bias,
+                           const T* row_bias) {
   constexpr int kVector = Simd<T>::lanes;
-  constexpr index_t kAhead = kPrefetchBytes / index_t{sizeof(T)};
   const index_t last = t.cols - (NV - 1) * kVector;
+  const auto load_vector = [last](const T* row, int j) NNEXT_LAMBDA {
+    return Tail && j == NV - 1 ? load_partial<T>(row + j * kVector, last, T{0})
+                               : load<T>(row + j * kVector);
+  };
   Vec<T> acc[MR][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
@@ -39,22 +40,14 @@ void tile(const Tile<T>& t) {
   if (t.accumulate) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const T* c = t.c + i * t.c_row_stride;
 #pragma GCC unroll 4
-      for (int j = 0; j < NV - 1; ++j) acc[i][j] = load<T>(c + j * kVector);
-      acc[i][NV - 1] = last == kVector ? load<T>(c + (NV - 1) * kVector)
-                                       : load_partial<T>(c + (NV - 1) * kVector, last, T{0});
+      for (int j = 0; j < NV; ++j) acc[i][j] = load_vector(c + i * t.c_row_stride, j);
     }
   }
-  const T* a = t.a;
-  const T* b = t.b;
   for (index_t p = 0; p < t.k; ++p) {
     Vec<T> row[NV];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      row[j] = load<T>(b + j * kVector);
-      if constexpr (Prefetch) __builtin_prefetch(b + kAhead + j * kVector);
-    }
+    for (int j = 0; j < NV; ++j) row[j] = load<T>(b + j * kVector);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       const Vec<T> value = broadcast<T>(a[i * t.a_row_stride]);
@@ -64,41 +57,59 @@ void tile(const Tile<T>& t) {
     a += t.a_col_stride;
     b += t.b_row_stride;
   }
-  if (t.row_bias != nullptr) {
+  if (row_bias != nullptr) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const Vec<T> bias = broadcast<T>(t.row_bias[i]);
+      const Vec<T> value = broadcast<T>(row_bias[i]);
 #pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) acc[i][j] += bias;
+      for (int j = 0; j < NV; ++j) acc[i][j] += value;
     }
   }
-  if (t.bias != nullptr) {
+  if (bias != nullptr) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
-      const T* p = t.bias + j * kVector;
-      const Vec<T> bias =
-          j < NV - 1 || last == kVector ? load<T>(p) : load_partial<T>(p, last, T{0});
+      const Vec<T> value = load_vector(bias, j);
 #pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) acc[i][j] += bias;
+      for (int i = 0; i < MR; ++i) acc[i][j] += value;
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
-    T* c = t.c + i * t.c_row_stride;
+    T* to = c + i * t.c_row_stride;
 #pragma GCC unroll 4
-    for (int j = 0; j < NV - 1; ++j) store<T>(c + j * kVector, acc[i][j]);
-    if (last == kVector) {
-      store<T>(c + (NV - 1) * kVector, acc[i][NV - 1]);
-    } else {
-      store_partial<T>(c + (NV - 1) * kVector, acc[i][NV - 1], last);
+    for (int j = 0; j < NV; ++j) {
+      if (Tail && j == NV - 1) {
+        store_partial<T>(to + j * kVector, acc[i][j], last);
+      } else {
+        store<T>(to + j * kVector, acc[i][j]);
+      }
     }
   }
 }
 
-// A few rows of C from a B whose columns are contiguous: element (p, j) at b[p + j * b_row_stride],
-// j < cols <= 2 * lanes. Squares of B are transposed in registers and used at once; packing them
-// first would write and read B once more, which shows when B is used for a few rows only. Two
-// squares side by side keep the multiply-adds of a single row from waiting for each other.
+// t.count tiles, one after another.
+template <class T, int MR, int NV>
+void tile(const Tile<T>& t) {
+  const bool tail = t.cols < NV * Simd<T>::lanes;
+  const T* a = t.a;
+  const T* b = t.b;
+  T* c = t.c;
+  const T* bias = t.bias;
+  const T* row_bias = t.row_bias;
+  for (index_t n = t.count; n > 0; --n) {
+    if (tail) {
+      one_tile<T, MR, NV, true>(t, a, b, c, bias, row_bias);
+    } else {
+      one_tile<T, MR, NV, false>(t, a, b, c, bias, row_bias);
+    }
+    a += t.a_step;
+    b += t.b_step;
+    c += t.c_step;
+    if (bias != nullptr) bias += t.bias_step;
+    if (row_bias != nullptr) row_bias += t.row_bias_step;
+  }
+}
+
 // acc += A[MR x depth] * (square of B)[depth x cols] for one square of at most a vector's width.
 // With Full both sizes are the vector's width and the loops have no conditions left in them.
 template <class T, int MR, bool Full>
@@ -121,51 +132,57 @@ NNEXT_INLINE void add_square(const T* a, index_t a_row_stride, index_t a_col_str
   }
 }
 
+// A few rows of C from a B whose columns are contiguous: element (p, j) at b[p + j * b_row_stride].
+// Squares of B are transposed in registers and used at once; packing them first would write and
+// read B once more, which shows when B is used for a few rows only. Squares begin where B's cache
+// lines do: columns a multiple of 4 KiB apart share one set of the first-level cache, and would
+// lose a line that two squares share before the second (9 against 20 GFLOP/s at 1 x 1024 x 1024).
 template <class T, int MR>
 void column_tile(const Tile<T>& t) {
   constexpr int kVector = Simd<T>::lanes;
-  constexpr int kSquares = 2;
-  Vec<T> acc[kSquares][MR];
-#pragma GCC unroll 2
-  for (int s = 0; s < kSquares; ++s) {
-    const index_t left = t.cols - s * kVector < kVector ? t.cols - s * kVector : kVector;
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) {
-      const T* c = t.c + i * t.c_row_stride + s * kVector;
-      acc[s][i] = t.accumulate && left > 0 ? load_partial<T>(c, left, T{0}) : Vec<T>{};
-    }
-  }
-  const index_t second = kVector * t.b_row_stride;
-  const T* a = t.a;
   const T* b = t.b;
-  index_t p = 0;
-  if (t.cols == kSquares * kVector) {
-    for (; p + kVector <= t.k; p += kVector, a += kVector * t.a_col_stride, b += kVector) {
-      add_square<T, MR, true>(a, t.a_row_stride, t.a_col_stride, b, t.b_row_stride, kVector,
-                              kVector, acc[0]);
-      add_square<T, MR, true>(a, t.a_row_stride, t.a_col_stride, b + second, t.b_row_stride,
-                              kVector, kVector, acc[1]);
-    }
-  }
-  for (; p < t.k; p += kVector, a += kVector * t.a_col_stride, b += kVector) {
-    const index_t depth = t.k - p < kVector ? t.k - p : kVector;
-    add_square<T, MR, false>(a, t.a_row_stride, t.a_col_stride, b, t.b_row_stride, depth, t.cols,
-                             acc[0]);
-    if (t.cols > kVector) {
-      add_square<T, MR, false>(a, t.a_row_stride, t.a_col_stride, b + second, t.b_row_stride, depth,
-                               t.cols - kVector, acc[1]);
-    }
-  }
-#pragma GCC unroll 2
-  for (int s = 0; s < kSquares; ++s) {
-    const index_t left = t.cols - s * kVector < kVector ? t.cols - s * kVector : kVector;
-    if (left <= 0) continue;
+  T* c = t.c;
+  const T* bias = t.bias;
+  for (index_t left = t.cols; left > 0; left -= kVector) {
+    const index_t cols = left < kVector ? left : kVector;
+    Vec<T> acc[MR];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      if (t.row_bias != nullptr) acc[s][i] += broadcast<T>(t.row_bias[i]);
-      if (t.bias != nullptr) acc[s][i] += load_partial<T>(t.bias + s * kVector, left, T{0});
-      store_partial<T>(t.c + i * t.c_row_stride + s * kVector, acc[s][i], left);
+      acc[i] = t.accumulate ? load_partial<T>(c + i * t.c_row_stride, cols, T{0}) : Vec<T>{};
     }
+    const T* a = t.a;
+    const T* square = b;
+    const auto add_part = [&](index_t depth) NNEXT_LAMBDA {
+      add_square<T, MR, false>(a, t.a_row_stride, t.a_col_stride, square, t.b_row_stride, depth,
+                               cols, acc);
+      a += depth * t.a_col_stride;
+      square += depth;
+    };
+    const index_t into_line =
+        static_cast<index_t>(reinterpret_cast<std::uintptr_t>(b) % kVectorBytes / sizeof(T));
+    index_t k = t.k;
+    if (into_line > 0 && into_line + k > kVector) {
+      add_part(kVector - into_line);
+      k -= kVector - into_line;
+    }
+    if (cols == kVector) {
+      for (; k >= kVector; k -= kVector) {
+        add_square<T, MR, true>(a, t.a_row_stride, t.a_col_stride, square, t.b_row_stride, kVector,
+                                kVector, acc);
+        a += kVector * t.a_col_stride;
+        square += kVector;
+      }
+    }
+    for (; k > 0; k -= kVector) add_part(k < kVector ? k : kVector);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      if (t.row_bias != nullptr) acc[i] += broadcast<T>(t.row_bias[i]);
+      if (bias != nullptr) acc[i] += load_partial<T>(bias, cols, T{0});
+      store_partial<T>(c + i * t.c_row_stride, acc[i], cols);
+    }
+    b += kVector * t.b_row_stride;
+    c += kVector;
+    if (bias != nullptr) bias += kVector;
   }
 }
 
@@ -181,12 +198,11 @@ struct FillColumnTiles<T, 0> {
   static constexpr void into(Kernels<T>&) {}
 };
 
-// Fills tile[NV][1 .. MR], and for the widest tile stream_tile[1 .. MR].
+// Fills tile[NV][1 .. MR].
 template <class T, int NV, int MR>
 struct FillTiles {
   static constexpr void into(Kernels<T>& k) {
-    k.tile[NV][MR] = &tile<T, MR, NV, false>;
-    if constexpr (NV == kTileVectors) k.stream_tile[MR] = &tile<T, MR, NV, true>;
+    k.tile[NV][MR] = &tile<T, MR, NV>;
     FillTiles<T, NV, MR - 1>::into(k);
   }
 };

@@ -12,7 +12,7 @@ namespace nnext {
 
 constexpr int kMaxTileVectors = 4;  // widest register tile, in vectors
 constexpr int kMaxTileRows = 14;    // tallest register tile
-constexpr int kMaxColumnTileRows = 4;
+constexpr int kMaxColumnTileRows = 8;
 constexpr int kMaxLanes = 16;  // elements of the widest vector
 
 // One register tile of a matrix product, C[rows x cols] (+)= A[rows x k] B[k x cols].
@@ -21,6 +21,8 @@ constexpr int kMaxLanes = 16;  // elements of the widest vector
 //   c    row i at c + i * c_row_stride; cols of it are read (accumulate) and written
 //   bias cols values added after the last product, or null
 //   row_bias  rows values, each added to its row after the last product, or null
+// A call computes `count` such tiles, each so many elements further in a, b, c, bias and row_bias
+// than the one before as the steps say: loop 1 of the product, inside the kernel.
 // Every element is the one chain acc = (accumulate ? c : +0); acc = fma(a[p], b[p], acc), p rising.
 template <class T>
 struct Tile {
@@ -32,10 +34,16 @@ struct Tile {
   index_t b_row_stride;
   T* c;
   index_t c_row_stride;
-  int cols;  // in the range of (vectors - 1) * lanes + 1 to vectors * lanes
+  index_t cols;  // in the range of (vectors - 1) * lanes + 1 to vectors * lanes
   const T* bias;
   const T* row_bias = nullptr;
   bool accumulate;
+  index_t count = 1;
+  index_t a_step = 0;
+  index_t b_step = 0;
+  index_t c_step = 0;
+  index_t bias_step = 0;
+  index_t row_bias_step = 0;
 };
 
 template <class T>
@@ -60,10 +68,8 @@ struct Kernels {
   int tile_vectors;                                             // widest tile, in vectors
   int tile_rows[kMaxTileVectors + 1];                           // tallest tile of each width
   TileFunction<T> tile[kMaxTileVectors + 1][kMaxTileRows + 1];  // [vectors][rows]
-  // The widest tile for a B that streams from memory: it fetches ahead along B's rows.
-  TileFunction<T> stream_tile[kMaxTileRows + 1];  // [rows]
-  // A tile of 1 to 2 * lanes columns for a B whose columns are contiguous: element (p, j) of B at
-  // b[p + j * b_row_stride]. Nothing outside is read.
+  // A few rows of any number of columns for a B whose columns are contiguous: element (p, j) of B
+  // at b[p + j * b_row_stride]. Nothing outside is read. The tile's count and steps are not used.
   TileFunction<T> column_tile[kMaxColumnTileRows + 1];  // [rows]
 
   // out[p * out_stride + j] = b[p * row_stride + j * col_stride], j < cols, p < k; zeros for
