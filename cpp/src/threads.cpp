@@ -10,6 +10,11 @@
 // cores of an EPYC: fork and join of an awake pair well under 1 us, of a sleeping one 5 to 35 us.
 // The Python between two layers takes 1 to 10 us, so 50 us keeps a training loop's pair awake,
 // while a neighbour with a pool of its own loses a twentieth of a millisecond at most.
+// Waking. A kernel may queue the woken worker behind its waker, on the one CPU that is busy, while
+// another idles: under KVM an idle CPU counts as taken away. Until the kernel balanced its queues,
+// 10 to 50 ms later, products of 256^3 after a pause of 20 ms ran at the speed of one thread. So
+// workers are kept off the CPU of the thread that wakes them, which then has one free for each.
+//
 // OpenMP was not taken: GCC's runtime hangs in a child forked after a parallel region, and its
 // threads spin for milliseconds.
 //
@@ -30,6 +35,7 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
@@ -78,7 +84,10 @@ class Pool {
     // Sequentially consistent on both sides: either a worker that goes to sleep sees the new
     // number, or this thread sees that it sleeps.
     number_.store(number, std::memory_order_seq_cst);
-    if (sleeping_.load(std::memory_order_seq_cst) > 0) number_.notify_all();
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) {
+      keep_workers_off_this_cpu();
+      number_.notify_all();
+    }
     while (run_one_part()) {
     }
     const auto finished = [this] { return left_.load(std::memory_order_acquire) == 0; };
@@ -123,16 +132,38 @@ class Pool {
   // loop cut into more parts has some of them run one after the other. A thread that cannot be
   // started is done without.
   void start_workers(int wanted) {
-    if (workers_ >= wanted || workers_ >= allowed_) return;
+    const auto workers = [this] { return static_cast<int>(workers_.size()); };
+    if (workers() >= wanted || workers() >= allowed_) return;
     allowed_ = available_cpus() - 1;
-    while (workers_ < std::min(wanted, allowed_)) {
-      try {
-        std::thread([this] { work(); }).detach();
-      } catch (...) {  // no thread to be had, or no memory for one
-        return;
+    try {
+      while (workers() < std::min(wanted, allowed_)) {
+        workers_.reserve(workers_.size() + 1);
+        std::thread worker([this] { work(); });
+        workers_.push_back(worker.native_handle());
+        worker.detach();
       }
-      ++workers_;
+    } catch (...) {  // no thread to be had, or no memory for one
     }
+    avoided_cpu_ = -1;
+    keep_workers_off_this_cpu();
+  }
+
+  // Of the CPUs that the calling thread may use the workers may use the others. Nearly always they
+  // are told already. Called by the owner of busy_ alone.
+  void keep_workers_off_this_cpu() {
+#if defined(__linux__)
+    const int cpu = sched_getcpu();
+    if (cpu < 0 || cpu == avoided_cpu_) return;
+    cpu_set_t others;
+    CPU_ZERO(&others);
+    if (pthread_getaffinity_np(pthread_self(), sizeof others, &others) != 0) return;
+    CPU_CLR(static_cast<std::size_t>(cpu), &others);
+    if (CPU_COUNT(&others) == 0) return;
+    for (const std::thread::native_handle_type worker : workers_) {
+      pthread_setaffinity_np(worker, sizeof others, &others);
+    }
+    avoided_cpu_ = cpu;
+#endif
   }
 
   void work() {
@@ -160,7 +191,8 @@ class Pool {
   std::atomic<bool> failed_{false};
   std::exception_ptr failure_;  // the first of a loop, whoever's part it was
   std::uint64_t loops_ = 0;
-  int workers_ = 0;
+  std::vector<std::thread::native_handle_type> workers_;  // they never end
+  int avoided_cpu_ = -1;                                  // where no worker may run
   int allowed_ = kMaxThreads;
 };
 

@@ -1,6 +1,9 @@
 // The pool of threads: every part once, nesting, callers side by side, forked children.
 #include "nnext/threads.h"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,6 +135,35 @@ TEST(Threads, PartsRunAtTheSameTime) {
   const ThreadsInUse in_use(2);
   EXPECT_TRUE(parts_run_at_the_same_time());
 }
+
+#if defined(__linux__)
+// A worker behind its waker, on one CPU, while another idles: the kernel may leave it there for
+// tens of milliseconds.
+TEST(Threads, WorkersLeaveACpuToTheThreadThatWakesThem) {
+  if (available_cpus() < 2) GTEST_SKIP() << "one CPU";
+  if (std::getenv("NNEXT_TEST_EMULATOR") != nullptr) GTEST_SKIP() << "an emulated kernel";
+  const ThreadsInUse in_use(2);
+  const std::thread::id caller = std::this_thread::get_id();
+  cpu_set_t callers;
+  cpu_set_t workers;
+  CPU_ZERO(&callers);
+  CPU_ZERO(&workers);
+  std::atomic<int> begun{0};
+  parallel_for(2, [&](int) {
+    cpu_set_t& own = std::this_thread::get_id() == caller ? callers : workers;
+    sched_getaffinity(0, sizeof own, &own);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    for (++begun; begun < 2 && std::chrono::steady_clock::now() < deadline;) {
+      std::this_thread::yield();
+    }
+  });
+  ASSERT_EQ(begun, 2);
+  cpu_set_t both;
+  CPU_AND(&both, &callers, &workers);
+  EXPECT_TRUE(CPU_EQUAL(&both, &workers));
+  EXPECT_EQ(CPU_COUNT(&workers), CPU_COUNT(&callers) - 1);
+}
+#endif
 
 TEST(Threads, LoopsMayNest) {
   for (const int threads : {1, 2, 8}) {
