@@ -1,58 +1,11 @@
 // The fully connected layer: y = x W + b and its gradients.
-#include <cstdlib>
-
-#include "arrays.h"
+#include "linear.h"
 #include "module.h"
 #include "nnext/matmul.h"
 #include "nnext/reduce.h"
 
 namespace nnext::bindings {
 namespace {
-
-Argument weights(py::handle object) {
-  Argument w = argument("W", object);
-  if (w.array.ndim() != 2) {
-    throw py::value_error("W: expected a matrix (D, H), got shape " + shape_text(w.array));
-  }
-  return w;
-}
-
-void require_last_axis(const Argument& x, const Argument& w, int axis) {
-  require_axis(x);
-  const py::ssize_t got = x.array.shape(x.array.ndim() - 1);
-  if (got == w.array.shape(axis)) return;
-  throw py::value_error(std::string(x.name) + ": expected the last dimension to be " +
-                        std::to_string(w.array.shape(axis)) + ", got shape " + shape_text(x.array) +
-                        " with W of shape " + shape_text(w.array));
-}
-
-py::ssize_t rows_of(const py::array& x) {
-  py::ssize_t rows = 1;
-  for (py::ssize_t i = 0; i + 1 < x.ndim(); ++i) rows *= x.shape(i);
-  return rows;
-}
-
-// All leading axes as rows. Any 2-D array is taken as it lies; others are copied unless contiguous.
-struct Rows {
-  py::array array;
-  py::ssize_t rows;
-  py::ssize_t cols;
-
-  Rows(const Argument& x, const ComputeType& type)
-      : array(x.array.ndim() == 2 ? operand(x, type) : contiguous_operand(x, type)),
-        rows(rows_of(array)),
-        cols(array.shape(array.ndim() - 1)) {}
-
-  template <class T>
-  MatrixView<const T> view() const {
-    if (array.ndim() == 2) return matrix_view<const T>(array);
-    return {input<T>(array), rows, cols, cols, 1};
-  }
-};
-
-double flops(py::ssize_t m, py::ssize_t k, py::ssize_t n) {
-  return 2.0 * static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);
-}
 
 std::vector<py::ssize_t> with_last(const py::array& x, py::ssize_t last) {
   std::vector<py::ssize_t> shape = shape_of(x);
@@ -65,14 +18,7 @@ py::array forward(py::handle x_object, py::handle w_object, py::handle b_object)
   const Argument w = weights(w_object);
   require_last_axis(x, w, 0);
   const py::ssize_t width = w.array.shape(1);
-  std::optional<Argument> b;
-  if (!b_object.is_none()) {
-    b = argument("b", b_object);
-    if (b->array.ndim() != 1 || b->array.shape(0) != width) {
-      throw py::value_error("b: expected shape (" + std::to_string(width) + ",), got " +
-                            shape_text(b->array) + " with W of shape " + shape_text(w.array));
-    }
-  }
+  const std::optional<Argument> b = bias(b_object, w);
   const ComputeType type = b ? compute_type({&x, &w, &*b}) : compute_type({&x, &w});
   const Rows rows(x, type);
   const py::array w_array = operand(w, type);
@@ -87,16 +33,6 @@ py::array forward(py::handle x_object, py::handle w_object, py::handle b_object)
               b ? input<T>(b_array) : nullptr);
   });
   return finished(y, type);
-}
-
-// Rows or columns contiguous and apart from each other: what the core's product can write.
-bool is_writable_layout(const py::array& array) {
-  const auto lie_apart = [&](int axis, int other) {
-    return array.strides(axis) == array.itemsize() &&
-           (array.shape(other) <= 1 ||
-            std::abs(array.strides(other)) >= array.shape(axis) * array.itemsize());
-  };
-  return array.size() == 0 || lie_apart(1, 0) || lie_apart(0, 1);
 }
 
 py::object backward(py::handle x_object, py::handle w_object, py::handle dout_object,
@@ -132,7 +68,7 @@ py::object backward(py::handle x_object, py::handle w_object, py::handle dout_ob
     const MaybeReleaseGil release(flops(x_rows.rows, x_rows.cols, width));
     const MatrixView<const T> d = d_rows.view<T>();
     matmul<T>(x_rows.view<T>().transposed(), d, matrix_view<T>(dw.array()));
-    if (db) sum_axis<T>(input<T>(d_contiguous), output<T>(db->array()), 1, d.rows, width);
+    if (db) sum_rows<T>(input<T>(d_contiguous), width, output<T>(db->array()), d.rows, width);
     if (needs_dx) {
       const MatrixView<T> result{output<T>(dx), x_rows.rows, x_rows.cols, x_rows.cols, 1};
       matmul<T>(d, matrix_view<const T>(w_array).transposed(), result);

@@ -247,10 +247,11 @@ void copy_integers(const py::array& from, std::int64_t* to) {
 }
 
 // Integers of any type and layout as a new int64 array of the given shape and as many elements,
-// each in [0, limit). Always a copy: the caller may change its own array later, and these have been
-// checked.
+// each in [0, limit), or -1 for the ignored one. Always a copy: the caller may change its own array
+// later, and these have been checked.
 py::array checked_copy(const Argument& index, const std::vector<py::ssize_t>& shape,
-                       py::ssize_t limit, const char* what, const char* of) {
+                       py::ssize_t limit, const char* what, const char* of,
+                       std::optional<std::int64_t> ignored = {}) {
   const py::array& from = index.array;
   if (from.size() > 0 && !is_integer_number(type_number(from))) {  // [] is an array of floats
     throw py::type_error(std::string(index.name) + ": expected integers, got type " +
@@ -270,6 +271,11 @@ py::array checked_copy(const Argument& index, const std::vector<py::ssize_t>& sh
     numpy().attr("copyto")(copy, reshaped, py::arg("casting") = "unsafe");
   }
   for (py::ssize_t i = 0; i < copy.size(); ++i) {
+    // (The largest unsigned labels are negative as int64, but no -1.)
+    if (ignored && values[i] == *ignored && (values[i] >= 0 || from.dtype().kind() != 'u')) {
+      values[i] = -1;
+      continue;
+    }
     if (values[i] >= 0 && values[i] < limit) continue;
     // Read again from the caller's array: an unsigned label may not fit an int64.
     const auto value = py::str(from.attr("flat").attr("__getitem__")(i)).cast<std::string>();
@@ -287,31 +293,32 @@ py::array checked_indices(const Argument& index, py::ssize_t limit, const char* 
   return checked_copy(index, shape_of(index.array), limit, what, of);
 }
 
-py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes) {
+py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes,
+                        std::optional<std::int64_t> ignored, bool one_hot) {
   Argument labels = argument("t", t);
   py::ssize_t rows = 1;
   for (const py::ssize_t n : shape) rows *= n;
   const bool as_indices = labels.array.size() == rows;
   const py::ssize_t ndim = labels.array.ndim();
-  const bool one_hot = labels.array.size() == rows * classes && ndim > 0 &&
-                       labels.array.shape(ndim - 1) == classes &&
-                       (!as_indices || ndim > static_cast<py::ssize_t>(shape.size()));
-  if (one_hot && rows > 0) {
+  const bool is_one_hot = one_hot && labels.array.size() == rows * classes && ndim > 0 &&
+                          labels.array.shape(ndim - 1) == classes &&
+                          (!as_indices || ndim > static_cast<py::ssize_t>(shape.size()));
+  if (is_one_hot && rows > 0) {
     if (kind_of(labels.array) == Kind::kOther) raise_type(labels);
     const py::object table = labels.array.attr("reshape")(rows, classes);
     labels.array =
         py::reinterpret_steal<py::array>(table.attr("argmax")(py::arg("axis") = 1).release());
-  } else if (!as_indices && !one_hot) {
+  } else if (!as_indices && !is_one_hot) {
     std::vector<py::ssize_t> scores = shape;
     scores.push_back(classes);
     throw py::value_error("t: expected labels of shape " + shape_text(shape) +
-                          " or one-hot ones of shape " + shape_text(scores) + ", got shape " +
-                          shape_text(labels.array));
+                          (one_hot ? " or one-hot ones of shape " + shape_text(scores) : "") +
+                          ", got shape " + shape_text(labels.array));
   }
   if (rows == 0)
     return new_array(py::dtype::of<std::int64_t>(), static_cast<py::ssize_t>(shape.size()),
                      shape.data());
-  return checked_copy(labels, shape, classes, "label", "classes");
+  return checked_copy(labels, shape, classes, "label", "classes", ignored);
 }
 
 std::string shape_text(const std::vector<py::ssize_t>& shape) {

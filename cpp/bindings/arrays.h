@@ -9,6 +9,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -85,10 +86,11 @@ class Target {
   py::array work_;
 };
 
-// Labels as class indices in [0, classes), a new int64 array of `rows` elements and shape `shape`.
-// `t` holds integers, one for each row, or is one-hot with `classes` elements for each row.
-// Raises IndexError for a label out of range.
-py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes);
+// Labels as class indices in [0, classes), a new int64 array of shape `shape`; -1 where a label is
+// `ignored`. `t` holds integers, one for each row, or unless `one_hot` is false also rows of
+// `classes` elements. Raises IndexError for a label out of range.
+py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes,
+                        std::optional<std::int64_t> ignored = {}, bool one_hot = true);
 
 // Indices of any shape as a C-contiguous int64 array, each in [0, limit). Raises TypeError for
 // types other than integers, IndexError for one out of range (`what` they are and `of` how many).

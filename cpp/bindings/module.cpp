@@ -11,6 +11,7 @@ PYBIND11_MODULE(_nnext, module) {
   bind_matmul(module);
   bind_affine(module);
   bind_softmax(module);
+  bind_cross_entropy(module);
   bind_elementwise(module);
   bind_embedding(module);
   bind_reduce(module);

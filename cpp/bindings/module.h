@@ -9,6 +9,7 @@ void bind_config(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
 void bind_affine(pybind11::module_& module);
 void bind_softmax(pybind11::module_& module);
+void bind_cross_entropy(pybind11::module_& module);
 void bind_elementwise(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_reduce(pybind11::module_& module);

@@ -66,19 +66,14 @@ class BlockedProduct {
         p_(problem),
         packs_b_(p_.b.col_stride != 1 || (p_.c.rows > kUnpackedRows && p_.k() > kUnpackedK)),
         packs_a_(p_.a.row_stride == 1 && p_.a.col_stride != 1 && p_.c.cols >= kPackAColumns &&
-                 bytes(p_.k() * p_.a.col_stride) > kUnpackedABytes),
-        streams_(!packs_b_ &&
-                 (p_.k() <= kRowsFirstK
-                      ? p_.k() > 0 && p_.c.col_stride == 1
-                      : p_.c.rows <= kStreamRows && bytes(p_.k() * p_.c.cols) > kStreamBytes)) {}
+                 bytes(p_.k() * p_.a.col_stride) > kUnpackedABytes) {}
 
   void run() const {
     if (reads_columns(p_)) {
       run_columns();
       return;
     }
-    const index_t streamed = streams_ ? run_stream() : 0;
-    for (index_t jc = streamed; jc < p_.c.cols; jc += kNC) {  // loop 5
+    for (index_t jc = run_stream(); jc < p_.c.cols; jc += kNC) {  // loop 5
       run_block(p_.part(0, p_.c.rows, jc, std::min(kNC, p_.c.cols - jc)));
     }
   }
@@ -173,6 +168,8 @@ class BlockedProduct {
     tile.b = is_packed ? packed_panel(block, panel) : p.b.data + block.pc * p.b.row_stride + begin;
     tile.b_row_stride = is_packed ? width : p.b.row_stride;
     tile.cols = std::min(width, p.c.cols - begin);
+    tile.fetches_c = p.c.col_stride == 1 && bytes(p_.c.rows * p_.c.cols) > kStreamCBytes;
+    if (!is_packed && panel + 1 < block.panels.pieces) tile.next_b = tile.b + width;
     tile.bias = is_last && p.bias != nullptr ? p.bias + begin : nullptr;
     tile.accumulate = p.accumulate || block.pc > 0;
     // Tiles may not cross the groups in which A is packed.
@@ -228,26 +225,49 @@ class BlockedProduct {
     }
   }
 
-  // A product at the pace of memory: for each few rows of k, or of C, all panels in one call, so
-  // that the large operand is read, or C written, in long runs. Returns the columns done; less than
-  // a panel is left.
+  // How a product at the pace of memory is passed over; rows = 0 where it is none.
+  struct Stream {
+    index_t rows;  // of C at a time
+    index_t k;     // of B at a time
+    index_t cols;  // in one run
+  };
+
+  Stream stream() const {
+    const bool c_in_rows = p_.c.col_stride == 1;
+    if (packs_b_ || p_.k() == 0) return {};
+    if (p_.k() <= kRowsFirstK && c_in_rows) return {kStreamCRows, p_.k(), kStreamNC};
+    if (p_.c.rows <= kStreamRows) {
+      return bytes(p_.k() * p_.c.cols) > kStreamBytes ? Stream{p_.c.rows, kStreamKC, kStreamNC}
+                                                      : Stream{};
+    }
+    if (c_in_rows && p_.k() <= kUnpackedK && p_.k() < p_.c.rows &&
+        bytes(p_.c.rows * p_.c.cols) > kStreamCBytes) {
+      return {kernels_.tile_rows[kernels_.tile_vectors], p_.k(), kStreamBBytes / bytes(p_.k())};
+    }
+    return {};
+  }
+
+  // For each few rows of k, or of C, all panels in one call, so that the large operand is read, or
+  // C written, in long runs. Returns the columns done; less than a panel is left.
   index_t run_stream() const {
-    const index_t rows = p_.k() <= kRowsFirstK ? std::min(kStreamCRows, p_.c.rows) : p_.c.rows;
+    const Stream run = stream();
+    if (run.rows == 0) return 0;
+    const index_t rows = std::min(run.rows, p_.c.rows);
     index_t vectors = kernels_.tile_vectors;
     while (kernels_.tile_rows[vectors] < rows) --vectors;
     const index_t panel = vectors * kernels_.lanes;
-    const index_t block = kStreamNC / panel * panel;
+    const index_t block = std::max<index_t>(run.cols / panel, 1) * panel;
     const index_t cols = p_.c.cols / panel * panel;
     for (index_t jc = 0; jc < cols; jc += block) {
       for (index_t i = 0; i < p_.c.rows; i += rows) {
         stream_panels(p_.part(i, std::min(rows, p_.c.rows - i), jc, std::min(block, cols - jc)),
-                      vectors);
+                      vectors, run.k);
       }
     }
     return cols;
   }
 
-  void stream_panels(const Problem<T>& p, index_t vectors) const {
+  void stream_panels(const Problem<T>& p, index_t vectors, index_t most_k) const {
     // Columns of C, which a tile cannot add to where they lie, are gathered in rows aside.
     const bool aside = p.c.col_stride != 1;
     T* const rows = aside ? scratch<T>(p.c.rows * p.c.cols) : p.c.data;
@@ -264,10 +284,11 @@ class BlockedProduct {
     tile.c_row_stride = row_stride;
     tile.cols = width;
     tile.count = p.c.cols / width;
+    tile.fetches_c = most_k == p.k();
     tile.b_step = tile.c_step = tile.bias_step = width;
-    for (index_t pc = 0; pc < p.k(); pc += kStreamKC) {
-      const bool is_last = pc + kStreamKC >= p.k();
-      tile.k = std::min(kStreamKC, p.k() - pc);
+    for (index_t pc = 0; pc < p.k(); pc += most_k) {
+      const bool is_last = pc + most_k >= p.k();
+      tile.k = std::min(most_k, p.k() - pc);
       tile.a = p.a.data + pc * p.a.col_stride;
       tile.b = p.b.data + pc * p.b.row_stride;
       tile.bias = is_last ? p.bias : nullptr;
@@ -302,7 +323,6 @@ class BlockedProduct {
   const Problem<T>& p_;
   bool packs_b_;
   bool packs_a_;
-  bool streams_;
 };
 
 }  // namespace nnext

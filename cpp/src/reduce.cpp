@@ -9,21 +9,26 @@ namespace nnext {
 
 template <class T>
 void sum_axis(const T* x, T* sums, index_t outer, index_t axis, index_t inner) {
-  const Kernels<T>& table = kernels<T>();
   if (inner == 1) {
+    const Kernels<T>& table = kernels<T>();
     parallel_ranges(outer, kLightGrain / (axis + 1) + 1, 1, [&](index_t begin, index_t end) {
       table.row_sums(x + begin * axis, sums + begin, end - begin, axis);
     });
     return;
   }
   for (index_t o = 0; o < outer; ++o) {
-    const T* block = x + o * axis * inner;
-    T* to = sums + o * inner;
-    parallel_ranges(inner, kLightGrain / (axis + 1) + 1, 4 * kLineElements,
-                    [&](index_t begin, index_t end) {
-                      table.column_sums(block + begin, inner, to + begin, axis, end - begin);
-                    });
+    sum_rows(x + o * axis * inner, inner, sums + o * inner, axis, inner);
   }
+}
+
+template <class T>
+void sum_rows(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
+              bool accumulate) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(
+      cols, kLightGrain / (rows + 1) + 1, 4 * kLineElements, [&](index_t begin, index_t end) {
+        table.column_sums(x + begin, row_stride, sums + begin, rows, end - begin, accumulate);
+      });
 }
 
 template <class T>
@@ -38,9 +43,10 @@ void scale(T* x, index_t n, T factor) {
                   [&](index_t begin, index_t end) { table.scale(x + begin, end - begin, factor); });
 }
 
-#define NNEXT_INSTANTIATE(T)                                          \
-  template void sum_axis<T>(const T*, T*, index_t, index_t, index_t); \
-  template double sum_of_squares<T>(const T*, index_t);               \
+#define NNEXT_INSTANTIATE(T)                                                \
+  template void sum_axis<T>(const T*, T*, index_t, index_t, index_t);       \
+  template void sum_rows<T>(const T*, index_t, T*, index_t, index_t, bool); \
+  template double sum_of_squares<T>(const T*, index_t);                     \
   template void scale<T>(T*, index_t, T)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);

@@ -19,7 +19,14 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 from nnext import datasets, nodes
 from nnext._nnext import __version__
 from nnext.base_model import BaseModel
-from nnext.config import empty_cache, get_num_threads, set_num_threads, show_config
+from nnext.config import (
+    empty_cache,
+    get_num_threads,
+    get_score_budget,
+    set_num_threads,
+    set_score_budget,
+    show_config,
+)
 from nnext.functions import (
     cross_entropy_error,
     exp,
@@ -33,6 +40,7 @@ from nnext.functions import (
 from nnext.gradient_check import check_gradients, numerical_gradient
 from nnext.layers import (
     Affine,
+    AffineSoftmaxWithLoss,
     Dropout,
     Embedding,
     MatMul,
@@ -53,6 +61,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Affine",
+    "AffineSoftmaxWithLoss",
     "BaseModel",
     "Dropout",
     "Embedding",
@@ -76,12 +85,14 @@ __all__ = [
     "empty_cache",
     "exp",
     "get_num_threads",
+    "get_score_budget",
     "log",
     "matmul",
     "nodes",
     "numerical_gradient",
     "relu",
     "set_num_threads",
+    "set_score_budget",
     "show_config",
     "sigmoid",
     "softmax",

@@ -4,7 +4,14 @@ from typing import Any
 
 from nnext import _nnext
 
-__all__ = ["empty_cache", "get_num_threads", "set_num_threads", "show_config"]
+__all__ = [
+    "empty_cache",
+    "get_num_threads",
+    "get_score_budget",
+    "set_num_threads",
+    "set_score_budget",
+    "show_config",
+]
 
 
 def set_num_threads(n: int) -> None:
@@ -39,6 +46,34 @@ def empty_cache() -> None:
     are not affected.
     """
     _nnext.empty_cache()
+
+
+def set_score_budget(nbytes: int) -> None:
+    """Set how much memory the fused losses may take for scores at a time; the bits stay the same.
+
+    `nnext.functions.linear_cross_entropy`, its gradients and `nnext.layers.AffineSoftmaxWithLoss`
+    work through their rows in chunks whose scores fit this (one row at least). A larger chunk reads
+    and writes the weights and their gradient fewer times; half the default costs some percent.
+    Besides, each thread keeps its own working memory of the matrix products, of up to 8 MiB.
+
+    Parameters
+    ----------
+    nbytes : int
+        At least 1; 24 MiB (``24 * 2**20``) at first.
+
+    Raises
+    ------
+    ValueError
+        If `nbytes` is below 1.
+    TypeError
+        If `nbytes` is not an integer.
+    """
+    _nnext.set_score_budget(nbytes)
+
+
+def get_score_budget() -> int:
+    """Return how much memory the fused losses may take for scores at a time, in bytes."""
+    return _nnext.get_score_budget()
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

@@ -12,11 +12,14 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
+from nnext._loss_options import LossOptions
 from nnext._support import Array
 
 __all__ = [
     "cross_entropy_error",
     "exp",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
     "log",
     "matmul",
     "relu",
@@ -111,6 +114,146 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     "Deep Learning from Scratch 2", chapter 1.3.
     """
     return _nnext.cross_entropy_error(y, t)
+
+
+def linear_cross_entropy(
+    x: ArrayLike,
+    W: ArrayLike,
+    t: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    ignore_label: int | None = -1,
+    label_smoothing: float = 0.0,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+) -> Any:
+    """Cross entropy of the scores ``x W + b``, which are never whole in memory.
+
+    With z the scores of a row (after `softcap`), t its label, w the class weights, V the number of
+    classes, ε the smoothing and ``lse = log Σ exp(z)``, the loss of a row is its sample weight times
+
+        (1 - ε) w[t] (lse - z[t])  +  (ε / V) Σ_c w[c] (lse - z[c])  +  z_loss lse²
+
+    Parameters
+    ----------
+    x : array_like, shape (..., D)
+        Inputs, for example the states of a recurrent network (N, T, D).
+    W : array_like, shape (D, V)
+        Weights; any strides, so also the transposed view of an embedding (V, D).
+    t : array_like of integers, shape (...)
+        Labels.
+    b : array_like, shape (V,), optional
+        Bias.
+    reduction : {"mean", "sum", "none"}
+        The mean divides by the sum over the rows of sample weight times ``w[t]``: by the number of
+        rows that are not ignored, where there are no weights.
+    ignore_label : int or None
+        Rows with this label are left out: they cost nothing, and have loss and gradient 0.
+    label_smoothing : float
+        ε in [0, 1): how much of the target is spread over all classes.
+    class_weight : array_like, shape (V,), optional
+        w above; 1 if left out.
+    sample_weight : array_like, shape (...), optional
+        1 if left out.
+    z_loss : float
+        Weight of the penalty on the logarithm of the sum; 0 or more.
+    softcap : float, optional
+        Scores become ``softcap tanh(score / softcap)`` first.
+
+    Returns
+    -------
+    float
+        With ``reduction="none"`` an ndarray of shape (...) instead.
+
+    Raises
+    ------
+    ValueError
+        If shapes or options do not fit, or a mean has nothing to divide by: no row at all, all of
+        them ignored, or weights that add up to 0.
+    IndexError
+        If a label is not in [0, V) and not the ignored one.
+
+    See Also
+    --------
+    nnext.layers.AffineSoftmaxWithLoss : The same as a layer.
+    nnext.set_score_budget : How much memory the scores may take at a time.
+
+    Notes
+    -----
+    The bits are those of `Affine` and `SoftmaxWithLoss` with the same options, and 2·N·D·V
+    operations are done. NaN and infinities in the scores do to a row what they do to
+    `SoftmaxWithLoss`: a row with NaN or +inf has loss NaN, a label with score -inf the loss +inf.
+
+    Szegedy et al. 2016 (label smoothing); Chowdhery et al. 2022, "PaLM" (z loss); Wijmans et al.
+    2024, "Cut Your Losses in Large-Vocabulary Language Models" (the idea, for GPUs).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnext.functions import linear_cross_entropy
+    >>> x, W = np.eye(2, dtype=np.float32), np.zeros((2, 50_000), np.float32)
+    >>> round(linear_cross_entropy(x, W, [7, 49_999]), 4)  # log(50000)
+    10.8198
+    """
+    options = LossOptions(
+        reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
+    )
+    return _nnext.linear_cross_entropy(x, W, t, b, options)
+
+
+def linear_cross_entropy_with_grad(
+    x: ArrayLike,
+    W: ArrayLike,
+    t: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    dout: float | ArrayLike = 1,
+    out: tuple[Array | None, Array | None, Array | None] | None = None,
+    reduction: str = "mean",
+    ignore_label: int | None = -1,
+    label_smoothing: float = 0.0,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+) -> tuple[Any, Array, Array, Array | None]:
+    """Compute `linear_cross_entropy` and its gradients in one pass: 6·N·D·V operations.
+
+    Parameters
+    ----------
+    x, W, t, b, reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
+        As in `linear_cross_entropy`.
+    dout : float
+        The gradient by the loss; with ``reduction="none"`` also an array of its shape.
+    out : tuple of (dx, dW, db), optional
+        Arrays to write into, of the shapes of `x`, `W` and `b`; None for one to be made. A `dW` that
+        is the transposed view of another array is written through the view.
+
+    Returns
+    -------
+    loss : float or ndarray
+    dx : ndarray, shape (..., D)
+    dW : ndarray, shape (D, V)
+        In the memory order of `W`, if it is made here.
+    db : ndarray, shape (V,), or None without `b`
+
+    Raises
+    ------
+    ValueError, IndexError
+        As `linear_cross_entropy`, and for arrays of `out` that cannot be written. Nothing has been
+        written then.
+    """
+    options = LossOptions(
+        reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
+    )
+    if out is not None and (not isinstance(out, tuple | list) or len(out) != 3):
+        raise TypeError("out: expected a tuple (dx, dW, db)")
+    return _nnext.linear_cross_entropy_with_grad(
+        x, W, t, b, options, dout, *(out or (None, None, None)), True
+    )
 
 
 def sigmoid(x: ArrayLike) -> Array:

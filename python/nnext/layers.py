@@ -14,6 +14,8 @@ Nothing is checked here: the core checks every argument before it writes anythin
 A layer remembers its input or its output itself, not a copy: do not write into an array between
 the ``forward`` that took or returned it and the ``backward`` that follows.
 
+The layers that end in a loss are in `nnext.loss_layers`, and known here too.
+
 Shapes are written with N for the batch, D for the input, H for the output and C for the classes;
 ``...`` stands for any number of leading axes. The layers are those of "Deep Learning from
 Scratch 2", chapter 1, where nothing else is said.
@@ -25,10 +27,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
+from nnext._layer import Layer, before_forward
 from nnext._support import Array, check_numbers
+from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
 __all__ = [
     "Affine",
+    "AffineSoftmaxWithLoss",
     "Dropout",
     "Embedding",
     "Layer",
@@ -39,44 +44,8 @@ __all__ = [
     "Softmax",
     "SoftmaxWithLoss",
     "Tanh",
+    "before_forward",
 ]
-
-
-# bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-
-
-class Layer:
-    """What nnext's own layers share: the two lists. Other layers need not derive from it.
-
-    Parameters
-    ----------
-    *params : ndarray of float16, bfloat16, float32 or float64
-        The parameters, kept as they are; ``grads`` gets a zero array for each.
-
-    Raises
-    ------
-    TypeError
-        If a parameter is not a NumPy array of floats. An integer array cannot be trained.
-    """
-
-    skips_input_grad: ClassVar[bool] = False
-    """Whether ``backward`` takes ``input_grad=False``, to leave the input's gradient out."""
-
-    def __init__(self, *params: Array) -> None:
-        for p in params:
-            if not isinstance(p, np.ndarray):
-                raise TypeError(f"a parameter must be a NumPy array, not {type(p).__name__}")
-            if p.dtype.name not in _FLOATS:
-                raise TypeError(f"a parameter must be an array of floats, not of {p.dtype}")
-        self.params: list[Array] = list(params)
-        self.grads: list[Array] = [np.zeros_like(p) for p in params]
-
-
-def before_forward(layer: object) -> RuntimeError:
-    """Return the error of a ``backward`` that has no ``forward`` to go back through."""
-    name = type(layer).__name__
-    return RuntimeError(f"{name}.backward was called before {name}.forward")
 
 
 class MatMul(Layer):
@@ -227,83 +196,6 @@ class Softmax(_Activation):
 
     _f = staticmethod(_nnext.softmax)
     _df = staticmethod(_nnext.softmax_backward)
-
-
-class SoftmaxWithLoss(Layer):
-    """Softmax and the cross entropy of its output with the labels, as one layer.
-
-    The loss is the mean over the rows of ``log(Σ exp(x)) - x[t]``, computed from the scores
-    themselves, so that it is exact where ``-log(softmax(x) + 1e-7)`` saturates.
-
-    Attributes
-    ----------
-    y : ndarray, shape (..., C), or None
-        The probabilities of the last ``forward``.
-    t : ndarray of int64, shape (...), or None
-        Its labels as class indices, whatever they were given as.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.y: Array | None = None
-        self.t: Array | None = None
-
-    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Return the mean loss.
-
-        Parameters
-        ----------
-        x : array_like, shape (..., C)
-            The scores (logits).
-        t : array_like, shape (...) or (..., C)
-            The labels: class indices, or one-hot rows, recognised by having the size of `x`.
-
-        Raises
-        ------
-        ValueError
-            If `x` has no rows (the mean over nothing), or the shapes do not fit.
-        IndexError
-            If a label is below 0 or not below C.
-        """
-        loss, self.y, self.t = _nnext.softmax_loss_forward(x, t)
-        return loss
-
-    def backward(self, dout: float = 1) -> Array:
-        """Return ``(y - onehot(t)) dout / N``, a new array of the shape of the scores."""
-        if self.y is None or self.t is None:
-            raise before_forward(self)
-        return _nnext.softmax_loss_backward(self.y, self.t, dout)
-
-
-class SigmoidWithLoss(Layer):
-    """Sigmoid and the binary cross entropy of its output with the labels, as one layer.
-
-    The loss is the sum of ``max(x, 0) - x t + log(1 + exp(-|x|))`` over all elements, divided by
-    N, the length of the first axis: exact where the book's ``log(y + 1e-7)`` saturates.
-
-    Attributes
-    ----------
-    y : ndarray, shape (N, ...), or None
-        The probabilities of the last ``forward``.
-    t : ndarray, shape (N, ...), or None
-        Its labels, in the type of `y`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.y: Array | None = None
-        self.t: Array | None = None
-
-    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Return the loss of the scores `x` and the labels `t` in [0, 1], both (N, ...)."""
-        loss, self.y, self.t = _nnext.sigmoid_loss_forward(x, t)
-        return loss
-
-    def backward(self, dout: float = 1) -> Array:
-        """Return ``(y - t) dout / N``, a new array of the shape of the scores."""
-        if self.y is None or self.t is None:
-            raise before_forward(self)
-        return _nnext.sigmoid_loss_backward(self.y, self.t, dout)
 
 
 class Dropout(Layer):

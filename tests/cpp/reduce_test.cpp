@@ -66,8 +66,14 @@ TEST_P(ReduceKernel, ColumnSumsAreChainsInTheOrderOfRows) {
               }
             }
             Array<T> sums(cols);
-            kernels.column_sums(x.data(), stride, sums.data(), rows, cols);
+            kernels.column_sums(x.data(), stride, sums.data(), rows, cols, false);
             ASSERT_TRUE(same_bits(expected, sums)) << rows << " x " << cols;
+            // Gathered from two blocks of rows: the same chains.
+            const index_t first = rows / 2;
+            kernels.column_sums(x.data(), stride, sums.data(), first, cols, false);
+            kernels.column_sums(x.data() + first * stride, stride, sums.data(), rows - first, cols,
+                                true);
+            ASSERT_TRUE(same_bits(expected, sums)) << rows << " x " << cols << " in two blocks";
           }
         }
       }
@@ -91,7 +97,7 @@ TEST_P(ReduceKernel, TouchesNothingPastItsArrays) {
     for (index_t n = 1; n <= 2 * kernels.lanes + 17; ++n) {
       PageEnd<T> x(n, T{1});
       PageEnd<T> sums(n, T{0});
-      kernels.column_sums(x.data(), n, sums.data(), 1, n);
+      kernels.column_sums(x.data(), n, sums.data(), 1, n, false);
       PageEnd<T> sum(1, T{0});
       kernels.row_sums(x.data(), sum.data(), 1, n);
       EXPECT_EQ(sum.data()[0], static_cast<T>(n));

@@ -21,10 +21,11 @@ constexpr int kTileVectors = 2;
 constexpr int kTileRows[kMaxTileVectors + 1] = {0, 12, 6, 0, 0};
 #endif
 
-// One tile. With Tail the last vector holds fewer columns than lanes.
+// One tile. With Tail the last vector holds fewer columns than lanes. `ahead` is what the widest
+// tile prefetches on its way, an element a row of B.
 template <class T, int MR, int NV, bool Tail>
 NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const T* bias,
-                           const T* row_bias) {
+                           const T* row_bias, const T* ahead) {
   constexpr int kVector = Simd<T>::lanes;
   const index_t last = t.cols - (NV - 1) * kVector;
   const auto load_vector = [last](const T* row, int j) NNEXT_LAMBDA {
@@ -48,6 +49,10 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
     Vec<T> row[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) row[j] = load<T>(b + j * kVector);
+    if constexpr (NV == kTileVectors) {
+      __builtin_prefetch(ahead);
+      ahead += t.b_row_stride;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       const Vec<T> value = broadcast<T>(a[i * t.a_row_stride]);
@@ -96,11 +101,21 @@ void tile(const Tile<T>& t) {
   T* c = t.c;
   const T* bias = t.bias;
   const T* row_bias = t.row_bias;
-  for (index_t n = t.count; n > 0; --n) {
+  for (index_t n = 0; n < t.count; ++n) {
+    const T* const ahead = t.next_b != nullptr ? t.next_b + n % NV * Simd<T>::lanes : b;
+    if (t.fetches_c && n + 1 < t.count) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) {
+          __builtin_prefetch(c + t.c_step + i * t.c_row_stride + j * Simd<T>::lanes, 1);
+        }
+      }
+    }
     if (tail) {
-      one_tile<T, MR, NV, true>(t, a, b, c, bias, row_bias);
+      one_tile<T, MR, NV, true>(t, a, b, c, bias, row_bias, ahead);
     } else {
-      one_tile<T, MR, NV, false>(t, a, b, c, bias, row_bias);
+      one_tile<T, MR, NV, false>(t, a, b, c, bias, row_bias, ahead);
     }
     a += t.a_step;
     b += t.b_step;

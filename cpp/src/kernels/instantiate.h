@@ -1,11 +1,11 @@
 // Makes the kernels concrete for the instruction set whose file includes this, and fills its table.
 #pragma once
 
+#include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/optimizer.h"
 #include "kernels/reduce.h"
-#include "kernels/softmax.h"
 
 namespace nnext {
 namespace NNEXT_SIMD {
@@ -39,6 +39,7 @@ constexpr Kernels<T> make_kernels() {
   k.softmax = &softmax_rows<T>;
   k.softmax_backward = &softmax_backward_rows<T>;
   k.softmax_loss_backward = &softmax_loss_backward_rows<T>;
+  k.cross_entropy = &cross_entropy_rows<T>;
   k.sigmoid_loss = &sigmoid_loss_array<T>;
   k.sigmoid_loss_backward = &sigmoid_loss_backward_array<T>;
   k.row_sums = &row_sums_array<T>;

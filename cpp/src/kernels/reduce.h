@@ -18,34 +18,55 @@ void row_sums_array(const T* x, T* sums, index_t rows, index_t cols) {
   }
 }
 
-template <class T, int NV>
-NNEXT_INLINE void sum_columns(const T* x, index_t row_stride, T* sums, index_t rows, index_t last) {
-  constexpr int kVector = Simd<T>::lanes;
-  Vec<T> sum[NV]{};
-  for (index_t r = 0; r < rows; ++r, x += row_stride) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      sum[j] += last == kVector || j < NV - 1 ? load<T>(x + j * kVector)
-                                              : load_partial<T>(x + j * kVector, last, T{0});
-    }
+// sums[0 .. n) of kRows rows, n <= a vector's width; from +0 unless `accumulate`.
+template <class T, int Rows>
+NNEXT_INLINE void add_rows(const T* x, index_t row_stride, T* sums, index_t n, bool accumulate) {
+  const bool whole = n == Simd<T>::lanes;
+  Vec<T> sum{};
+  if (accumulate) sum = whole ? load<T>(sums) : load_partial<T>(sums, n, T{0});
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+    const T* row = x + r * row_stride;
+    sum += whole ? load<T>(row) : load_partial<T>(row, n, T{0});
   }
-#pragma GCC unroll 4
-  for (int j = 0; j < NV; ++j) {
-    store_partial<T>(sums + j * kVector, sum[j], j < NV - 1 ? kVector : last);
+  if (whole) {
+    store<T>(sums, sum);
+  } else {
+    store_partial<T>(sums, sum, n);
   }
 }
 
-template <class T>
-void column_sums_array(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols) {
+// Sums of some rows after those that the sums already hold.
+template <class T, int Rows>
+NNEXT_INLINE void add_row_block(const T* x, index_t row_stride, T* sums, index_t cols,
+                                bool accumulate) {
   constexpr int kVector = Simd<T>::lanes;
-  constexpr int kWide = 4;  // vectors a pass: enough chains to hide the latency of an addition
   index_t j = 0;
-  for (; j + kWide * kVector <= cols; j += kWide * kVector) {
-    sum_columns<T, kWide>(x + j, row_stride, sums + j, rows, kVector);
+  for (; j + kVector <= cols; j += kVector) {
+    add_rows<T, Rows>(x + j, row_stride, sums + j, kVector, accumulate);
   }
-  for (; j < cols; j += kVector) {
-    const index_t left = cols - j < kVector ? cols - j : kVector;
-    sum_columns<T, 1>(x + j, row_stride, sums + j, rows, left);
+  if (j < cols) add_rows<T, Rows>(x + j, row_stride, sums + j, cols - j, accumulate);
+}
+
+// A few rows at a time along blocks of columns, so that memory is read in long runs while the sums
+// stay in the first-level cache. (A strip of 4 vectors through all rows took twice as long once the
+// rows lay a page apart.)
+template <class T>
+void column_sums_array(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
+                       bool accumulate) {
+  constexpr index_t kBlock = 2048;
+  constexpr int kRows = 4;
+  for (index_t j = 0; j < cols; j += kBlock) {
+    const index_t width = cols - j < kBlock ? cols - j : kBlock;
+    bool goes_on = accumulate;
+    index_t r = 0;
+    for (; r + kRows <= rows; r += kRows, goes_on = true) {
+      add_row_block<T, kRows>(x + r * row_stride + j, row_stride, sums + j, width, goes_on);
+    }
+    for (; r < rows; ++r, goes_on = true) {
+      add_row_block<T, 1>(x + r * row_stride + j, row_stride, sums + j, width, goes_on);
+    }
+    if (!goes_on) add_row_block<T, 0>(x, row_stride, sums + j, width, false);  // zeros
   }
 }
 

@@ -90,9 +90,9 @@ NNEXT_INLINE double short_row(const T* x, T* y, index_t n, T m) {
   return row.others;
 }
 
-// Writes softmax of a row with maximum m to y and returns S'.
-template <class T>
-NNEXT_INLINE double long_row(const T* x, T* y, index_t n, T m) {
+// Returns S' of a row with maximum m. With Store the exponentials are left in e, which may be x.
+template <class T, bool Store>
+NNEXT_INLINE double sum_of_others(const T* x, T* e, index_t n, T m) {
   const Vec<T> most = broadcast<T>(m);
   Lanes<double> sum{};
   index_t i = 0;
@@ -101,25 +101,33 @@ NNEXT_INLINE double long_row(const T* x, T* y, index_t n, T m) {
     const Lanes<T> b = exponentials<T>(x + i + kLanes, kLanes, most);
     add_lanes(sum, a);
     add_lanes(sum, b);
-    store_lanes<T>(y + i, a, kLanes);
-    store_lanes<T>(y + i + kLanes, b, kLanes);
+    if constexpr (Store) {
+      store_lanes<T>(e + i, a, kLanes);
+      store_lanes<T>(e + i + kLanes, b, kLanes);
+    }
   }
   for (; i < n; i += kLanes) {
-    const Lanes<T> e = exponentials<T>(x + i, n - i, most);
-    add_lanes(sum, e);
-    store_lanes<T>(y + i, e, n - i);
+    const Lanes<T> a = exponentials<T>(x + i, n - i, most);
+    add_lanes(sum, a);
+    if constexpr (Store) store_lanes<T>(e + i, a, n - i);
   }
-  double rest = sum_lanes(sum) - 1.0;
-  if (rest < kSmallRest<T>) {
-    Lanes<double> others{};
-    index_t ones = 0;
-    for (i = 0; i < n; i += kLanes) {
-      add_others<T>(others, ones, load_lanes<T>(y + i, n - i, T{0}));
-    }
-    rest = sum_lanes(others) + static_cast<double>(ones - 1);
+  const double rest = sum_lanes(sum) - 1.0;
+  if (!(rest < kSmallRest<T>)) return rest;
+  Lanes<double> others{};
+  index_t ones = 0;
+  for (i = 0; i < n; i += kLanes) {
+    add_others<T>(others, ones,
+                  Store ? load_lanes<T>(e + i, n - i, T{0}) : exponentials<T>(x + i, n - i, most));
   }
-  const RowSum<T> row(rest);
-  for (i = 0; i + kLanes <= n; i += kLanes) {
+  return sum_lanes(others) + static_cast<double>(ones - 1);
+}
+
+// Writes softmax of a row with maximum m to y and returns S'.
+template <class T>
+NNEXT_INLINE double long_row(const T* x, T* y, index_t n, T m) {
+  const RowSum<T> row(sum_of_others<T, true>(x, y, n, m));
+  index_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
     store_lanes<T>(y + i, times<T>(load_lanes<T>(y + i, kLanes, T{0}), row.inverse), kLanes);
   }
   if (i < n) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "nnext/cross_entropy.h"
 #include "nnext/types.h"
 
 namespace nnext {
@@ -23,6 +24,9 @@ constexpr int kMaxLanes = 16;  // elements of the widest vector
 //   row_bias  rows values, each added to its row after the last product, or null
 // A call computes `count` such tiles, each so many elements further in a, b, c, bias and row_bias
 // than the one before as the steps say: loop 1 of the product, inside the kernel.
+//   fetches_c  each tile prefetches the c of the next one: for a C that comes from memory
+//   next_b     the b of a later call, or null: each of the first tiles of a call of the widest tile
+//              prefetches a vector of each of its rows
 // Every element is the one chain acc = (accumulate ? c : +0); acc = fma(a[p], b[p], acc), p rising.
 template <class T>
 struct Tile {
@@ -44,6 +48,8 @@ struct Tile {
   index_t c_step = 0;
   index_t bias_step = 0;
   index_t row_bias_step = 0;
+  bool fetches_c = false;
+  const T* next_b = nullptr;
 };
 
 template <class T>
@@ -102,13 +108,20 @@ struct Kernels {
   // dx = (y - onehot(t)) * factor
   void (*softmax_loss_backward)(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
                                 index_t cols);
+  // Rows of scores, row_stride apart: loss[r], and in the scores' place what `result` says.
+  // factor[r] is the gradient of the whole by loss[r] (not read unless for kGradient).
+  void (*cross_entropy)(T* scores, index_t row_stride, index_t rows, index_t cols,
+                        const std::int64_t* t, const LossTerms<T>& terms, const double* factor,
+                        RowResult result, double* loss);
   // y = sigmoid(x), loss = -log of the probability given to t, element by element
   void (*sigmoid_loss)(const T* x, const T* t, T* y, double* loss, index_t n);
   void (*sigmoid_loss_backward)(const T* y, const T* t, T factor, T* dx, index_t n);
 
-  // sum[r] of row r; out[j] = sum over i of x[i * row_stride + j]; sum of squares.
+  // sum[r] of row r; sums[j] = sum over i of x[i * row_stride + j], with `accumulate` going on from
+  // sums[j]; sum of squares.
   void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
-  void (*column_sums)(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols);
+  void (*column_sums)(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
+                      bool accumulate);
   double (*sum_of_squares)(const T* x, index_t n);
 
   void (*sgd)(T* p, const T* g, index_t n, const StepScalars<T>& s);
