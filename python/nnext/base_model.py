@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._support import Array, find_shared
-from nnext.layers import SigmoidWithLoss
+from nnext.loss_layers import SigmoidWithLoss, SoftmaxWithLoss, capped
 
 
 class LayerLike(Protocol):
@@ -93,6 +93,8 @@ class BaseModel:
         scores = self.scores(x)
         if isinstance(self.loss_layer, SigmoidWithLoss):
             return _nnext.sigmoid(scores)
+        if isinstance(self.loss_layer, SoftmaxWithLoss):
+            scores = capped(scores, self.loss_layer.options.softcap)
         return _nnext.softmax(scores)
 
     def predict(self, x: ArrayLike) -> Array:
@@ -111,12 +113,14 @@ class BaseModel:
             The index of the highest score (the first one if several are equal). If the model's
             loss is `SigmoidWithLoss`, 0 or 1 for each score, in the shape of the scores.
         """
-        return self._decide(self.scores(x))
-
-    def _decide(self, scores: Array) -> Array:
         if isinstance(self.loss_layer, SigmoidWithLoss):
-            return (scores > 0).astype(np.int64)
-        return np.asarray(np.argmax(scores, axis=-1), dtype=np.int64)
+            return (self.scores(x) > 0).astype(np.int64)
+        return self._best_class(x)[0]
+
+    def _best_class(self, x: ArrayLike) -> tuple[Array, int]:
+        """Return the class of every sample and how many classes there are."""
+        scores = self.scores(x)
+        return np.asarray(np.argmax(scores, axis=-1), dtype=np.int64), scores.shape[-1]
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Compute the share of samples that `predict` gets right.
@@ -126,7 +130,7 @@ class BaseModel:
         x : array_like, shape (N, ...)
         t : array_like, shape (N,) or (N, C)
             The labels as `SoftmaxWithLoss` takes them: class indices (of any shape with N
-            elements) or one-hot. If the model's loss is `SigmoidWithLoss`, 0 or 1 for each score,
+            elements) or one-hot; those that the loss ignores do not count. If the model's loss is `SigmoidWithLoss`, 0 or 1 for each score,
             in the shape of the scores, and the share is that of the scores.
 
         Raises
@@ -138,15 +142,20 @@ class BaseModel:
         IndexError
             If a class index is out of range.
         """
-        scores = self.scores(x)
-        y = self._decide(scores)
-        if y.size == 0:
-            raise ValueError(f"x: there are no samples, got shape {np.shape(x)}")
-        # The losses themselves read and check the labels, so that both mean the same by them.
+        # The core reads and checks the labels as it does for the losses.
         if isinstance(self.loss_layer, SigmoidWithLoss):
+            scores = self.scores(x)
+            y = (scores > 0).astype(np.int64)
+            _check_any(y, x)
             labels: Array = _nnext.sigmoid_loss_forward(scores, t)[2]
         else:
-            labels = _nnext.softmax_loss_forward(scores, t)[2]
+            y, classes = self._best_class(x)
+            _check_any(y, x)
+            ignored = getattr(self.loss_layer, "ignore_label", None)
+            labels = _nnext.class_indices(t, y.shape, classes, ignored)
+            y, labels = y[labels >= 0], labels[labels >= 0]
+            if y.size == 0:
+                raise ValueError("t: every label is ignored")
         return float(np.count_nonzero(y == labels) / y.size)
 
     def summary(self) -> str:
@@ -227,6 +236,11 @@ class BaseModel:
                 )
             if not p.flags.writeable:
                 raise ValueError(f"params[{i}] of the model is read-only")
+
+
+def _check_any(y: Array, x: ArrayLike) -> None:
+    if y.size == 0:
+        raise ValueError(f"x: there are no samples, got shape {np.shape(x)}")
 
 
 @contextmanager

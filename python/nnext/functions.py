@@ -132,8 +132,8 @@ def linear_cross_entropy(
 ) -> Any:
     """Cross entropy of the scores ``x W + b``, which are never whole in memory.
 
-    With z the scores of a row (after `softcap`), t its label, w the class weights, V the number of
-    classes, ε the smoothing and ``lse = log Σ exp(z)``, the loss of a row is its sample weight times
+    With z the scores of a row (after `softcap`), t its label, w the class weights, V the number
+    of classes, ε the smoothing and ``lse = log Σ exp(z)``, a row's loss is its sample weight times
 
         (1 - ε) w[t] (lse - z[t])  +  (ε / V) Σ_c w[c] (lse - z[c])  +  z_loss lse²
 
@@ -224,13 +224,14 @@ def linear_cross_entropy_with_grad(
 
     Parameters
     ----------
-    x, W, t, b, reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
+    x, W, t, b
+    reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
         As in `linear_cross_entropy`.
     dout : float
         The gradient by the loss; with ``reduction="none"`` also an array of its shape.
     out : tuple of (dx, dW, db), optional
-        Arrays to write into, of the shapes of `x`, `W` and `b`; None for one to be made. A `dW` that
-        is the transposed view of another array is written through the view.
+        Arrays to write into, of the shapes of `x`, `W` and `b`; None for one to be made. A `dW`
+        that is the transposed view of another array is written through the view.
 
     Returns
     -------
@@ -249,11 +250,11 @@ def linear_cross_entropy_with_grad(
     options = LossOptions(
         reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
     )
-    if out is not None and (not isinstance(out, tuple | list) or len(out) != 3):
+    targets: Any = (None, None, None) if out is None else out
+    if not isinstance(targets, tuple | list) or len(targets) != 3:
         raise TypeError("out: expected a tuple (dx, dW, db)")
-    return _nnext.linear_cross_entropy_with_grad(
-        x, W, t, b, options, dout, *(out or (None, None, None)), True
-    )
+    dx, dW, db = targets
+    return _nnext.linear_cross_entropy_with_grad(x, W, t, b, options, dout, dx, dW, db, True)
 
 
 def sigmoid(x: ArrayLike) -> Array:

@@ -4,8 +4,6 @@
 `AffineSoftmaxWithLoss`, which makes the scores itself, by its input.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -15,6 +13,14 @@ from nnext._loss_options import LossOptions
 from nnext._support import Array
 
 __all__ = ["AffineSoftmaxWithLoss", "SigmoidWithLoss", "SoftmaxWithLoss"]
+
+
+def capped(scores: Array, softcap: float | None) -> Array:
+    """Return ``softcap tanh(scores / softcap)``, or without a cap the scores themselves."""
+    if softcap is None:
+        return scores
+    cap = scores.dtype.type(softcap)
+    return np.asarray(cap * _nnext.tanh(scores / cap))
 
 
 class SoftmaxWithLoss(Layer):
@@ -191,7 +197,7 @@ class AffineSoftmaxWithLoss(Layer):
         """
         W, b = self._parameters()
         used = self.options._replace(sample_weight=sample_weight)
-        loss = _nnext.linear_cross_entropy(x, W, t, b, used)
+        loss: float | Array = _nnext.linear_cross_entropy(x, W, t, b, used)
         self.x, self.t, self._used = x, t, used
         return loss
 
@@ -213,18 +219,15 @@ class AffineSoftmaxWithLoss(Layer):
             raise before_forward(self)
         W, b = self._parameters()
         db = self.grads[1] if b is not None else None
-        return _nnext.linear_cross_entropy_with_grad(
+        dx: Array | None = _nnext.linear_cross_entropy_with_grad(
             self.x, W, self.t, b, self._used, dout, None, self.grads[0], db, input_grad
         )[1]
+        return dx
 
     def scores(self, x: ArrayLike) -> Array:
         """Return all scores of `x`, shape (..., V), capped if ``softcap`` is set."""
         W, b = self._parameters()
-        scores = _nnext.affine_forward(x, W, b)
-        cap = self.options.softcap
-        if cap is not None:
-            scores = np.multiply(_nnext.tanh(scores / scores.dtype.type(cap)), cap, out=scores)
-        return scores
+        return capped(_nnext.affine_forward(x, W, b), self.options.softcap)
 
     def predict(self, x: ArrayLike) -> Array:
         """Return the class with the highest score (the first of equal ones), int64, shape (...)."""
@@ -252,8 +255,7 @@ class AffineSoftmaxWithLoss(Layer):
         """Return ``log softmax(scores)[t]``, shape (...), for labels `t` (...) in [0, V)."""
         W, b = self._parameters()
         options = LossOptions("none", softcap=self.options.softcap)
-        loss: Any = _nnext.linear_cross_entropy(x, W, t, b, options)
-        return np.negative(loss, out=loss)
+        return np.asarray(-_nnext.linear_cross_entropy(x, W, t, b, options))
 
 
 class SigmoidWithLoss(Layer):

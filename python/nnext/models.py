@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._support import Array, check_count, random_state
 from nnext.base_model import BaseModel, LayerLike
-from nnext.layers import Affine, Sigmoid, SoftmaxWithLoss
+from nnext.layers import Affine, AffineSoftmaxWithLoss, Sigmoid, SoftmaxWithLoss
 
 
 class Sequential(BaseModel):
@@ -22,7 +22,8 @@ class Sequential(BaseModel):
         nnext's own, or any objects that keep the contract of `nnext.base_model.LayerLike`. A layer
         whose ``forward`` has a parameter ``train_flg`` (`Dropout`) is told whether it trains.
     loss : layer, optional
-        ``forward(scores, t)`` returns the mean loss. `SoftmaxWithLoss` if left out.
+        ``forward(scores, t)`` returns the mean loss. `SoftmaxWithLoss` if left out. With
+        `AffineSoftmaxWithLoss` the last layer gives that layer's input instead of scores.
 
     Raises
     ------
@@ -91,8 +92,16 @@ class Sequential(BaseModel):
         -------
         ndarray, shape (N, C)
         """
-        scores: Array = self._run(x, train_flg=False)
-        return scores
+        out: Array = self._run(x, train_flg=False)
+        if isinstance(self.loss_layer, AffineSoftmaxWithLoss):
+            return self.loss_layer.scores(out)
+        return out
+
+    def _best_class(self, x: ArrayLike) -> tuple[Array, int]:
+        if isinstance(self.loss_layer, AffineSoftmaxWithLoss):  # whole scores may not fit in memory
+            best = self.loss_layer.predict(self._run(x, train_flg=False))
+            return best, self.loss_layer.params[0].shape[1]
+        return super()._best_class(x)
 
     def forward(self, x: ArrayLike, t: ArrayLike) -> float:
         """Compute the mean loss of a batch, in training mode.

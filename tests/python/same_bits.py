@@ -122,6 +122,24 @@ def losses(dtype):
     yield "sigmoid_loss", np.array([loss * MANY])
 
 
+def linear_losses(dtype):
+    for n, d, v in [(37, 9, 133), (64, 70, 3000)]:
+        x, W, b = drawn(dtype, 1, n, d), drawn(dtype, 2, d, v), drawn(dtype, 3, v)
+        t = np.arange(n) * 7919 % v
+        options = {
+            "label_smoothing": 0.1,
+            "class_weight": drawn(dtype, 4, v) + dtype(1),
+            "sample_weight": drawn(dtype, 5, n) + dtype(1),
+            "z_loss": 0.01,
+            "softcap": 3.0,
+            "ignore_label": int(t[3]),
+        }
+        for name, kwargs in [("", {}), (" with options", options)]:
+            loss, *grads = functions.linear_cross_entropy_with_grad(x, W, t, b, **kwargs)
+            yield f"linear_cross_entropy{name} ({n}, {d}, {v})", np.array([loss])
+            yield f"linear_cross_entropy backward{name} ({n}, {d}, {v})", grads
+
+
 def tables_and_sums(dtype):
     layer = layers.Embedding(drawn(dtype, 1, 50, 40))
     yield "embedding", layer.forward(np.arange(3000) * 7919 % 50)
@@ -173,11 +191,14 @@ def trained():
     yield "weights of the digits demo after 3 epochs", model.params
 
 
+CASES = (products, element_by_element, losses, linear_losses, tables_and_sums, optimizers)
+
+
 def hashes():
     """Compute every case on the threads and with the instruction set in use."""
     found = {"the hash of 1, 2, 0": hash_of(np.array([1, 2, 0], np.float32))}
     for dtype in (np.float32, np.float64):
-        for case in (products, element_by_element, losses, tables_and_sums, optimizers):
+        for case in CASES:
             for name, result in case(dtype):
                 results = result if isinstance(result, list) else [result]
                 found[f"{name} {dtype.__name__}"] = hash_of(*results)

@@ -1,0 +1,408 @@
+// Cross entropy with its options: the kernel against long double, the linear layer against its
+// parts.
+#include "nnext/cross_entropy.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "matrix.h"
+#include "nnext/linear_cross_entropy.h"
+#include "nnext/matmul.h"
+#include "nnext/reduce.h"
+#include "nnext/softmax.h"
+#include "page_end.h"
+
+namespace nnext::test {
+namespace {
+
+template <class T>
+T score(Random& random) {
+  return static_cast<T>(random.real(-12, 12));
+}
+template <class T>
+T weight(Random& random) {
+  return random.below(4) == 0 ? T{0} : static_cast<T>(random.real(0, 2));
+}
+
+// Every option by itself and together with the others.
+template <class T>
+std::vector<LossTerms<T>> every_terms(const Array<T>& weights) {
+  std::vector<LossTerms<T>> all;
+  for (int bits = 0; bits < 16; ++bits) {
+    LossTerms<T> terms;
+    terms.weight_sum = static_cast<double>(weights.size());
+    if ((bits & 1) != 0) {
+      terms.class_weight = weights.data();
+      terms.weight_sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+    }
+    if ((bits & 2) != 0) terms.smoothing = 0.125;
+    if ((bits & 4) != 0) terms.z_loss = 0.01;
+    if ((bits & 8) != 0) terms.softcap = T{5};
+    all.push_back(terms);
+  }
+  return all;
+}
+
+// A row by its formula.
+template <class T>
+struct Exact {
+  std::vector<long double> gradient;
+  std::vector<long double> probability;
+  long double loss = 0;
+
+  Exact(const T* x, index_t cols, std::int64_t t, const LossTerms<T>& terms, long double factor) {
+    std::vector<long double> z(x, x + cols);
+    const long double cap = terms.softcap;
+    if (cap != 0) {
+      for (long double& v : z) v = cap * std::tanh(v / cap);
+    }
+    const long double most = *std::max_element(z.begin(), z.end());
+    long double sum = 0;
+    for (const long double v : z) sum += std::exp(v - most);
+    const long double lse = most + std::log(sum);
+    const auto w = [&](index_t c) {
+      return terms.class_weight != nullptr ? static_cast<long double>(terms.class_weight[c]) : 1.0L;
+    };
+    long double weight_sum = 0;
+    long double spread = 0;
+    for (index_t c = 0; c < cols; ++c) {
+      weight_sum += w(c);
+      spread += w(c) * (lse - z[static_cast<std::size_t>(c)]);
+    }
+    const long double eps = terms.smoothing;
+    const long double share = eps / static_cast<long double>(cols);
+    const long double z_loss = terms.z_loss;
+    loss = (1 - eps) * w(t) * (lse - z[static_cast<std::size_t>(t)]) + share * spread +
+           z_loss * lse * lse;
+    for (index_t c = 0; c < cols; ++c) {
+      const long double v = z[static_cast<std::size_t>(c)];
+      const long double p = std::exp(v - lse);
+      probability.push_back(p);
+      long double g = (1 - eps) * w(t) * (p - (c == t ? 1 : 0)) + share * (weight_sum * p - w(c)) +
+                      2 * z_loss * lse * p;
+      if (cap != 0) g *= 1 - (v / cap) * (v / cap);
+      gradient.push_back(factor * g);
+    }
+  }
+};
+
+class CrossEntropyKernel : public IsaTest {};
+NNEXT_EVERY_ISA(CrossEntropyKernel);
+
+TEST_P(CrossEntropyKernel, EveryOptionIsItsFormula) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const index_t cols : edge_sizes(kernels.lanes)) {
+      if (cols == 0) continue;
+      constexpr index_t kRows = 5;
+      const Array<T> weights(cols, /*seed=*/3, &weight<T>);
+      std::vector<std::int64_t> t;
+      Random random(9);
+      for (index_t r = 0; r < kRows; ++r) t.push_back(random.below(cols));
+      const Array<double> factor(kRows, /*seed=*/4, &real_number<double>);
+      const Matrix<T> x(kRows, cols, kPadded, /*seed=*/1, &score<T>);
+      const index_t stride = x.view().row_stride;
+      for (const LossTerms<T>& terms : every_terms(weights)) {
+        for (const RowResult result :
+             {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
+          Matrix<T> scores(x);
+          Array<double> loss(kRows);
+          kernels.cross_entropy(scores.view().data, stride, kRows, cols, t.data(), terms,
+                                factor.data(), result, loss.data());
+          ASSERT_TRUE(loss.guards_intact());
+          for (index_t r = 0; r < kRows; ++r) {
+            const Exact<T> exact(x.view().data + r * stride, cols, t[static_cast<std::size_t>(r)],
+                                 terms, static_cast<long double>(factor[r]));
+            const long double unit = kUnit<T>;
+            ASSERT_LE(std::abs(loss[r] - exact.loss), 40 * unit * (1 + exact.loss)) << cols;
+            if (result == RowResult::kLoss) continue;
+            const bool gradient = result == RowResult::kGradient;
+            for (index_t c = 0; c < cols; ++c) {
+              const auto i = static_cast<std::size_t>(c);
+              const long double expected = gradient ? exact.gradient[i] : exact.probability[i];
+              ASSERT_LE(std::abs(scores(r, c) - expected), 60 * unit)
+                  << cols << " classes, class " << c << ", smoothing " << terms.smoothing
+                  << ", z loss " << terms.z_loss << ", cap " << terms.softcap << ", gradient "
+                  << gradient;
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_P(CrossEntropyKernel, BitsAreThoseOfThePortableKernel) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    const Kernels<T>& portable = []() -> const Kernels<T>& {
+      if constexpr (sizeof(T) == 4) {
+        return portable::kTable.f32;
+      } else {
+        return portable::kTable.f64;
+      }
+    }();
+    for (const index_t cols : {1, 15, 16, 17, 100, 333}) {
+      const Array<T> weights(cols, /*seed=*/3, &weight<T>);
+      const std::int64_t t = cols / 2;
+      const double factor = 0.37;
+      for (const LossTerms<T>& terms : every_terms(weights)) {
+        for (const RowResult result :
+             {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
+          Array<T> a(cols, /*seed=*/1, &score<T>);
+          Array<T> b(a);
+          Array<double> losses(2);
+          kernels.cross_entropy(a.data(), cols, 1, cols, &t, terms, &factor, result, &losses[0]);
+          portable.cross_entropy(b.data(), cols, 1, cols, &t, terms, &factor, result, &losses[1]);
+          ASSERT_TRUE(same_bits(b, a)) << cols;
+          ASSERT_TRUE(same(losses[0], losses[1])) << cols;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(CrossEntropyKernel, WithoutOptionsBitsAreThoseOfSoftmaxWithLoss) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr index_t kRows = 7;
+    for (const auto draw : {&score<T>, &special_number<T>}) {
+      for (const index_t cols : edge_sizes(kernels.lanes)) {
+        if (cols == 0) continue;
+        const Array<T> x(kRows * cols, /*seed=*/1, draw);
+        std::vector<std::int64_t> t;
+        for (index_t r = 0; r < kRows; ++r) t.push_back((3 * r + 1) % cols);
+        const double factor = 0.7 / 3;
+        const std::vector<double> factors(kRows, factor);
+        Array<T> y(x.size());
+        Array<T> dx(x.size());
+        Array<double> expected(kRows);
+        kernels.softmax(x.data(), y.data(), kRows, cols, t.data(), expected.data());
+        kernels.softmax_loss_backward(y.data(), t.data(), static_cast<T>(factor), dx.data(), kRows,
+                                      cols);
+        const LossTerms<T> terms{.weight_sum = static_cast<double>(cols)};
+        for (const RowResult result :
+             {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
+          Array<T> scores(x);
+          Array<double> loss(kRows);
+          kernels.cross_entropy(scores.data(), cols, kRows, cols, t.data(), terms, factors.data(),
+                                result, loss.data());
+          ASSERT_TRUE(same_bits(expected, loss)) << cols;
+          ASSERT_TRUE(same_bits(result == RowResult::kLoss            ? x
+                                : result == RowResult::kProbabilities ? y
+                                                                      : dx,
+                                scores))
+              << cols;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(CrossEntropyKernel, TouchesNothingPastItsArrays) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (index_t n = 1; n <= 2 * kernels.lanes + 17; ++n) {
+      PageEnd<T> x(n, T{1});
+      PageEnd<T> weights(n, T{1});
+      const std::int64_t t = n - 1;
+      const double factor = 1;
+      double loss = 0;
+      const LossTerms<T> terms{.class_weight = weights.data(),
+                               .weight_sum = static_cast<double>(n),
+                               .smoothing = 0.5,
+                               .softcap = T{3}};
+      kernels.cross_entropy(x.data(), n, 1, n, &t, terms, &factor, RowResult::kGradient, &loss);
+      EXPECT_NEAR(loss, std::log(static_cast<double>(n)), 1e-6);
+    }
+  });
+}
+
+TEST(CrossEntropy, IgnoredRowsCountNothing) {
+  constexpr index_t kCols = 19;
+  const std::int64_t t[] = {-1, 3, -1, -1, 18, -1};
+  const double factor[] = {1, 2, 3, 4, 5, 6};
+  const LossTerms<float> terms{.weight_sum = kCols, .smoothing = 0.1};
+  Array<float> x(6 * kCols, /*seed=*/1, &score<float>);
+  for (index_t c = 0; c < kCols; ++c) x[c] = kNan<float>;  // row 0
+  Array<float> gradient(x);
+  Array<double> loss(6);
+  cross_entropy<float>(gradient.data(), kCols, 6, kCols, t, terms, factor, RowResult::kGradient,
+                       loss.data());
+  for (index_t r = 0; r < 6; ++r) {
+    Array<float> alone(kCols);
+    std::copy_n(x.data() + r * kCols, kCols, alone.data());
+    double expected = 0;
+    if (t[r] >= 0) {
+      cross_entropy<float>(alone.data(), kCols, 1, kCols, t + r, terms, factor + r,
+                           RowResult::kGradient, &expected);
+    } else {
+      std::fill_n(alone.data(), kCols, 0.0f);
+    }
+    EXPECT_EQ(loss[r], expected) << r;
+    for (index_t c = 0; c < kCols; ++c) ASSERT_EQ(gradient[r * kCols + c], alone[c]) << r;
+  }
+}
+
+// --- the linear layer ---
+
+class ScoreBudget {
+ public:
+  explicit ScoreBudget(std::size_t bytes) { set_score_budget(bytes); }
+  ~ScoreBudget() { set_score_budget(before_); }
+
+ private:
+  std::size_t before_ = score_budget();
+};
+
+template <class T>
+class LinearCrossEntropy : public testing::Test {};
+TYPED_TEST_SUITE(LinearCrossEntropy, Reals, RealNames);
+
+// Rows, some of them ignored, of a layer with bias.
+template <class T>
+struct Case {
+  index_t n, d, v;
+  Matrix<T> x;
+  Matrix<T> w;
+  Array<T> b;
+  std::vector<index_t> row;
+  std::vector<std::int64_t> t;
+  std::vector<double> factor;
+
+  Case(index_t rows, index_t depth, index_t classes, const Layout& x_layout, const Layout& w_layout,
+       int ignored_every)
+      : n(rows),
+        d(depth),
+        v(classes),
+        x(n, d, x_layout, /*seed=*/1, &real_number<T>),
+        w(d, v, w_layout, /*seed=*/2, &real_number<T>),
+        b(v, /*seed=*/3, &real_number<T>) {
+    Random random(4);
+    for (index_t i = 0; i < n; ++i) {
+      if (ignored_every > 0 && i % ignored_every == 1) continue;
+      row.push_back(i);
+      t.push_back(random.below(v));
+      factor.push_back(random.real(-1, 1));
+    }
+  }
+  LinearScores<T> scores() const { return {x.view(), w.view(), b.data()}; }
+  LabelledRows rows(Array<double>& loss) const {
+    return {row.data(), t.data(), factor.data(), loss.data(), static_cast<index_t>(row.size())};
+  }
+};
+
+template <class T>
+void expect_bits_of_the_parts(const Case<T>& c, const Layout& dw_layout,
+                              const LossTerms<T>& terms) {
+  // The parts: whole scores, ignored rows with gradient 0.
+  Array<T> scores(c.n * c.v);
+  const MatrixView<T> z{scores.data(), c.n, c.v, c.v, 1};
+  matmul<T>(c.x.view(), c.w.view(), z, c.b.data());
+  std::vector<std::int64_t> t(static_cast<std::size_t>(c.n), -1);
+  std::vector<double> factor(static_cast<std::size_t>(c.n));
+  for (std::size_t i = 0; i < c.row.size(); ++i) {
+    t[static_cast<std::size_t>(c.row[i])] = c.t[i];
+    factor[static_cast<std::size_t>(c.row[i])] = c.factor[i];
+  }
+  Array<double> loss(c.n);
+  cross_entropy<T>(scores.data(), c.v, c.n, c.v, t.data(), terms, factor.data(),
+                   RowResult::kGradient, loss.data());
+  const MatrixView<const T> dz{scores.data(), c.n, c.v, c.v, 1};
+  Array<T> dw(c.d * c.v);
+  Array<T> dx(c.n * c.d);
+  Array<T> db(c.v);
+  matmul<T>(c.x.view().transposed(), dz, {dw.data(), c.d, c.v, c.v, 1});
+  matmul<T>(dz, c.w.view().transposed(), {dx.data(), c.n, c.d, c.d, 1});
+  sum_rows<T>(scores.data(), c.v, db.data(), c.n, c.v);
+
+  Matrix<T> got_dw(c.d, c.v, dw_layout);
+  Array<T> got_dx(c.n * c.d);
+  Array<T> got_db(c.v);
+  Array<double> got_loss(static_cast<index_t>(c.row.size()));
+  const LinearGradients<T> gradients{
+      {got_dx.data(), c.n, c.d, c.d, 1}, got_dw.view(), got_db.data()};
+  linear_cross_entropy<T>(c.scores(), c.rows(got_loss), terms, &gradients);
+  // Equal as numbers: where a row is left out, -0 may stand for the +0 that adding 0 gives.
+  const auto equal = [](const Array<T>& a, const Array<T>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end()) && b.guards_intact();
+  };
+  ASSERT_TRUE(got_dw.holds(dw));
+  ASSERT_TRUE(equal(dx, got_dx));
+  ASSERT_TRUE(equal(db, got_db));
+  Array<double> alone(got_loss.size());
+  linear_cross_entropy<T>(c.scores(), c.rows(alone), terms, nullptr);
+  for (std::size_t i = 0; i < c.row.size(); ++i) {
+    ASSERT_EQ(got_loss[static_cast<index_t>(i)], loss[c.row[i]]);
+    ASSERT_EQ(alone[static_cast<index_t>(i)], loss[c.row[i]]);
+  }
+}
+
+TYPED_TEST(LinearCrossEntropy, BitsAreThoseOfItsPartsForAnyChunkAndThreads) {
+  using T = TypeParam;
+  for (const int threads : {1, 3}) {
+    const ThreadsInUse in_use(threads);
+    for (const std::size_t budget : {std::size_t{1}, std::size_t{20000}, std::size_t{1} << 24}) {
+      const ScoreBudget in_force(budget);
+      for (const int ignored_every : {0, 2, 5}) {
+        for (const Layout& layout : {kRowMajor, kTransposed}) {
+          const Case<T> c(37, 9, 133, kRowMajor, layout, ignored_every);
+          expect_bits_of_the_parts<T>(c, layout, {.weight_sum = 133});
+          expect_bits_of_the_parts<T>(
+              c, kPadded, {.weight_sum = 133, .smoothing = 0.1, .z_loss = 0.01, .softcap = T{2}});
+        }
+      }
+      expect_bits_of_the_parts<T>({3, 1, 1, kTransposed, kRowMajor, 0}, kRowMajor,
+                                  {.weight_sum = 1});
+      expect_bits_of_the_parts<T>({70, 33, 1000, kPadded, kPadded, 7}, kRowMajor,
+                                  {.weight_sum = 1000});
+    }
+  }
+}
+
+TYPED_TEST(LinearCrossEntropy, NoRowThatCountsGivesZeros) {
+  using T = TypeParam;
+  const Case<T> c(4, 3, 5, kRowMajor, kRowMajor, 0);
+  Matrix<T> dw(3, 5, kTransposed);
+  Array<T> dx(12);
+  Array<T> db(5);
+  const LinearGradients<T> gradients{{dx.data(), 4, 3, 3, 1}, dw.view(), db.data()};
+  linear_cross_entropy<T>(c.scores(), {nullptr, nullptr, nullptr, nullptr, 0}, {}, &gradients);
+  for (const T g : dx) EXPECT_EQ(g, T{0});
+  for (const T g : db) EXPECT_EQ(g, T{0});
+  for (index_t i = 0; i < 3; ++i) {
+    for (index_t j = 0; j < 5; ++j) EXPECT_EQ(dw(i, j), T{0});
+  }
+}
+
+TYPED_TEST(LinearCrossEntropy, TopClassesAreThoseOfAStableSort) {
+  using T = TypeParam;
+  for (const std::size_t budget : {std::size_t{1}, std::size_t{1} << 24}) {
+    const ScoreBudget in_force(budget);
+    for (const index_t v : {1, 2, 17, 300}) {
+      // Whole numbers, so that scores are often equal.
+      const Matrix<T> x(11, 2, kRowMajor, /*seed=*/1, &whole_number<T>);
+      const Matrix<T> w(2, v, kTransposed, /*seed=*/2, &whole_number<T>);
+      const Array<T> none(0);
+      const Array<T> z = ordered_chain(x, w, none);
+      for (const index_t k : {index_t{1}, (v + 1) / 2, v}) {
+        std::vector<std::int64_t> classes(static_cast<std::size_t>(11 * k));
+        Array<T> log_prob(11 * k);
+        linear_top_k<T>({x.view(), w.view(), nullptr}, T{0}, k, classes.data(), log_prob.data());
+        ASSERT_TRUE(log_prob.guards_intact());
+        for (index_t r = 0; r < 11; ++r) {
+          const T* const row = z.data() + r * v;
+          std::vector<std::int64_t> order(static_cast<std::size_t>(v));
+          std::iota(order.begin(), order.end(), 0);
+          std::stable_sort(order.begin(), order.end(),
+                           [row](std::int64_t a, std::int64_t b) { return row[a] > row[b]; });
+          for (index_t i = 0; i < k; ++i) {
+            const std::int64_t c = order[static_cast<std::size_t>(i)];
+            ASSERT_EQ(classes[static_cast<std::size_t>(r * k + i)], c) << v << " classes, k " << k;
+            const Exact<T> exact(row, v, c, {.weight_sum = static_cast<double>(v)}, 1);
+            ASSERT_LE(std::abs(log_prob[r * k + i] + exact.loss), 40 * kUnit<T> * (1 + exact.loss));
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nnext::test
