@@ -17,7 +17,7 @@ class Row:
     """One comparison: the median seconds of each candidate, and how nnext compares with it."""
 
     case: str
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float]  # or megabytes, where the table's unit says so
     ratios: Mapping[str, float]  # of every peer: how many times longer it took than nnext
     form: str = ""  # rows of one case become one line, in the order of their forms
     work: float = 1.0  # floating-point operations, or elements: what `Table.unit` is about
@@ -28,8 +28,8 @@ class Row:
 
     @property
     def better(self) -> float:
-        """How many times longer the best of the peers took."""
-        return min(self.ratios.values())
+        """How many times longer the best of the peers took; NaN where there is none."""
+        return min(self.ratios.values(), default=math.nan)
 
 
 @dataclass
@@ -58,6 +58,7 @@ _UNITS = {
     "ns": lambda seconds, work: 1e9 * seconds,
     "ns an element": lambda seconds, work: 1e9 * seconds / work,
     "s": lambda seconds, work: seconds,
+    "MB": lambda megabytes, work: megabytes,
 }
 
 
@@ -154,17 +155,20 @@ def replace_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 def _conclusion(table: Table, peers: Sequence[str]) -> list[str]:
     means = []
+    compared = [row for row in table.rows if row.ratios]
+    if not compared:
+        return []
     for peer in peers:
         ratios = [row.ratios[peer] for row in table.rows if peer in row.ratios]
         means.append(f"{_ratio(geometric_mean(ratios))} × {peer}")
     if len(peers) > 1:
-        means.append(f"{_ratio(geometric_mean(r.better for r in table.rows))} × the better")
-    worst = min(table.rows, key=lambda row: row.better)
-    lost = sum(row.better < 1 for row in table.rows)
+        means.append(f"{_ratio(geometric_mean(r.better for r in compared))} × the better")
+    worst = min(compared, key=lambda row: row.better)
+    lost = sum(row.better < 1 for row in compared)
     return [
         f"Geometric means: {', '.join(means)}. "
         f"Worst: {_ratio(worst.better)} at {name_of(worst)}. "
-        f"Slower than the better peer: {lost} of {len(table.rows)}."
+        f"Slower than the better peer: {lost} of {len(compared)}."
     ]
 
 
@@ -182,7 +186,7 @@ def _amount(table: Table, row: Row, name: str) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 

@@ -93,7 +93,8 @@ class BlockedProduct {
 
   void run_block(const Problem<T>& p) const {
     const index_t k = p.k();
-    const index_t most_k = std::min(kKC, k);
+    const bool streams_b = !packs_b_ && bytes(k * p.c.cols) > kStreamCBytes;
+    const index_t most_k = std::min(streams_b ? kUnpackedKC : kKC, k);
     const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, kernels_.tile_vectors);
     const index_t a_size = packs_a_ ? rounded_up(kMC, kPackedRows) * most_k : 0;
     const index_t packed_vectors = keeps_b(p) ? panels.total : kernels_.tile_vectors;

@@ -130,8 +130,9 @@ class BaseModel:
         x : array_like, shape (N, ...)
         t : array_like, shape (N,) or (N, C)
             The labels as `SoftmaxWithLoss` takes them: class indices (of any shape with N
-            elements) or one-hot; those that the loss ignores do not count. If the model's loss is `SigmoidWithLoss`, 0 or 1 for each score,
-            in the shape of the scores, and the share is that of the scores.
+            elements) or one-hot; those that the loss ignores do not count. If the model's loss is
+            `SigmoidWithLoss`, 0 or 1 for each score, in the shape of the scores, and the share is
+            that of the scores.
 
         Raises
         ------
