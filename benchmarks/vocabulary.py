@@ -173,12 +173,12 @@ def compare_memory(bench: Bench, n: int, d: int, v: int) -> Row:
     names = [OURS]
     if 4.0 * n * v * ARRAYS_AT_ONCE <= free_memory() and (n, d, v) != HUGE:
         names += [TORCH] * (bench.torch is not None) + [LAYERS]
-    grown = {name: _child(name, bench.threads, n, d, v) for name in names}
+    grown = {name: child(name, bench.threads, n, d, v) for name in names}
     ratios = {name: grown[name] / grown[OURS] for name in names[1:]}
     return Row(f"{n}, {d}, {v}", grown, ratios)
 
 
-def _child(name: str, threads: int, n: int, d: int, v: int) -> float:
+def child(name: str, threads: int, n: int, d: int, v: int) -> float:
     numbers = [str(number) for number in (threads, n, d, v)]
     # With -P a script's own folder is not searched for the modules beside it.
     paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]

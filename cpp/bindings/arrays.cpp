@@ -294,13 +294,13 @@ py::array checked_indices(const Argument& index, py::ssize_t limit, const char* 
 }
 
 py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes,
-                        std::optional<std::int64_t> ignored, bool one_hot) {
+                        std::optional<std::int64_t> ignored) {
   Argument labels = argument("t", t);
   py::ssize_t rows = 1;
   for (const py::ssize_t n : shape) rows *= n;
   const bool as_indices = labels.array.size() == rows;
   const py::ssize_t ndim = labels.array.ndim();
-  const bool is_one_hot = one_hot && labels.array.size() == rows * classes && ndim > 0 &&
+  const bool is_one_hot = labels.array.size() == rows * classes && ndim > 0 &&
                           labels.array.shape(ndim - 1) == classes &&
                           (!as_indices || ndim > static_cast<py::ssize_t>(shape.size()));
   if (is_one_hot && rows > 0) {
@@ -312,8 +312,8 @@ py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py:
     std::vector<py::ssize_t> scores = shape;
     scores.push_back(classes);
     throw py::value_error("t: expected labels of shape " + shape_text(shape) +
-                          (one_hot ? " or one-hot ones of shape " + shape_text(scores) : "") +
-                          ", got shape " + shape_text(labels.array));
+                          " or one-hot ones of shape " + shape_text(scores) + ", got shape " +
+                          shape_text(labels.array));
   }
   if (rows == 0)
     return new_array(py::dtype::of<std::int64_t>(), static_cast<py::ssize_t>(shape.size()),

@@ -87,10 +87,9 @@ class Target {
 };
 
 // Labels as class indices in [0, classes), a new int64 array of shape `shape`; -1 where a label is
-// `ignored`. `t` holds integers, one for each row, or unless `one_hot` is false also rows of
-// `classes` elements. Raises IndexError for a label out of range.
+// `ignored`. `t` holds integers, one for each row, or rows of `classes` elements (one-hot). Raises IndexError for a label out of range.
 py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes,
-                        std::optional<std::int64_t> ignored = {}, bool one_hot = true);
+                        std::optional<std::int64_t> ignored = {});
 
 // Indices of any shape as a C-contiguous int64 array, each in [0, limit). Raises TypeError for
 // types other than integers, IndexError for one out of range (`what` they are and `of` how many).

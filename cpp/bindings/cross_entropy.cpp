@@ -50,8 +50,7 @@ struct Scores {
 py::tuple cross_entropy_forward(py::handle x, py::handle t, const py::tuple& option_tuple) {
   const LossOptions options(option_tuple);
   Scores scores(x);
-  const LabelledBatch batch(options, t, batch_shape(scores.x.array), scores.classes(), scores.type,
-                            /*one_hot=*/true);
+  const LabelledBatch batch(options, t, batch_shape(scores.x.array), scores.classes(), scores.type);
   std::vector<double> losses = scores.run(batch, nullptr, RowResult::kProbabilities);
   const py::object loss = batch.reduced(losses, scores.type);
   return py::make_tuple(loss, finished(scores.values, scores.type), batch.labels());
@@ -62,8 +61,7 @@ py::array cross_entropy_backward(py::handle x, py::handle t, const py::tuple& op
   LossOptions options(option_tuple);
   options.ignore_label = -1;  // labels that forward has checked: -1 where ignored
   Scores scores(x);
-  const LabelledBatch batch(options, t, batch_shape(scores.x.array), scores.classes(), scores.type,
-                            /*one_hot=*/false);
+  const LabelledBatch batch(options, t, batch_shape(scores.x.array), scores.classes(), scores.type);
   const std::vector<double> factor = batch.factors(dout);
   scores.run(batch, factor.data(), RowResult::kGradient);
   return finished(scores.values, scores.type);
@@ -139,8 +137,7 @@ py::object linear_loss(py::handle x, py::handle w, py::handle t, py::handle b,
                        const py::tuple& option_tuple) {
   const LossOptions options(option_tuple);
   const Layer layer(x, w, b);
-  const LabelledBatch batch(options, t, batch_shape(layer.x.array), layer.classes(), layer.type,
-                            /*one_hot=*/false);
+  const LabelledBatch batch(options, t, batch_shape(layer.x.array), layer.classes(), layer.type);
   const LayerArrays arrays(layer);
   CountingRows rows(batch, {});
   with_type(layer.type, [&](auto zero) {
@@ -173,8 +170,7 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   const LossOptions options(option_tuple);
   const Layer layer(x, w, b);
   const ComputeType& type = layer.type;
-  const LabelledBatch batch(options, t, batch_shape(layer.x.array), layer.classes(), type,
-                            /*one_hot=*/false);
+  const LabelledBatch batch(options, t, batch_shape(layer.x.array), layer.classes(), type);
   const std::vector<double> factors = batch.factors(dout);
   const bool needs_dx = truth(input_grad);
   std::optional<Target> given_dx;

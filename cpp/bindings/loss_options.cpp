@@ -87,9 +87,9 @@ LossOptions::LossOptions(const py::tuple& options) {
 
 LabelledBatch::LabelledBatch(const LossOptions& options, py::handle t,
                              const std::vector<py::ssize_t>& shape, py::ssize_t classes,
-                             const ComputeType& type, bool one_hot)
+                             const ComputeType& type)
     : options_(options),
-      labels_(class_indices(t, shape, classes, options.ignore_label, one_hot)),
+      labels_(class_indices(t, shape, classes, options.ignore_label)),
       weight_sum_(static_cast<double>(classes)) {
   std::vector<double> weight;
   if (options.class_weight) {

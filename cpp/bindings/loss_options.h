@@ -30,11 +30,11 @@ struct LossOptions {
 // The labels of a batch and what each of its losses counts.
 class LabelledBatch {
  public:
-  // Labels of shape `shape`: indices in [0, classes) of any integer type, with one_hot also rows of
+  // Labels of shape `shape`: indices in [0, classes) of any integer type, or one-hot rows of
   // `classes` elements. Raises IndexError for another label, unless it is the ignored one,
   // ValueError for weights of a wrong length and for a mean over nothing.
   LabelledBatch(const LossOptions& options, py::handle t, const std::vector<py::ssize_t>& shape,
-                py::ssize_t classes, const ComputeType& type, bool one_hot);
+                py::ssize_t classes, const ComputeType& type);
 
   // int64, -1 where ignored; the shape is that of the losses.
   const py::array& labels() const { return labels_; }

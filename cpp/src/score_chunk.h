@@ -32,8 +32,10 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-// Rows of a chunk at most, however narrow they are: beyond, the products gain nothing, while the
-// scores leave the caches. TODO
+// Rows of a chunk at most, however narrow they are: the scores should stay in the caches. Loss and
+// gradients of (8192, 64, 1000), (8192, 256, 1000) and (16384, 32, 256), two threads of a Zen 5,
+// took with 512 rows 0.98 to 1.02 of the time with 1024, with 2048 1.04 to 1.07, with 4096 1.09 to
+// 1.13; of (65536, 64, 100) with 512 rows 1.04.
 constexpr index_t kMostChunkRows = 1024;
 
 template <class T>

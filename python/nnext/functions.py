@@ -143,8 +143,8 @@ def linear_cross_entropy(
         Inputs, for example the states of a recurrent network (N, T, D).
     W : array_like, shape (D, V)
         Weights; any strides, so also the transposed view of an embedding (V, D).
-    t : array_like of integers, shape (...)
-        Labels.
+    t : array_like, shape (...) or (..., V)
+        Labels: class indices, or one-hot rows.
     b : array_like, shape (V,), optional
         Bias.
     reduction : {"mean", "sum", "none"}

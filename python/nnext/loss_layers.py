@@ -187,7 +187,8 @@ class AffineSoftmaxWithLoss(Layer):
         Parameters
         ----------
         x : array_like, shape (..., D)
-        t : array_like of integers, shape (...)
+        t : array_like, shape (...) or (..., V)
+            The labels, as for `SoftmaxWithLoss`: class indices or one-hot rows.
         sample_weight : array_like, shape (...), optional
 
         Returns
