@@ -13,7 +13,8 @@
 // Waking. A kernel may queue the woken worker behind its waker, on the one CPU that is busy, while
 // another idles: under KVM an idle CPU counts as taken away. Until the kernel balanced its queues,
 // 10 to 50 ms later, products of 256^3 after a pause of 20 ms ran at the speed of one thread. So
-// workers are kept off the CPU of the thread that wakes them, which then has one free for each.
+// workers are kept off the CPU of the thread that calls them: told so again when it is on another
+// CPU than at the last loop, which takes it some nanoseconds to see and a system call a worker.
 //
 // OpenMP was not taken: GCC's runtime hangs in a child forked after a parallel region, and its
 // threads spin for milliseconds.
@@ -75,6 +76,7 @@ class Pool {
   bool try_run(int parts, int threads, detail::PartFunction function, const void* body) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
     start_workers(threads - 1);
+    keep_workers_off_this_cpu();
     function_.store(function, std::memory_order_relaxed);
     body_.store(body, std::memory_order_relaxed);
     left_.store(parts, std::memory_order_relaxed);
@@ -84,10 +86,7 @@ class Pool {
     // Sequentially consistent on both sides: either a worker that goes to sleep sees the new
     // number, or this thread sees that it sleeps.
     number_.store(number, std::memory_order_seq_cst);
-    if (sleeping_.load(std::memory_order_seq_cst) > 0) {
-      keep_workers_off_this_cpu();
-      number_.notify_all();
-    }
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) number_.notify_all();
     while (run_one_part()) {
     }
     const auto finished = [this] { return left_.load(std::memory_order_acquire) == 0; };
@@ -145,7 +144,6 @@ class Pool {
     } catch (...) {  // no thread to be had, or no memory for one
     }
     avoided_cpu_ = -1;
-    keep_workers_off_this_cpu();
   }
 
   // Of the CPUs that the calling thread may use the workers may use the others. Nearly always they
