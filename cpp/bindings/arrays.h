@@ -87,7 +87,8 @@ class Target {
 };
 
 // Labels as class indices in [0, classes), a new int64 array of shape `shape`; -1 where a label is
-// `ignored`. `t` holds integers, one for each row, or rows of `classes` elements (one-hot). Raises IndexError for a label out of range.
+// `ignored`. `t` holds integers, one for each row, or rows of `classes` elements (one-hot). Raises
+// IndexError for a label out of range.
 py::array class_indices(py::handle t, const std::vector<py::ssize_t>& shape, py::ssize_t classes,
                         std::optional<std::int64_t> ignored = {});
 

@@ -141,7 +141,8 @@ class Pool {
         workers_.push_back(worker.native_handle());
         worker.detach();
       }
-    } catch (...) {  // no thread to be had, or no memory for one
+    } catch (...) {  // no thread to be had, or no memory for one: not asked for again
+      allowed_ = workers();
     }
     avoided_cpu_ = -1;
   }

@@ -12,8 +12,8 @@ template <class T>
 void sum_axis(const T* x, T* sums, index_t outer, index_t axis, index_t inner);
 
 // sums[j] = sum over r of x[r, j], rows row_stride apart: one chain a column in the order of the
-// rows, in T, started from +0 or with `accumulate` from sums[j]. The gradient of a bias, whatever its
-// width: gathered over blocks of rows it has the same bits.
+// rows, in T, started from +0 or with `accumulate` from sums[j]. The gradient of a bias, whatever
+// its width: gathered over blocks of rows it has the same bits.
 template <class T>
 void sum_rows(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
               bool accumulate = false);
