@@ -114,10 +114,11 @@ class BlockedProduct {
     } while (block.pc < k);
   }
 
-  // A panel that ends inside a vector is packed (and padded with zeros) always: the tile reads
-  // whole vectors.
+  // A panel that ends inside a vector is packed (and padded with zeros) where tiles read whole
+  // vectors.
   bool panel_is_packed(const Block& block, index_t panel) const {
-    return packs_b_ || block.panels.begin(panel + 1) * kernels_.lanes > block.p.c.cols;
+    return packs_b_ || (!kernels_.loads_parts &&
+                        block.panels.begin(panel + 1) * kernels_.lanes > block.p.c.cols);
   }
 
   // Whether packed panels are needed again, for the next rows of C. If not (or if only the last one
@@ -143,6 +144,7 @@ class BlockedProduct {
   // Rows [ic, ic + mc) of A by groups of kPackedRows: element (i, p) of a group at
   // p * kPackedRows + i.
   void pack_a(const Block& block, index_t ic, index_t mc) const {
+    static_assert(kPackAK == kRowsAhead, "a group fetches its own place in the next rows of k");
     const MatrixView<const T>& a = block.p.a;
     for (index_t p = 0; p < block.kc; p += kPackAK) {
       const index_t kc = std::min(kPackAK, block.kc - p);
@@ -182,7 +184,7 @@ class BlockedProduct {
                         : p.a.data + row * p.a.row_stride + block.pc * p.a.col_stride;
       tile.row_bias = is_last && p.row_bias != nullptr ? p.row_bias + row : nullptr;
       // Tiles of two heights as even as can be, those of a height in one call.
-      const index_t pieces = Cut(rows, kernels_.tile_rows[vectors]).pieces;
+      const index_t pieces = Cut(rows, tallest_tile(vectors)).pieces;
       const index_t height = rows / pieces;
       const index_t taller = rows % pieces;
       T* const c = p.c.data + row * p.c.row_stride + begin * p.c.col_stride;
@@ -190,6 +192,13 @@ class BlockedProduct {
       run_tiles(tile, vectors, height, pieces - taller, c + taller * (height + 1) * p.c.row_stride,
                 p.c);
     }
+  }
+
+  index_t tallest_tile(index_t vectors) const {
+    const index_t rows = kernels_.tile_rows[vectors];
+    const bool share_a_set =
+        !packs_a_ && p_.a.row_stride != 0 && bytes(p_.a.row_stride) % kL1Period == 0;
+    return share_a_set ? std::min(rows, kL1Ways) : rows;
   }
 
   // Loop 1: `count` tiles of so many rows, one below the other. Moves the tile past them.

@@ -1,6 +1,7 @@
 // The sizes that cut the loops of the matrix product: which loop each cuts, which cache it must
-// fit. All figures are float32 GFLOP/s of one core of an EPYC (Zen 5, 48 KiB L1, 1 MiB L2, 32 MiB
-// L3; FMA peak 258 in the same runs), for y = x W (nn), dout W^T (nt) or x^T dout (tn).
+// fit. Figures are float32 GFLOP/s of one core of an EPYC, for y = x W (nn), dout W^T (nt) or
+// x^T dout (tn): where nothing is said a Zen 5 (48 KiB L1, 1 MiB L2, 32 MiB L3; FMA peak 258 in the
+// same runs), else a Zen 4 (32 KiB L1, the same L2 and L3; peak 117).
 //
 // Loops are numbered from the outermost, as in the papers on BLIS (Van Zee, van de Geijn 2015):
 //   5  jc  columns of C by kNC   a packed block of B, kKC x kNC, in the shared cache
@@ -48,15 +49,19 @@ constexpr index_t kUnpackedKC = 512;
 // Few rows of C from more bytes of B than kStreamBytes: kStreamKC rows of B at a time, kStreamNC
 // columns. (1, 1024, 1024) nn: 34 against 18 when each panel was a call of its own. At
 // (8, 4096, 4096) nn kStreamKC = 4 gives 38, 8 46, 16 36; kStreamNC of 1024 to 8192 are level.
-// Prefetching won 0 to 15 % there and lost up to 40 % where B lies in the shared cache.
+// Prefetching won 0 to 15 % there and lost up to 40 % where B lies in the shared cache; fetching
+// the next rows between calls of four tiles won nothing and lost up to 30 % at (4, 1024, 1024).
 constexpr index_t kStreamRows = 8;
 constexpr index_t kStreamBytes = index_t{1} << 20;
 constexpr index_t kStreamKC = 8;
 constexpr index_t kStreamNC = 2048;
 
 // A k so short that writing C is most of the work: a row of C at a time. (1, 1024, 1024) tn: 29
-// against 18.
+// against 18. Threads take whole rows of such a C where it has kRowsFirstRows for each: there two
+// that wrote half of each row were slower than one, 13 against 25, and with rows of their own 33 to
+// 46. With fewer rows, longer ones, halves are right: (6, 4, 1000000) nn 1.8 times one thread.
 constexpr index_t kRowsFirstK = 4;
+constexpr index_t kRowsFirstRows = 48;
 constexpr index_t kStreamCRows = 1;
 
 // More bytes of C than this from a B that is smaller: a tile's rows of C at a time, along columns
@@ -71,13 +76,21 @@ constexpr index_t kStreamBBytes = index_t{256} << 10;
 // another order of additions.
 constexpr index_t kColumnTileRows = 16;
 
+// Rows of A a multiple of kL1Period bytes apart share one set of the first-level cache, which has
+// room for kL1Ways lines (32 KiB; 12 in 48 KiB): a taller tile would read each element of A from
+// the second level. On a Zen 4 core 1000 x 1024 x 7 nn: 65 against 25 with tiles of
+// 14 rows, in float64 128 x 512 x 10: 40 against 35 with tiles of 12. Tiles of 6 and 7 are level.
+constexpr index_t kL1Period = 4096;
+constexpr index_t kL1Ways = 8;
+
 // A with contiguous columns (tn) is packed when its k rows span more than this: each would touch a
-// page of its own for every tile. 2048^3 tn: 227 against 180. Groups of 12 rows, the height of two
-// tiles, so that a row of k is copied in longer pieces (6: 205); kPackAK rows of k at a time, whose
-// pages all groups use while they are at hand (128: 217).
+// page of its own for every tile. 2048^3 tn: 227 against 180. In groups of kPackedRows rows, so
+// that a row of k is copied in long pieces: on a Zen 4 core (peak 117) 2048^3 107, 12 rows 103, 24
+// 106, 96 level; kPackAK rows of k at a time, whose pages all groups use while they are at hand
+// (64: 101).
 constexpr index_t kUnpackedABytes = index_t{1} << 20;
 constexpr index_t kPackAColumns = 128;  // columns of C from which on packing A pays
-constexpr index_t kPackedRows = 12;
+constexpr index_t kPackedRows = 48;
 constexpr index_t kPackAK = 32;
 
 // A second thread pays from this much work on (2 operations a multiply-add): some 5 us of one core

@@ -22,7 +22,9 @@ double estimated_cycles(const Problem<T>& p, const Kernels<T>& table) {
   const Cut tiles(p.c.rows, table.tile_rows[(panels.total + panels.pieces - 1) / panels.pieces]);
   const auto real = [](index_t n) { return static_cast<double>(n); };
   const double tile_count = real(panels.pieces * tiles.pieces);
-  const double multiply_adds = real(p.c.rows) * real(panels.total);
+  const index_t last = p.c.cols % table.lanes;
+  const bool ends_in_half = table.has_halves && last > 0 && last <= table.lanes / 2;
+  const double multiply_adds = real(p.c.rows) * (real(panels.total) - (ends_in_half ? 0.5 : 0));
   const double loads =
       real(p.c.rows) * real(panels.pieces) + real(tiles.pieces) * real(panels.total);
   double cycles = 0.5 * real(p.k()) * std::max(multiply_adds, loads) + kTile * tile_count;
@@ -90,7 +92,8 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const
   const index_t tile_rows = table.tile_rows[table.tile_vectors];
   const index_t row_tiles = (p.c.rows + tile_rows - 1) / tile_rows;
   const index_t col_vectors = (p.c.cols + table.lanes - 1) / table.lanes;
-  const Grid grid(row_tiles, col_vectors, threads);
+  const bool whole_rows = p.k() <= kRowsFirstK && p.c.rows >= threads * kRowsFirstRows;
+  const Grid grid(row_tiles, whole_rows ? 1 : col_vectors, threads);
   parallel_for(grid.row_parts * grid.col_parts, [&](int part) {
     const auto row = [&](index_t i) {
       return std::min(p.c.rows, row_tiles * i / grid.row_parts * tile_rows);

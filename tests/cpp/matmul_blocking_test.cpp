@@ -83,6 +83,17 @@ TYPED_TEST(MatmulLarge, FewRowsOfAStreamedBAreTheOrderedChain) {
   expect_chain<T>({kStreamRows, deep, wide}, kRowMajor, kRowMajor, kTransposed, false);
 }
 
+// Tiles are less tall there, and their last vector is full, half full or less.
+TYPED_TEST(MatmulLarge, RowsOfAThatShareACacheSetAreTheOrderedChain) {
+  using T = TypeParam;
+  const index_t k = kL1Period / index_t{sizeof(T)};
+  for (const index_t n : {1, 7, 10, 16, 20}) {
+    for (const index_t m : {kL1Ways - 1, kL1Ways, kL1Ways + 1, 3 * kL1Ways + 5}) {
+      expect_chain<T>({m, k, n}, kRowMajor, kRowMajor, kRowMajor, n == 10);
+    }
+  }
+}
+
 TYPED_TEST(MatmulLarge, ShortKWritesEveryElement) {
   using T = TypeParam;
   for (index_t k = 0; k <= kRowsFirstK + 1; ++k) {

@@ -16,12 +16,15 @@ void for_each_tile(const Kernels<T>& kernels, const Check& check) {
   }
 }
 
-// Numbers of columns that a tile so wide takes, at both ends and in the middle of its last vector.
+// Numbers of columns that a tile so wide takes: its last vector holds one, half a vector's (which
+// has a tile of its own where kernels.has_halves) and one more, all but one, and all.
 template <class T>
 std::vector<int> tile_columns(const Kernels<T>& kernels, int vectors) {
   const int most = vectors * kernels.lanes;
-  const int least = most - kernels.lanes + 1;
-  return {least, least + kernels.lanes / 2, most - 1 < least ? most : most - 1, most};
+  const int before = most - kernels.lanes;
+  const int half = std::max(kernels.lanes / 2, 1);
+  return {before + 1, before + half, std::min(before + half + 1, most),
+          std::max(most - 1, before + 1), most};
 }
 
 template <class T>
@@ -113,9 +116,10 @@ TEST_P(TileKernel, RealsAreTheOrderedChainInEveryLayoutOfA) {
     for_each_tile(kernels, [&](int vectors, int rows) {
       for (const Layout& layout : kLayouts) {
         for (const bool plus : {false, true}) {
-          const int cols = tile_columns(kernels, vectors)[plus ? 1 : 3];
-          ASSERT_TRUE(check_tile(kernels, {vectors, rows, 23, cols}, layout, plus, plus,
-                                 &real_number<T>, &ordered_chain<T>));
+          for (const int cols : tile_columns(kernels, vectors)) {
+            ASSERT_TRUE(check_tile(kernels, {vectors, rows, 23, cols}, layout, plus, plus,
+                                   &real_number<T>, &ordered_chain<T>));
+          }
         }
       }
     });
@@ -127,9 +131,10 @@ TEST_P(TileKernel, InfinitiesNansZerosAndSubnormalsAreTheOrderedChain) {
     for_each_tile(kernels, [&](int vectors, int rows) {
       for (const index_t k : {0, 1, 2}) {
         for (const bool plus : {false, true}) {
-          const int cols = vectors * kernels.lanes - (plus ? 1 : 0);
-          ASSERT_TRUE(check_tile(kernels, {vectors, rows, k, std::max(cols, 1)}, kTransposed, plus,
-                                 plus, &special_number<T>, &ordered_chain<T>));
+          for (const int cols : tile_columns(kernels, vectors)) {
+            ASSERT_TRUE(check_tile(kernels, {vectors, rows, k, cols}, kTransposed, plus, plus,
+                                   &special_number<T>, &ordered_chain<T>));
+          }
         }
       }
     });
@@ -197,7 +202,7 @@ TEST_P(TileKernel, TouchesNothingPastItsOperands) {
     for_each_tile(kernels, [&](int vectors, int rows) {
       for (const int cols : tile_columns(kernels, vectors)) {
         constexpr index_t kDepth = 3;
-        const int width = vectors * kernels.lanes;
+        const int width = kernels.loads_parts ? cols : vectors * kernels.lanes;
         PageEnd<T> a(rows * kDepth, T{1});
         PageEnd<T> b(kDepth * width, T{1});
         PageEnd<T> c(rows * cols, T{1});
@@ -256,7 +261,7 @@ TEST_P(PackKernel, CopiesEveryLayoutAndPadsWithZeros) {
   });
 }
 
-// A is packed in groups of rows that are no whole vectors: neighbours' elements must stay.
+// Groups of A may be no whole vectors wide: their neighbours' elements must stay.
 TEST_P(PackKernel, WritesNoMoreThanItsStride) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     for (const Layout& layout : kLayouts) {

@@ -15,6 +15,8 @@ template <class T>
 constexpr Kernels<T> make_kernels() {
   Kernels<T> k{};
   k.lanes = Simd<T>::lanes;
+  k.loads_parts = kLoadsParts;
+  k.has_halves = kHasHalves;
   k.tile_vectors = kTileVectors;
   for (int i = 0; i <= kMaxTileVectors; ++i) k.tile_rows[i] = kTileRows[i];
   FillTiles<T, 1, kTileRows[1]>::into(k);

@@ -14,11 +14,13 @@ namespace nnext {
 constexpr int kMaxTileVectors = 4;  // widest register tile, in vectors
 constexpr int kMaxTileRows = 14;    // tallest register tile
 constexpr int kMaxColumnTileRows = 8;
-constexpr int kMaxLanes = 16;  // elements of the widest vector
+constexpr int kMaxLanes = 16;       // elements of the widest vector
+constexpr index_t kRowsAhead = 32;  // how many rows ahead of itself `pack` fetches
 
 // One register tile of a matrix product, C[rows x cols] (+)= A[rows x k] B[k x cols].
 //   a    element (i, p) at a[i * a_row_stride + p * a_col_stride]
-//   b    row p at b + p * b_row_stride; cols of it rounded up to whole vectors are read
+//   b    row p at b + p * b_row_stride; cols of it are read, rounded up to whole vectors unless
+//        the table says loads_parts
 //   c    row i at c + i * c_row_stride; cols of it are read (accumulate) and written
 //   bias cols values added after the last product, or null
 //   row_bias  rows values, each added to its row after the last product, or null
@@ -70,8 +72,10 @@ struct StepScalars {
 // An output may be the input itself, but not overlap it otherwise.
 template <class T>
 struct Kernels {
-  int lanes;                                                    // elements of a vector
-  int tile_vectors;                                             // widest tile, in vectors
+  int lanes;         // elements of a vector
+  bool loads_parts;  // whether tiles read no column of B that they do not compute
+  bool has_halves;   // whether columns that fill half a vector at most have half a vector of sums
+  int tile_vectors;  // widest tile, in vectors
   int tile_rows[kMaxTileVectors + 1];                           // tallest tile of each width
   TileFunction<T> tile[kMaxTileVectors + 1][kMaxTileRows + 1];  // [vectors][rows]
   // A few rows of any number of columns for a B whose columns are contiguous: element (p, j) of B
