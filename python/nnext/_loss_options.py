@@ -23,6 +23,12 @@ class LossOptions(NamedTuple):
         _nnext.check_loss_options(self)
         return self
 
+    def weighted(self, sample_weight: ArrayLike | None) -> "LossOptions":
+        """Return these options with the weights of a batch, which a layer is given with it."""
+        if sample_weight is None:  # nearly always, and a copy takes a third of a small batch's time
+            return self
+        return self._replace(sample_weight=sample_weight)
+
     def is_plain(self) -> bool:
         """Say whether this is the mean loss and nothing else."""
         return (

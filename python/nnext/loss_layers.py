@@ -93,7 +93,7 @@ class SoftmaxWithLoss(Layer):
         IndexError
             If a label is below 0 or not below C.
         """
-        used = self.options._replace(sample_weight=sample_weight)
+        used = self.options.weighted(sample_weight)
         if used.is_plain():
             loss, self.y, self.t = _nnext.softmax_loss_forward(x, t)
             self._x = None
@@ -197,7 +197,7 @@ class AffineSoftmaxWithLoss(Layer):
             With ``reduction="none"`` an ndarray of shape (...).
         """
         W, b = self._parameters()
-        used = self.options._replace(sample_weight=sample_weight)
+        used = self.options.weighted(sample_weight)
         loss: float | Array = _nnext.linear_cross_entropy(x, W, t, b, used)
         self.x, self.t, self._used = x, t, used
         return loss

@@ -73,6 +73,12 @@ TEST_P(SoftmaxKernel, ProbabilitiesAndLossesAreWithinTheirBounds) {
         Array<T> alone(rows * cols);
         kernels.softmax(x.data(), alone.data(), rows, cols, nullptr, nullptr);
         ASSERT_TRUE(same_bits(y, alone)) << "with and without labels";
+        Array<T> in_place(x);
+        Array<double> loss_in_place(rows);
+        kernels.softmax(in_place.data(), in_place.data(), rows, cols, t.data(),
+                        loss_in_place.data());
+        ASSERT_TRUE(same_bits(y, in_place)) << "in place";
+        ASSERT_TRUE(same_bits(loss, loss_in_place)) << "in place";
         ASSERT_TRUE(loss.guards_intact());
         for (index_t r = 0; r < rows; ++r) {
           const Exact<T> exact(x.data() + r * cols, cols);

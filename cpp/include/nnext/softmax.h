@@ -19,7 +19,9 @@ template <class T>
 void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t cols);
 
 // Softmax as above; returns the mean over rows of -log softmax(x)[n, t[n]] by log-sum-exp, which
-// never saturates. rows >= 1, labels in [0, cols). Row losses are summed in float64 in order.
+// never saturates. rows >= 1, labels in [0, cols). Row losses are summed in float64 in order. A
+// row's loss is right to 2 ULP of T, and where exponentials fall below the normal range (losses
+// under 1e-30 or so in float32) to cols units of the smallest subnormal number more.
 template <class T>
 double softmax_loss(const T* x, const std::int64_t* t, T* y, index_t rows, index_t cols);
 

@@ -144,21 +144,19 @@ NNEXT_INLINE double cross_entropy_row(T* row, index_t n, index_t label, const Lo
   if (terms.z_loss != 0) loss += terms.z_loss * (lse * lse);
   if (result == RowResult::kLoss) return loss;
 
-  const RowSum<T> sum(others);
+  const T inverse = inverse_sum<T>(others);
   if (result == RowResult::kProbabilities) {
-    for (index_t i = 0; i < n; i += kLanes) {
-      store_lanes<T>(row + i, times<T>(load_lanes<T>(row + i, n - i, T{0}), sum.inverse), n - i);
-    }
+    scale_row<T>(row, n, inverse);
     return loss;
   }
   const T e = keeps_scores ? scalar_exp_difference<T>(x, m) : row[label];
-  const T y = e * sum.inverse[0];
+  const T y = e * inverse;
   double scale = factor * weight;
   if (terms.smoothing != 0 || terms.z_loss != 0) {
     scale = factor *
             ((1 - terms.smoothing) * weight + share * terms.weight_sum + 2 * terms.z_loss * lse);
   }
-  const RowGradient<T> g{sum.inverse, broadcast<T>(static_cast<T>(scale)),
+  const RowGradient<T> g{broadcast<T>(inverse), broadcast<T>(static_cast<T>(scale)),
                          broadcast<T>(static_cast<T>(factor * share)), terms.class_weight,
                          broadcast<T>(terms.softcap)};
   if (terms.softcap != 0) {
