@@ -50,17 +50,20 @@ Problem<T> oriented(const Problem<T>& p, const Kernels<T>& table) {
   return estimated_cycles(swapped, table) < estimated_cycles(p, table) ? swapped : p;
 }
 
-// Splits C among threads as a grid of whole tiles: the grid whose largest share is smallest.
+// Splits C among threads as a grid of whole tiles: the grid whose largest share is smallest, and of
+// nearly equal ones that with the most rows, since threads that write parts of one row of C share
+// its cache lines and pages. (10000, 10, 10) in float64 cut into 8 and 2 columns: 22 GFLOP/s on two
+// threads, 34 on one.
 struct Grid {
   int row_parts = 1;
   int col_parts = 1;
 
   Grid(index_t row_tiles, index_t col_vectors, int threads) {
     index_t least = row_tiles * col_vectors;
-    for (int rows = 1; rows <= threads; ++rows) {
+    for (int rows = threads; rows >= 1; --rows) {
       const int cols = threads / rows;
       const index_t share = ((row_tiles + rows - 1) / rows) * ((col_vectors + cols - 1) / cols);
-      if (share < least && rows <= row_tiles && cols <= col_vectors) {
+      if (share + share / 32 < least && rows <= row_tiles && cols <= col_vectors) {
         least = share;
         row_parts = rows;
         col_parts = cols;
