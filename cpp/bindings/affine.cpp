@@ -49,6 +49,7 @@ py::object backward(py::handle x_object, py::handle w_object, py::handle dout_ob
   Target dw("dW", dw_object, shape_of(w.array));
   std::optional<Target> db;
   if (!db_object.is_none()) db.emplace("db", db_object, std::vector<py::ssize_t>{width});
+  if (db) db->require_apart(dw);
   const bool needs_dx = truth(input_grad);
 
   const ComputeType type = compute_type({&x, &w, &dout});

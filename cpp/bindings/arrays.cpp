@@ -1,9 +1,11 @@
 // Checks and conversions of arguments; see arrays.h.
 #include "arrays.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <thread>
 
 #include "nnext/memory.h"
 
@@ -204,7 +206,8 @@ py::array finished(py::array result, const ComputeType& type) {
   return py::reinterpret_steal<py::array>(result.attr("astype")(type.half).release());
 }
 
-Target::Target(const char* name, py::handle object, const std::vector<py::ssize_t>& shape) {
+Target::Target(const char* name, py::handle object, const std::vector<py::ssize_t>& shape)
+    : name_(name) {
   if (!py::detail::npy_api::get().PyArray_Check_(object.ptr())) {
     throw py::type_error(std::string(name) + ": expected an array to write into, got " +
                          Py_TYPE(object.ptr())->tp_name);
@@ -235,6 +238,14 @@ void Target::prepare(const ComputeType& type, bool fits,
 void Target::commit(const ComputeType& type) {
   if (work_.ptr() == original_.ptr()) return;
   numpy().attr("copyto")(original_, finished(work_, type), py::arg("casting") = "same_kind");
+}
+
+void Target::require_apart(const Target& other) const {
+  // Extents may interleave, as those of two columns do, and share nothing.
+  if (may_overlap(original_, other.original_) &&
+      numpy().attr("shares_memory")(original_, other.original_).cast<bool>()) {
+    throw py::value_error(std::string(name_) + " and " + other.name_ + " share memory");
+  }
 }
 
 namespace {
@@ -376,6 +387,17 @@ bool same_flat_layout(const std::vector<const py::array*>& arrays) {
     all_f = all_f && is_f_contiguous(*array);
   }
   return all_c || all_f;
+}
+
+void take_gil(PyThreadState* state) noexcept {
+  try {
+    PyEval_RestoreThread(state);
+  } catch (...) {
+    // Before 3.14 Python ends a daemon thread here by pthread_exit, which unwinds the stack in C
+    // libraries like glibc: through destructors that let go of Python objects without the GIL.
+    // Later versions let it hang instead, until the process is gone.
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
 }
 
 bool may_overlap(const py::array& a, const py::array& b) {

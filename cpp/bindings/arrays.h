@@ -81,7 +81,11 @@ class Target {
   const py::array& original() const { return original_; }
   void commit(const ComputeType& type);
 
+  // Raises ValueError if the two share memory, of which one would be written over.
+  void require_apart(const Target& other) const;
+
  private:
+  const char* name_;
   py::array original_;
   py::array work_;
 };
@@ -144,16 +148,24 @@ auto with_type(const ComputeType& type, const F& f) {
   return type.is_double ? f(double{}) : f(float{});
 }
 
+// Takes the GIL back; does not return to a thread that finds the interpreter at its end.
+void take_gil(PyThreadState* state) noexcept;
+
 // Releases the GIL for its lifetime when the work (element operations, roughly) lasts longer than
 // letting go and taking back: about 0.1 us, against some 10 us for this many.
 class MaybeReleaseGil {
  public:
   explicit MaybeReleaseGil(double work) {
-    if (work > 20000) release_.emplace();
+    if (work > 20000) state_ = PyEval_SaveThread();
+  }
+  MaybeReleaseGil(const MaybeReleaseGil&) = delete;
+  MaybeReleaseGil& operator=(const MaybeReleaseGil&) = delete;
+  ~MaybeReleaseGil() {
+    if (state_ != nullptr) take_gil(state_);
   }
 
  private:
-  std::optional<py::gil_scoped_release> release_;
+  PyThreadState* state_ = nullptr;
 };
 
 }  // namespace nnext::bindings

@@ -39,6 +39,7 @@ class LabelledBatch {
   // int64, -1 where ignored; the shape is that of the losses.
   const py::array& labels() const { return labels_; }
   index_t size() const { return labels_.size(); }
+  const py::array& class_weight() const { return class_weight_; }  // empty where there is none
 
   // The options as the core has them; the class weights belong to this.
   template <class T>

@@ -230,6 +230,46 @@ def test_targets_that_cannot_be_written():
             linear_cross_entropy_with_grad(x, np.eye(V), t, out=out)
 
 
+def test_gradients_that_share_memory_with_each_other_are_refused():
+    x, t = scores_and_labels()
+    W, b = np.eye(V), np.zeros(V)
+    both = np.full((V, V), 7.0)
+    square = np.concatenate([x] * V)[:V]
+    labels = np.arange(V)
+    with pytest.raises(ValueError, match="dx and dW share memory"):
+        linear_cross_entropy_with_grad(square, W, labels, out=(both, both, None))
+    with pytest.raises(ValueError, match="db and dW share memory"):
+        linear_cross_entropy_with_grad(x, W, t, b, out=(None, both, both[0]))
+    assert (both == 7).all()
+    apart = np.zeros((2 * V, V))  # interleaved, and nothing shared
+    loss, dx, dW, _ = linear_cross_entropy_with_grad(
+        square, W, labels, out=(apart[::2], apart[1::2], None)
+    )
+    expected = linear_cross_entropy_with_grad(square, W, labels)
+    for got, wanted in zip((loss, dx, dW), expected[:3], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("budget", [1, 24 * 2**20])
+def test_a_gradient_may_be_written_over_the_class_weights(budget):
+    rng = np.random.default_rng(5)
+    x, W, b = rng.standard_normal((5, 6)), rng.standard_normal((6, 9)), rng.standard_normal(9)
+    t, weights = rng.integers(0, 9, 5), rng.uniform(1, 2, 9)
+    expected = linear_cross_entropy_with_grad(x, W, t, b, class_weight=weights)
+    before = nnext.get_score_budget()
+    try:
+        nnext.set_score_budget(budget)
+        target = weights.copy()
+        got = linear_cross_entropy_with_grad(
+            x, W, t, b, class_weight=target, out=(None, None, target)
+        )
+    finally:
+        nnext.set_score_budget(before)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert got[3] is target
+
+
 def test_a_failed_forward_is_not_remembered():
     x, t = scores_and_labels()
     layer = AffineSoftmaxWithLoss(np.eye(V))

@@ -216,3 +216,35 @@ def test_the_number_of_threads_may_change_while_others_compute():
                 assert step() == expected
 
     in_threads(3, work)
+
+
+DAEMON = """
+import sys, threading, time
+import numpy as np
+import nnext
+
+a = np.ones((600, 600), np.float32)
+
+def work():
+    while True:
+        nnext.softmax(nnext.matmul(a, a))
+
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_program_ends_while_daemon_threads_compute(threads):
+    environment = {**os.environ, "NNEXT_NUM_THREADS": str(threads)}
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", DAEMON],
+            env=environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (3, b"")
