@@ -146,6 +146,16 @@ def parse(arguments):
     for name in ("epochs", "words", "dim", "hidden", "batch", "min_count"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    if options.generate < 0:
+        parser.error("--generate must not be negative")
+    if not 0 <= options.seed < 2**32:
+        parser.error("--seed must be from 0 to 4294967295")
+    if not 0 < options.lr < float("inf"):
+        parser.error("--lr must be a positive number")
+    if options.out.suffix not in (".png", ".pdf", ".svg"):
+        parser.error(f"--out: expected the name of a .png, .pdf or .svg file, got {options.out}")
+    if not options.out.parent.is_dir():
+        parser.error(f"--out: there is no folder {options.out.parent}")
     return options
 
 
@@ -156,6 +166,8 @@ def main(arguments=None):
     x, t = windows(numbers, options.words) if len(numbers) > options.words else ([], [])
     if len(t) < 100:
         sys.exit(f"word_model: {options.text} is too short: {len(numbers)} words")
+    if not (t != UNKNOWN).any():
+        sys.exit(f"word_model: no word occurs {options.min_count} times: a smaller --min-count?")
     held_out = max(len(t) // 10, 1)
     x_val, t_val = x[-held_out:], t[-held_out:]
     x, t = x[:-held_out], t[:-held_out]

@@ -62,6 +62,12 @@ def test_it_learns_writes_and_draws(text, tmp_path):
         ("", [], "is too short: 0 words"),
         ("one two three", [], "is too short: 3 words"),
         ("word " * 500, ["--epochs", "0"], "--epochs must be at least 1"),
+        ("word " * 500, ["--min-count", "1000"], "no word occurs 1000 times"),
+        ("word " * 500, ["--lr", "nan"], "--lr must be a positive number"),
+        ("word " * 500, ["--seed", "-1"], "--seed must be from 0"),
+        ("word " * 500, ["--generate", "-1"], "--generate must not be negative"),
+        ("word " * 500, ["--out", "loss.txt"], "expected the name of a .png, .pdf or .svg file"),
+        ("word " * 500, ["--out", "nowhere/loss.png"], "there is no folder nowhere"),
     ],
 )
 def test_what_cannot_work_is_said_plainly(tmp_path, content, arguments, message):
