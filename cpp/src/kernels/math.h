@@ -112,11 +112,12 @@ NNEXT_INLINE Vec<T> exp_rest(const ReducedExp<T>& e) {
   return fma(e.r * e.r, horner<T>(MathConstants<T>::kExp, e.r), e.error);
 }
 
-// 2^n for n in the normal range. The shift leaves nothing of kRoundMagic's own bits.
+// 2^n for n in the normal range.
 template <class T>
 NNEXT_INLINE Vec<T> power_of_two(const ReducedExp<T>& e) {
-  const IntVec<T> n = bits(e.shifted) << MathConstants<T>::kMantissaBits;
-  return from_bits(n + bits(broadcast<T>(T{1})));
+  using C = MathConstants<T>;
+  const IntVec<T> n = bits(e.shifted) - bits(broadcast<T>(C::kRoundMagic));
+  return from_bits((n + C::kExponentBias) << C::kMantissaBits);
 }
 
 // significand * 2^n, rounded once where the result leaves the normal range.
