@@ -185,12 +185,13 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
     throw py::value_error("db: there is no b to have a gradient");
   }
 
-  const LayerArrays arrays(layer);
   if (db) db->require_apart(dw);
   if (given_dx) {
     given_dx->require_apart(dw);
     if (db) given_dx->require_apart(*db);
   }
+
+  const LayerArrays arrays(layer);
   const std::initializer_list<const py::array*> inputs = {&arrays.x.array, &arrays.w, &arrays.b,
                                                           &batch.class_weight()};
   dw.prepare(type, is_writable_layout(dw.original()), inputs);

@@ -50,20 +50,23 @@ Problem<T> oriented(const Problem<T>& p, const Kernels<T>& table) {
   return estimated_cycles(swapped, table) < estimated_cycles(p, table) ? swapped : p;
 }
 
-// Splits C among threads as a grid of whole tiles: the grid whose largest share is smallest, and of
-// nearly equal ones that with the most rows, since threads that write parts of one row of C share
-// its cache lines and pages. (10000, 10, 10) in float64 cut into 8 and 2 columns: 22 GFLOP/s on two
-// threads, 34 on one.
+// Splits C among threads as a grid of whole tiles: the grid whose largest share is smallest. Parts
+// narrower than a tile count an eighth more: threads that write such parts of one row of C share
+// its cache lines. (10000, 10, 10) in float64 cut into 8 and 2 columns: 22 GFLOP/s on two threads,
+// 34 on one. Otherwise columns are as good as rows, and better where rows are few: each thread
+// reads its own part of B alone.
 struct Grid {
   int row_parts = 1;
   int col_parts = 1;
 
-  Grid(index_t row_tiles, index_t col_vectors, int threads) {
-    index_t least = row_tiles * col_vectors;
-    for (int rows = threads; rows >= 1; --rows) {
+  Grid(index_t row_tiles, index_t col_vectors, int tile_vectors, int threads) {
+    index_t least = 8 * row_tiles * col_vectors;
+    for (int rows = 1; rows <= threads; ++rows) {
       const int cols = threads / rows;
-      const index_t share = ((row_tiles + rows - 1) / rows) * ((col_vectors + cols - 1) / cols);
-      if (share + share / 32 < least && rows <= row_tiles && cols <= col_vectors) {
+      const index_t width = (col_vectors + cols - 1) / cols;
+      const index_t share =
+          ((row_tiles + rows - 1) / rows) * width * (cols > 1 && width < tile_vectors ? 9 : 8);
+      if (share < least && rows <= row_tiles && cols <= col_vectors) {
         least = share;
         row_parts = rows;
         col_parts = cols;
@@ -96,7 +99,7 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const
   const index_t row_tiles = (p.c.rows + tile_rows - 1) / tile_rows;
   const index_t col_vectors = (p.c.cols + table.lanes - 1) / table.lanes;
   const bool whole_rows = p.k() <= kRowsFirstK && p.c.rows >= threads * kRowsFirstRows;
-  const Grid grid(row_tiles, whole_rows ? 1 : col_vectors, threads);
+  const Grid grid(row_tiles, whole_rows ? 1 : col_vectors, table.tile_vectors, threads);
   parallel_for(grid.row_parts * grid.col_parts, [&](int part) {
     const auto row = [&](index_t i) {
       return std::min(p.c.rows, row_tiles * i / grid.row_parts * tile_rows);
