@@ -411,3 +411,13 @@ def test_special_values_never_stop_a_training_step(value, dtype):
     nnext.Adam().update(model.params, model.grads)
     if np.isnan(value):
         assert all(np.isnan(p).any() for p in model.params)
+
+
+def test_gradients_of_a_layer_that_share_memory_are_refused():
+    layer = nnext.Affine(np.ones((3, 4)), np.zeros(4))
+    memory = np.full((3, 4), 7.0)
+    layer.grads = [memory, memory[0]]
+    layer.forward(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="db and dW share memory"):
+        layer.backward(np.ones((2, 4)))
+    assert (memory == 7).all()
