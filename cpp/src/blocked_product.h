@@ -8,6 +8,7 @@
 #include "blocking.h"
 #include "dispatch.h"
 #include "scratch.h"
+#include "sum_blocks.h"
 
 namespace nnext {
 
@@ -23,7 +24,7 @@ struct Cut {
   index_t size(index_t piece) const { return begin(piece + 1) - begin(piece); }
 };
 
-// C (+)= A B + bias. B is the operand that is read in vectors, along its columns.
+// C = A B + bias, or added to what C holds. B is the operand that is read in vectors, along its columns.
 template <class T>
 struct Problem {
   MatrixView<const T> a;
@@ -31,11 +32,11 @@ struct Problem {
   MatrixView<T> c;    // rows or columns contiguous
   const T* bias;      // one for each column of C, or null
   const T* row_bias;  // one for each row of C, or null
-  bool accumulate;
+  SumInto into;
 
   index_t k() const { return a.cols; }
   Problem transposed() const {
-    return {b.transposed(), a.transposed(), c.transposed(), row_bias, bias, accumulate};
+    return {b.transposed(), a.transposed(), c.transposed(), row_bias, bias, into};
   }
   // Rows [row, row + rows) and columns [col, col + cols) of C.
   Problem part(index_t row, index_t rows, index_t col, index_t cols) const {
@@ -49,6 +50,16 @@ struct Problem {
     if (row_bias != nullptr) p.row_bias += row;
     return p;
   }
+  // Terms [first, first + count) of the sums: their part in them, the bias with the last.
+  Problem terms(index_t first, index_t count, SumInto part_into) const {
+    Problem p = *this;
+    p.a.data += first * a.col_stride;
+    p.b.data += first * b.row_stride;
+    p.a.cols = p.b.rows = count;
+    p.into = part_into;
+    if (first + count < k()) p.bias = p.row_bias = nullptr;
+    return p;
+  }
 };
 
 // Whether a few rows of C come from a B whose columns are contiguous.
@@ -58,15 +69,58 @@ bool reads_columns(const Problem<T>& p) {
          p.c.rows <= kColumnTileRows;
 }
 
+// Elements of C that are computed aside at a time.
+template <class T>
+constexpr index_t kAside = kAsideBytes / index_t{sizeof(T)};
+
+// Calls compute(sum), where `sum` is p but for its C, which lies in contiguous rows aside; then
+// moves that C to where it belongs, or adds it there. p.c has at most kAside<T> elements.
+template <class T, class Compute>
+void compute_aside(const Problem<T>& p, const Compute& compute) {
+  alignas(64) T rows[kAside<T>];
+  const Kernels<T>& table = kernels<T>();
+  Problem<T> sum = p;
+  sum.c = {rows, p.c.rows, p.c.cols, p.c.cols, 1};
+  if (p.into != SumInto::kAdd) {  // C is by columns
+    if (p.into == SumInto::kContinue) {
+      table.transpose(p.c.data, p.c.col_stride, p.c.cols, p.c.rows, rows, p.c.cols);
+    }
+    compute(sum);
+    table.transpose(rows, p.c.cols, p.c.rows, p.c.cols, p.c.data, p.c.col_stride);
+    return;
+  }
+  sum.into = SumInto::kOverwrite;
+  sum.bias = sum.row_bias = nullptr;
+  compute(sum);
+  for (index_t i = 0; i < p.c.rows; ++i) {
+    for (index_t j = 0; j < p.c.cols; ++j) {
+      T& c = p.c.data[i * p.c.row_stride + j * p.c.col_stride];
+      c += rows[i * p.c.cols + j];
+      if (p.row_bias != nullptr) c += p.row_bias[i];
+      if (p.bias != nullptr) c += p.bias[j];
+    }
+  }
+}
+
+// The same part by part, for a C of any size. Each part passes over all of k.
+template <class T, class Compute>
+void compute_parts_aside(const Problem<T>& p, const Compute& compute) {
+  const index_t rows = std::min<index_t>(p.c.rows, kMaxTileRows);
+  constexpr index_t kPanel = kMaxTileVectors * kMaxLanes;
+  const index_t cols = kAside<T> / rows / kPanel * kPanel;
+  for (index_t j = 0; j < p.c.cols; j += cols) {
+    for (index_t i = 0; i < p.c.rows; i += rows) {
+      compute_aside(p.part(i, std::min(rows, p.c.rows - i), j, std::min(cols, p.c.cols - j)),
+                    compute);
+    }
+  }
+}
+
+// A product whose sums are one chain each, p.k() <= kLongestChain.
 template <class T>
 class BlockedProduct {
  public:
-  explicit BlockedProduct(const Problem<T>& problem)
-      : kernels_(kernels<T>()),
-        p_(problem),
-        packs_b_(p_.b.col_stride != 1 || (p_.c.rows > kUnpackedRows && p_.k() > kUnpackedK)),
-        packs_a_(p_.a.row_stride == 1 && p_.a.col_stride != 1 && p_.c.cols >= kPackAColumns &&
-                 bytes(p_.k() * p_.a.col_stride) > kUnpackedABytes) {}
+  explicit BlockedProduct(const Problem<T>& problem) : BlockedProduct(problem, nullptr) {}
 
   void run() const {
     if (reads_columns(p_)) {
@@ -79,6 +133,22 @@ class BlockedProduct {
   }
 
  private:
+  // Room for one panel of B, whose rows are kPanel elements at most. With it nothing else is packed
+  // and no memory asked for.
+  static constexpr index_t kPanel = kMaxTileVectors * kMaxLanes;
+  struct LeanRoom {
+    static constexpr index_t kRows = kLeanBytes / (kPanel * index_t{sizeof(T)});
+    alignas(64) T panel[kRows * kPanel];
+  };
+
+  BlockedProduct(const Problem<T>& problem, LeanRoom* lean)
+      : kernels_(kernels<T>()),
+        p_(problem),
+        lean_(lean),
+        packs_b_(p_.b.col_stride != 1 || (p_.c.rows > kUnpackedRows && p_.k() > kUnpackedK)),
+        packs_a_(lean == nullptr && p_.a.row_stride == 1 && p_.a.col_stride != 1 &&
+                 p_.c.cols >= kPackAColumns && bytes(p_.k() * p_.a.col_stride) > kUnpackedABytes) {}
+
   static constexpr index_t bytes(index_t elements) { return elements * index_t{sizeof(T)}; }
 
   // Loops 4 to 1 on a block of columns of C.
@@ -93,17 +163,29 @@ class BlockedProduct {
 
   void run_block(const Problem<T>& p) const {
     const index_t k = p.k();
-    const bool streams_b = !packs_b_ && bytes(k * p.c.cols) > kStreamCBytes;
-    const index_t most_k = std::min(streams_b ? kUnpackedKC : kKC, k);
+    const bool packs_panels = packs_b_ || ends_in_part(p);
+    const index_t most_k = std::min(k_at_a_time(p, packs_panels), k);
+    if (p.into == SumInto::kAdd && most_k < k) {
+      compute_parts_aside(
+          p, [&](const Problem<T>& sum) { BlockedProduct(sum, lean_).run_block(sum); });
+      return;
+    }
     const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, kernels_.tile_vectors);
     const index_t a_size = packs_a_ ? rounded_up(kMC, kPackedRows) * most_k : 0;
-    const index_t packed_vectors = keeps_b(p) ? panels.total : kernels_.tile_vectors;
-    T* const memory = scratch<T>(a_size + most_k * packed_vectors * kernels_.lanes);
+    const index_t b_vectors = keeps_b(p) ? panels.total : packs_panels ? kernels_.tile_vectors : 0;
+    const index_t size = a_size + most_k * b_vectors * kernels_.lanes;
+    T* const memory = size == 0 ? nullptr : lean_ != nullptr ? lean_->panel : scratch<T>(size);
+    if (size > 0 && memory == nullptr) {
+      LeanRoom room;
+      BlockedProduct(p, &room).run_block(p);
+      return;
+    }
     Block block{p, panels, 0, 0, memory, memory + a_size};
+    const index_t most_rows = lean_ != nullptr ? p.c.rows : kMC;
     do {  // loop 4; once for k = 0, which writes the zeros
       block.kc = std::min(most_k, k - block.pc);
-      for (index_t ic = 0; ic < p.c.rows; ic += kMC) {  // loop 3
-        const index_t mc = std::min(kMC, p.c.rows - ic);
+      for (index_t ic = 0; ic < p.c.rows; ic += most_rows) {  // loop 3
+        const index_t mc = std::min(most_rows, p.c.rows - ic);
         if (packs_a_) pack_a(block, ic, mc);
         for (index_t panel = 0; panel < panels.pieces; ++panel) {  // loop 2
           if (ic == 0 && panel_is_packed(block, panel)) pack_panel(block, panel);
@@ -114,18 +196,28 @@ class BlockedProduct {
     } while (block.pc < k);
   }
 
+  index_t k_at_a_time(const Problem<T>& p, bool packs_panels) const {
+    if (lean_ != nullptr && packs_panels) return LeanRoom::kRows;
+    const bool streams_b = !packs_b_ && bytes(p.k() * p.c.cols) > kStreamCBytes;
+    return streams_b && p.into != SumInto::kAdd ? kUnpackedKC : kKC;
+  }
+
   // A panel that ends inside a vector is packed (and padded with zeros) where tiles read whole
   // vectors.
+  bool ends_in_part(const Problem<T>& p) const {
+    return !kernels_.loads_parts && p.c.cols % kernels_.lanes != 0;
+  }
   bool panel_is_packed(const Block& block, index_t panel) const {
-    return packs_b_ || (!kernels_.loads_parts &&
-                        block.panels.begin(panel + 1) * kernels_.lanes > block.p.c.cols);
+    return packs_b_ || (panel + 1 == block.panels.pieces && ends_in_part(block.p));
   }
 
   // Whether packed panels are needed again, for the next rows of C. If not (or if only the last one
   // is packed), they take turns in the room of one, which then stays in the second-level cache:
   // (32, 1024, 1024) nt 101 against 72 GFLOP/s
   // (Zen 4).
-  bool keeps_b(const Problem<T>& p) const { return packs_b_ && p.c.rows > kMC; }
+  bool keeps_b(const Problem<T>& p) const {
+    return packs_b_ && p.c.rows > kMC && lean_ == nullptr;
+  }
 
   T* packed_panel(const Block& block, index_t panel) const {
     const index_t begin = keeps_b(block.p) ? block.panels.begin(panel) * kernels_.lanes : 0;
@@ -174,7 +266,7 @@ class BlockedProduct {
     tile.fetches_c = p.c.col_stride == 1 && bytes(p_.c.rows * p_.c.cols) > kStreamCBytes;
     if (!is_packed && panel + 1 < block.panels.pieces) tile.next_b = tile.b + width;
     tile.bias = is_last && p.bias != nullptr ? p.bias + begin : nullptr;
-    tile.accumulate = p.accumulate || block.pc > 0;
+    tile.into = block.pc > 0 ? SumInto::kContinue : p.into;
     // Tiles may not cross the groups in which A is packed.
     const index_t group = packs_a_ ? kPackedRows : mc;
     for (index_t g = 0; g < mc; g += group) {
@@ -225,7 +317,7 @@ class BlockedProduct {
     tile.c = aside;
     tile.c_row_stride = kWidth;
     for (; count > 0; --count, c += rows * layout.row_stride) {
-      if (tile.accumulate) {
+      if (tile.into != SumInto::kOverwrite) {
         kernels_.transpose(c, layout.col_stride, tile.cols, rows, aside, kWidth);
       }
       function(tile);
@@ -266,32 +358,34 @@ class BlockedProduct {
     index_t vectors = kernels_.tile_vectors;
     while (kernels_.tile_rows[vectors] < rows) --vectors;
     const index_t panel = vectors * kernels_.lanes;
-    const index_t block = std::max<index_t>(run.cols / panel, 1) * panel;
+    // Sums that take several passes stay in rows of C, if these may be overwritten.
+    const bool aside = p_.c.col_stride != 1 || (p_.into == SumInto::kAdd && run.k < p_.k());
+    const index_t most_cols = aside ? std::min(run.cols, kAside<T> / rows) : run.cols;
+    const index_t block = std::max<index_t>(most_cols / panel, 1) * panel;
     const index_t cols = p_.c.cols / panel * panel;
     for (index_t jc = 0; jc < cols; jc += block) {
       for (index_t i = 0; i < p_.c.rows; i += rows) {
-        stream_panels(p_.part(i, std::min(rows, p_.c.rows - i), jc, std::min(block, cols - jc)),
-                      vectors, run.k);
+        const Problem<T> part =
+            p_.part(i, std::min(rows, p_.c.rows - i), jc, std::min(block, cols - jc));
+        const auto stream = [&](const Problem<T>& p) { stream_panels(p, vectors, run.k); };
+        if (aside) {
+          compute_aside(part, stream);
+        } else {
+          stream(part);
+        }
       }
     }
     return cols;
   }
 
   void stream_panels(const Problem<T>& p, index_t vectors, index_t most_k) const {
-    // Columns of C, which a tile cannot add to where they lie, are gathered in rows aside.
-    const bool aside = p.c.col_stride != 1;
-    T* const rows = aside ? scratch<T>(p.c.rows * p.c.cols) : p.c.data;
-    const index_t row_stride = aside ? p.c.cols : p.c.row_stride;
-    if (aside && p.accumulate) {
-      kernels_.transpose(p.c.data, p.c.col_stride, p.c.cols, p.c.rows, rows, row_stride);
-    }
     const index_t width = vectors * kernels_.lanes;
     Tile<T> tile;
     tile.a_row_stride = p.a.row_stride;
     tile.a_col_stride = p.a.col_stride;
     tile.b_row_stride = p.b.row_stride;
-    tile.c = rows;
-    tile.c_row_stride = row_stride;
+    tile.c = p.c.data;
+    tile.c_row_stride = p.c.row_stride;
     tile.cols = width;
     tile.count = p.c.cols / width;
     tile.fetches_c = most_k == p.k();
@@ -303,10 +397,9 @@ class BlockedProduct {
       tile.b = p.b.data + pc * p.b.row_stride;
       tile.bias = is_last ? p.bias : nullptr;
       tile.row_bias = is_last ? p.row_bias : nullptr;
-      tile.accumulate = p.accumulate || pc > 0;
+      tile.into = pc > 0 ? SumInto::kContinue : p.into;
       kernels_.tile[vectors][p.c.rows](tile);
     }
-    if (aside) kernels_.transpose(rows, row_stride, p.c.rows, p.c.cols, p.c.data, p.c.col_stride);
   }
 
   // A few rows of C from a B with contiguous columns.
@@ -325,14 +418,32 @@ class BlockedProduct {
                                       .cols = p.c.cols,
                                       .bias = p.bias,
                                       .row_bias = p.row_bias,
-                                      .accumulate = p.accumulate});
+                                      .into = p.into});
     }
   }
 
   const Kernels<T>& kernels_;
   const Problem<T>& p_;
+  LeanRoom* lean_;  // null: memory is there
   bool packs_b_;
   bool packs_a_;
 };
+
+// The product by the rule of nnext/sum.h.
+template <class T>
+void compute_blocked(const Problem<T>& p) {
+  if (p.into == SumInto::kAdd && p.k() > kLongestChain) {
+    compute_parts_aside(p, [](const Problem<T>& sum) { compute_blocked(sum); });
+    return;
+  }
+  for (index_t jc = 0; jc < p.c.cols;) {
+    const index_t cols = p.k() <= kLongestChain ? p.c.cols : std::min(kNC, p.c.cols - jc);
+    const Problem<T> part = p.part(0, p.c.rows, jc, cols);
+    for_sum_blocks(p.k(), p.into, [&](index_t first, index_t count, SumInto into) {
+      BlockedProduct<T>(part.terms(first, count, into)).run();
+    });
+    jc += cols;
+  }
+}
 
 }  // namespace nnext

@@ -12,6 +12,7 @@
 // (0, the loop over p inside the tile, is the kernel's.)
 #pragma once
 
+#include "nnext/sum.h"
 #include "nnext/types.h"
 
 namespace nnext {
@@ -19,6 +20,7 @@ namespace nnext {
 // Long blocks of k: C is read and written once a block. 1024^3 nn: 2048 gives 243, 1024 241, 512
 // 220. A panel of 2048 x 64 floats is half of L2; shorter panels that fit L1 lost (K = 64: 217).
 constexpr index_t kKC = 2048;
+static_assert(kKC >= kSumBlock, "a block of a long sum is to stay in the registers of its tile");
 
 // 48 and 96 rows are level at 2048^3 (235), 144 and 192 lose 2 to 5 %: A must leave L2 to the
 // panel.
@@ -92,6 +94,13 @@ constexpr index_t kUnpackedABytes = index_t{1} << 20;
 constexpr index_t kPackAColumns = 128;  // columns of C from which on packing A pays
 constexpr index_t kPackedRows = 48;
 constexpr index_t kPackAK = 32;
+
+// Where a tile cannot keep its sums (C that holds something to be added to, in several passes over
+// k; C by columns under a stream) a part of C of this many bytes is computed on the stack.
+constexpr index_t kAsideBytes = index_t{16} << 10;
+
+// Packed B where there is no memory for more: one panel, on the stack.
+constexpr index_t kLeanBytes = index_t{16} << 10;
 
 // A second thread pays from this much work on (2 operations a multiply-add): some 5 us of one core
 // against a fork and join of about 1 us.

@@ -60,10 +60,11 @@ void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows& row
                      gradients != nullptr ? RowResult::kGradient : RowResult::kLoss,
                      rows.loss + first);
     if (gradients == nullptr) continue;
+    const SumInto into = first > 0 ? SumInto::kContinue : SumInto::kOverwrite;
     matmul<T>(x.transposed(), {chunk.data(), n, classes, chunk.stride(), 1}, gradients->dw,
-              /*bias=*/nullptr, /*accumulate=*/first > 0);
+              /*bias=*/nullptr, into);
     if (gradients->db != nullptr) {
-      sum_rows(chunk.data(), chunk.stride(), gradients->db, n, classes, first > 0);
+      sum_rows(chunk.data(), chunk.stride(), gradients->db, n, classes, into);
     }
     if (wants_dx) input_gradient(chunk, scores.w, row, n, gradients->dx);
   }

@@ -34,7 +34,7 @@ double estimated_cycles(const Problem<T>& p, const Kernels<T>& table) {
     cycles += kTranspose * real(p.k() * p.c.cols);
   }
   if (p.c.col_stride != 1) {
-    const bool reads_too = p.accumulate || p.k() > kKC;
+    const bool reads_too = p.into != SumInto::kOverwrite || p.k() > kKC;
     cycles += kTranspose * real(p.c.rows) * real(p.c.cols) * (reads_too ? 2 : 1);
   }
   return cycles;
@@ -79,7 +79,7 @@ struct Grid {
 
 template <class T>
 void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const T* bias,
-            bool accumulate) {
+            SumInto into) noexcept {
   if (c.rows == 0 || c.cols == 0) return;
   const Kernels<T>& table = kernels<T>();
   // A stride that is never taken may be any: let it not look like a layout of its own.
@@ -87,12 +87,12 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const
   if (c.cols == 1) c.col_stride = 1;
   if (a.rows == 1) a.row_stride = 1;
   if (c.rows == 1) c.row_stride = 1;
-  const Problem<T> p = oriented<T>({a, b, c, bias, nullptr, accumulate}, table);
+  const Problem<T> p = oriented<T>({a, b, c, bias, nullptr, into}, table);
   const double flops = 2.0 * static_cast<double>(p.c.rows) * static_cast<double>(p.c.cols) *
                        static_cast<double>(p.k());
   const int threads = static_cast<int>(std::min<double>(num_threads(), flops / kFlopsPerThread));
   if (threads <= 1) {
-    BlockedProduct<T>(p).run();
+    compute_blocked(p);
     return;
   }
   const index_t tile_rows = table.tile_rows[table.tile_vectors];
@@ -109,14 +109,13 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const
     };
     const index_t i = part / grid.col_parts;
     const index_t j = part % grid.col_parts;
-    const Problem<T> share = p.part(row(i), row(i + 1) - row(i), col(j), col(j + 1) - col(j));
-    BlockedProduct<T>(share).run();
+    compute_blocked(p.part(row(i), row(i + 1) - row(i), col(j), col(j + 1) - col(j)));
   });
 }
 
 template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                            const float*, bool);
+                            const float*, SumInto) noexcept;
 template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
-                             const double*, bool);
+                             const double*, SumInto) noexcept;
 
 }  // namespace nnext

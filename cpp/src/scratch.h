@@ -8,17 +8,16 @@
 
 #include <cstdlib>
 #include <memory>
-#include <new>
 
 #include "nnext/types.h"
 
 namespace nnext {
 
 // At least `n` elements, aligned to a cache line, not initialised; valid until this thread's next
-// call. Large blocks ask for 2 MiB pages: packed panels are read end to end, thousands of 4 KiB
-// pages a product. Throws std::bad_alloc.
+// call. Null where there is no memory for them: who asks can do with less. Large blocks ask for
+// 2 MiB pages: packed panels are read end to end, thousands of 4 KiB pages a product.
 template <class T>
-T* scratch(index_t n) {
+T* scratch(index_t n) noexcept {
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
@@ -34,7 +33,7 @@ T* scratch(index_t n) {
     block.reset(std::aligned_alloc(unit, size));
     if (block == nullptr) {
       size = 0;
-      throw std::bad_alloc();
+      return nullptr;
     }
 #if defined(__linux__)
     if (unit == kHugePage) madvise(block.get(), size, MADV_HUGEPAGE);  // a wish: failure is fine

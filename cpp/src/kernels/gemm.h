@@ -39,6 +39,7 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
   const auto load_vector = [&](const T* row, int j) NNEXT_LAMBDA {
     return is_part(j) ? load_partial<T>(row + j * kVector, last, T{0}) : load<T>(row + j * kVector);
   };
+  const bool goes_on = t.into == SumInto::kContinue;
   Vec<T> acc[MR][NV];
   HalfVec<T> half[MR];
 #pragma GCC unroll 16
@@ -46,9 +47,9 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
     const T* const from = c + i * t.c_row_stride;
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      acc[i][j] = t.accumulate ? load_vector(from, j) : Vec<T>{};
+      acc[i][j] = goes_on ? load_vector(from, j) : Vec<T>{};
     }
-    if constexpr (kHalf) half[i] = t.accumulate ? load_half<T>(from + kEnd, last) : HalfVec<T>{};
+    if constexpr (kHalf) half[i] = goes_on ? load_half<T>(from + kEnd, last) : HalfVec<T>{};
   }
   for (index_t p = 0; p < t.k; ++p) {
     Vec<T> row[NV];
@@ -75,6 +76,15 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
     }
     a += t.a_col_stride;
     b += t.b_row_stride;
+  }
+  if (t.into == SumInto::kAdd) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const T* const to = c + i * t.c_row_stride;
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) acc[i][j] = load_vector(to, j) + acc[i][j];
+      if constexpr (kHalf) half[i] = load_half<T>(to + kEnd, last) + half[i];
+    }
   }
   if (row_bias != nullptr) {
 #pragma GCC unroll 16
@@ -192,7 +202,9 @@ void column_tile(const Tile<T>& t) {
     Vec<T> acc[MR];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      acc[i] = t.accumulate ? load_partial<T>(c + i * t.c_row_stride, cols, T{0}) : Vec<T>{};
+      acc[i] = t.into == SumInto::kContinue
+                   ? load_partial<T>(c + i * t.c_row_stride, cols, T{0})
+                   : Vec<T>{};
     }
     const T* a = t.a;
     const T* square = b;
@@ -220,9 +232,11 @@ void column_tile(const Tile<T>& t) {
     for (; k > 0; k -= kVector) add_part(k < kVector ? k : kVector);
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
+      T* const to = c + i * t.c_row_stride;
+      if (t.into == SumInto::kAdd) acc[i] = load_partial<T>(to, cols, T{0}) + acc[i];
       if (t.row_bias != nullptr) acc[i] += broadcast<T>(t.row_bias[i]);
       if (bias != nullptr) acc[i] += load_partial<T>(bias, cols, T{0});
-      store_partial<T>(c + i * t.c_row_stride, acc[i], cols);
+      store_partial<T>(to, acc[i], cols);
     }
     b += kVector * t.b_row_stride;
     c += kVector;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "nnext/cross_entropy.h"
+#include "nnext/sum.h"
 #include "nnext/types.h"
 
 namespace nnext {
@@ -21,7 +22,7 @@ constexpr index_t kRowsAhead = 32;  // how many rows ahead of itself `pack` fetc
 //   a    element (i, p) at a[i * a_row_stride + p * a_col_stride]
 //   b    row p at b + p * b_row_stride; cols of it are read, rounded up to whole vectors unless
 //        the table says loads_parts
-//   c    row i at c + i * c_row_stride; cols of it are read (accumulate) and written
+//   c    row i at c + i * c_row_stride; cols of it are read (unless overwritten) and written
 //   bias cols values added after the last product, or null
 //   row_bias  rows values, each added to its row after the last product, or null
 // A call computes `count` such tiles, each so many elements further in a, b, c, bias and row_bias
@@ -29,7 +30,8 @@ constexpr index_t kRowsAhead = 32;  // how many rows ahead of itself `pack` fetc
 //   fetches_c  each tile prefetches the c of the next one: for a C that comes from memory
 //   next_b     the b of a later call, or null: each of the first tiles of a call of the widest tile
 //              prefetches a vector of each of its rows
-// Every element is the one chain acc = (accumulate ? c : +0); acc = fma(a[p], b[p], acc), p rising.
+// Every element is one chain, acc = fma(a[p], b[p], acc) with p rising, as `into` says: from +0 to
+// overwrite c, from c to continue it, from +0 and then acc = c + acc to add.
 template <class T>
 struct Tile {
   index_t k;
@@ -43,7 +45,7 @@ struct Tile {
   index_t cols;  // in the range of (vectors - 1) * lanes + 1 to vectors * lanes
   const T* bias;
   const T* row_bias = nullptr;
-  bool accumulate;
+  SumInto into;
   index_t count = 1;
   index_t a_step = 0;
   index_t b_step = 0;
@@ -121,8 +123,8 @@ struct Kernels {
   void (*sigmoid_loss)(const T* x, const T* t, T* y, double* loss, index_t n);
   void (*sigmoid_loss_backward)(const T* y, const T* t, T factor, T* dx, index_t n);
 
-  // sum[r] of row r; sums[j] = sum over i of x[i * row_stride + j], with `accumulate` going on from
-  // sums[j]; sum of squares.
+  // sum[r] of row r; sums[j] = sum over i of x[i * row_stride + j], one chain from +0, or with
+  // `accumulate` from sums[j]; sum of squares.
   void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
   void (*column_sums)(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
                       bool accumulate);
