@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._support import Array, find_shared
-from nnext.loss_layers import SigmoidWithLoss, SoftmaxWithLoss, capped
 
 
 class LayerLike(Protocol):
@@ -90,12 +89,7 @@ class BaseModel:
             The softmax of `scores`; its rows sum to 1. If the model's loss is `SigmoidWithLoss`,
             the sigmoid of each score instead.
         """
-        scores = self.scores(x)
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            return _nnext.sigmoid(scores)
-        if isinstance(self.loss_layer, SoftmaxWithLoss):
-            scores = capped(scores, self.loss_layer.options.softcap)
-        return _nnext.softmax(scores)
+        return self.loss_layer.probabilities(self.scores(x))
 
     def predict(self, x: ArrayLike) -> Array:
         """Predict the class of every sample.
@@ -113,14 +107,7 @@ class BaseModel:
             The index of the highest score (the first one if several are equal). If the model's
             loss is `SigmoidWithLoss`, 0 or 1 for each score, in the shape of the scores.
         """
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            return (self.scores(x) > 0).astype(np.int64)
-        return self._best_class(x)[0]
-
-    def _best_class(self, x: ArrayLike) -> tuple[Array, int]:
-        """Return the class of every sample and how many classes there are."""
-        scores = self.scores(x)
-        return np.asarray(np.argmax(scores, axis=-1), dtype=np.int64), scores.shape[-1]
+        return self.loss_layer.predictions(self.scores(x))
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Compute the share of samples that `predict` gets right.
@@ -144,19 +131,13 @@ class BaseModel:
             If a class index is out of range.
         """
         # The core reads and checks the labels as it does for the losses.
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            scores = self.scores(x)
-            y = (scores > 0).astype(np.int64)
-            _check_any(y, x)
-            labels: Array = _nnext.sigmoid_loss_forward(scores, t)[2]
-        else:
-            y, classes = self._best_class(x)
-            _check_any(y, x)
-            ignored = getattr(self.loss_layer, "ignore_label", None)
-            labels = _nnext.class_indices(t, y.shape, classes, ignored)
-            y, labels = y[labels >= 0], labels[labels >= 0]
-            if y.size == 0:
-                raise ValueError("t: every label is ignored")
+        scores = self.scores(x)
+        y = self.loss_layer.predictions(scores)
+        _check_any(y, x)
+        labels = self.loss_layer.labels(t, scores.shape)
+        y, labels = y[labels >= 0], labels[labels >= 0]
+        if y.size == 0:
+            raise ValueError("t: every label is ignored")
         return float(np.count_nonzero(y == labels) / y.size)
 
     def summary(self) -> str:
