@@ -18,7 +18,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 """
 
 from nnext import datasets, nodes
-from nnext._nnext import __version__
+from nnext._nnext import EmptyBatchError, __version__
 from nnext.base_model import BaseModel
 from nnext.config import (
     empty_cache,
@@ -67,6 +67,7 @@ __all__ = [
     "BaseModel",
     "Dropout",
     "Embedding",
+    "EmptyBatchError",
     "MatMul",
     "Momentum",
     "Nesterov",
