@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nnext._layer import is_float
 from nnext._support import Array
 
 
@@ -46,7 +47,7 @@ def cast_to_parameters(x: Array, params: Sequence[Array]) -> Array:
     """
     types = {getattr(p, "dtype", None) for p in params}
     dtype = types.pop() if len(types) == 1 else None
-    if dtype is None or not (_is_floating(dtype) and _is_floating(x.dtype)):
+    if dtype is None or not is_float(dtype) or not (x.dtype.kind == "f" or is_float(x.dtype)):
         return x
     dtype = dtype.newbyteorder("=")
     if x.dtype == dtype:
@@ -86,10 +87,6 @@ def check_labels(model: Any, x: Array, t: Array) -> None:
         return
     if np.all(np.asarray(labels(t, (len(t), *shape[1:]))) < 0):
         raise ValueError("t: every label is ignored, so that there is nothing to learn from")
-
-
-def _is_floating(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind == "f" or dtype.name == "bfloat16"  # ml_dtypes' own kind is not "f"
 
 
 def _several(value: Any) -> bool:

@@ -36,8 +36,8 @@ class _Lines(Progress):
     def point(self, epoch: int, i: int, loss: float) -> None:
         seconds = time.perf_counter() - self.start
         print(
-            f"| epoch {self.done + epoch + 1} |  iter {i + 1} / {self.batches} | time {seconds:.0f}[s] "
-            f"| loss {loss:.2f}"
+            f"| epoch {self.done + epoch + 1} |  iter {i + 1} / {self.batches} "
+            f"| time {seconds:.0f}[s] | loss {loss:.2f}"
         )
 
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from nnext import _nnext
+from nnext._gathered import check_gathered
 from nnext._nnext import EmptyBatchError
 from nnext._support import Array, check_numbers, find_shared
 
@@ -118,7 +119,7 @@ class Step:
     ) -> None:
         check_model(model)
         check_optimizer(optimizer)
-        _check_writable(model)
+        check_gathered(model, writable=True)
         if max_grad is not None:
             check_numbers(max_grad=max_grad)
             if not max_grad > 0:
@@ -248,18 +249,6 @@ def check_optimizer(optimizer: Any) -> None:
         )
 
 
-def _check_writable(model: Model) -> None:
-    for name, arrays in (("params", model.params), ("grads", model.grads)):
-        for i, array in enumerate(arrays):
-            flags = getattr(array, "flags", None)
-            if flags is not None and not flags.writeable:
-                raise ValueError(
-                    f"model.{name}[{i}] is read-only, so it cannot be trained; if it is a map of a "
-                    "file, load the model into memory (joblib.load with mmap_mode=None) or train "
-                    "a copy (copy.deepcopy)"
-                )
-
-
 def _plan(model: Model) -> tuple[list[int], list[tuple[int, int, bool]]]:
     """Say which parameters the optimizer sees, and which gradients are added to which before."""
     shared = find_shared(model.params)
@@ -276,7 +265,7 @@ def _plan(model: Model) -> tuple[list[int], list[tuple[int, int, bool]]]:
 
 
 def _number(loss: Any) -> float:
-    if isinstance(loss, float):
+    if type(loss) is float:  # not NumPy's subclass
         return loss
     try:
         math.isnan(loss)  # float() would take a string

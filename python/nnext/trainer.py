@@ -174,9 +174,7 @@ class Trainer:
             epoch, i = divmod(self.history.batches - first_batch, batches)
             return f"epoch {done + epoch + 1}, step {i + 1}"
 
-        step = Step(
-            self.model, self.optimizer, max_grad, on_nonfinite=on_nonfinite, where=where
-        )
+        step = Step(self.model, self.optimizer, max_grad, on_nonfinite=on_nonfinite, where=where)
         x = cast_to_parameters(x, self.model.params)
         check_labels(self.model, x, t)
         shown = make_progress(progress, max_epoch, batches, done)
