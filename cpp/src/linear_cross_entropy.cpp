@@ -44,6 +44,7 @@ void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows<T>& 
                           const LossTerms<T>& terms, const LinearGradients<T>* gradients) {
   const index_t classes = scores.w.cols;
   ScoreChunk<T> chunk(scores, rows.count);
+  chunk.take(rows.row, rows.count);
   const bool wants_dx = gradients != nullptr && gradients->dx.data != nullptr;
   if (wants_dx && rows.count < scores.x.rows) clear_rows(gradients->dx);
   if (gradients != nullptr && rows.count == 0) {  // sums over nothing
