@@ -75,7 +75,11 @@ def random_state(seed: int | None) -> np.random.RandomState:
     A ``RandomState``, because NumPy froze its stream for good: a seed gives the same weights,
     the same order of samples and the same points with every version of NumPy.
     """
-    return np.random.RandomState(np.random.randint(2**31) if seed is None else seed)
+    try:
+        return np.random.RandomState(np.random.randint(2**31) if seed is None else seed)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"seed: expected a whole number from 0 to {2**32 - 1}, got {seed!r}") from None
 
 
 def find_shared(params: Sequence[Array]) -> list[tuple[int, bool]]:

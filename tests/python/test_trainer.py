@@ -74,6 +74,12 @@ def test_a_seed_fixes_the_order_and_without_one_numpys_own_governs():
     assert order(None) == first != order(None)
 
 
+@pytest.mark.parametrize(("seed", "kind"), [("a", TypeError), (1.5, TypeError), (-1, ValueError)])
+def test_a_seed_that_is_none_is_named(seed, kind):
+    with pytest.raises(kind, match=f"seed: expected a whole number from 0 .* got {seed!r}"):
+        Trainer(Recorder(), SGD(), seed=seed)
+
+
 def test_history_holds_means_over_samples_per_interval_and_per_epoch():
     history = fit(
         Recorder(iter([1.0, 2.0, 6.0, 3.0, 4.0, 8.0])), max_epoch=2, eval_interval=2
