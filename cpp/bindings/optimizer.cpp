@@ -1,8 +1,6 @@
 // Optimizer steps over lists of arrays: all are checked, then all are updated.
 #include "nnext/optimizer.h"
 
-#include <cmath>
-
 #include "arrays.h"
 #include "module.h"
 #include "nnext/reduce.h"
@@ -145,6 +143,15 @@ void nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle 
                  [&](auto* p, auto* g, auto* s, index_t n) { nesterov(p, g, s, n, lr, rate); });
 }
 
+void book_nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
+                       py::handle momentum_object) {
+  const double lr = number("lr", lr_object);
+  const double rate = number("momentum", momentum_object);
+  with_one_state(params, grads, "v", v, [&](auto* p, auto* g, auto* s, index_t n) {
+    book_nesterov(p, g, s, n, lr, rate);
+  });
+}
+
 void adagrad_any(py::handle params, py::handle grads, py::handle h, py::handle lr_object,
                  py::handle eps_object) {
   const double lr = number("lr", lr_object);
@@ -191,17 +198,19 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
   List g{"grads", grads, true};
   read_all({&g});
   List* const lists[] = {&g};
-  double squares = 0;
-  for (const py::array& array : g.arrays) {
-    const Argument gradient{"grads", array};
-    const ComputeType type = compute_type({&gradient});
-    const py::array values = contiguous_operand(gradient, type);
-    squares += with_type(type, [&](auto zero) {
-      using T = decltype(zero);
-      return sum_of_squares<T>(input<T>(values), values.size());
-    });
-  }
-  const double norm = std::sqrt(squares);
+  const double norm = norm_of([&](double factor) {
+    double squares = 0;
+    for (const py::array& array : g.arrays) {
+      const Argument gradient{"grads", array};
+      const ComputeType type = compute_type({&gradient});
+      const py::array values = contiguous_operand(gradient, type);
+      squares += with_type(type, [&](auto zero) {
+        using T = decltype(zero);
+        return sum_of_squares<T>(input<T>(values), values.size(), factor);
+      });
+    }
+    return squares;
+  });
   const double rate = max_norm / (norm + 1e-6);
   if (rate < 1) {
     for_each_parameter(lists, [&](auto& at, index_t n) {
@@ -220,6 +229,8 @@ void bind_optimizer(py::module_& module) {
              py::arg("lr"), py::arg("momentum"));
   module.def("nesterov_update", &nesterov_any, py::arg("params"), py::arg("grads"), py::arg("v"),
              py::arg("lr"), py::arg("momentum"));
+  module.def("book_nesterov_update", &book_nesterov_any, py::arg("params"), py::arg("grads"),
+             py::arg("v"), py::arg("lr"), py::arg("momentum"));
   module.def("adagrad_update", &adagrad_any, py::arg("params"), py::arg("grads"), py::arg("h"),
              py::arg("lr"), py::arg("eps"));
   module.def("rmsprop_update", &rmsprop_any, py::arg("params"), py::arg("grads"), py::arg("h"),
