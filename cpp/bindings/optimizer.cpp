@@ -168,6 +168,15 @@ void nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle 
                  [&](auto* p, auto* g, auto* s, index_t n) { nesterov(p, g, s, n, lr, rate); });
 }
 
+void book_nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
+                       py::handle momentum_object) {
+  const double lr = number("lr", lr_object);
+  const double rate = number("momentum", momentum_object);
+  with_one_state(params, grads, "v", v, [&](auto* p, auto* g, auto* s, index_t n) {
+    book_nesterov(p, g, s, n, lr, rate);
+  });
+}
+
 void adagrad_any(py::handle params, py::handle grads, py::handle h, py::handle lr_object,
                  py::handle eps_object) {
   const double lr = number("lr", lr_object);
@@ -214,17 +223,21 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
   List g{"grads", grads, true};
   read_all({&g});
   List* const lists[] = {&g};
-  double squares = 0;
+  std::vector<View> values;
   for (std::size_t i = 0; i < g.size(); ++i) {
-    const ComputeType type = compute_type({&g.at(i)});
-    const View values = contiguous_operand(g.at(i), type);
-    squares += with_type(type, [&](auto zero) {
-      using T = decltype(zero);
-      const MaybeReleaseGil release(static_cast<double>(values.size()));
-      return sum_of_squares<T>(input<T>(values), values.size());
-    });
+    values.push_back(contiguous_operand(g.at(i), compute_type({&g.at(i)})));
   }
-  const double norm = std::sqrt(squares);
+  const double norm = norm_of([&](double factor) {
+    double squares = 0;
+    for (const View& array : values) {
+      squares += with_type({array.kind() == Kind::kFloat64, {}}, [&](auto zero) {
+        using T = decltype(zero);
+        const MaybeReleaseGil release(static_cast<double>(array.size()));
+        return sum_of_squares<T>(input<T>(array), array.size(), factor);
+      });
+    }
+    return squares;
+  });
   const double rate = max_norm / (norm + 1e-6);
   if (rate < 1) {
     for_each_parameter(lists, [&](auto& at, index_t n) {
@@ -243,6 +256,8 @@ void bind_optimizer(py::module_& module) {
              py::arg("lr"), py::arg("momentum"));
   module.def("nesterov_update", &nesterov_any, py::arg("params"), py::arg("grads"), py::arg("v"),
              py::arg("lr"), py::arg("momentum"));
+  module.def("book_nesterov_update", &book_nesterov_any, py::arg("params"), py::arg("grads"),
+             py::arg("v"), py::arg("lr"), py::arg("momentum"));
   module.def("adagrad_update", &adagrad_any, py::arg("params"), py::arg("grads"), py::arg("h"),
              py::arg("lr"), py::arg("eps"));
   module.def("rmsprop_update", &rmsprop_any, py::arg("params"), py::arg("grads"), py::arg("h"),

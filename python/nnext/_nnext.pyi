@@ -151,6 +151,13 @@ def nesterov_update(
     lr: float,
     momentum: float,
 ) -> None: ...
+def book_nesterov_update(
+    params: Sequence[_Float],
+    grads: Sequence[_Float],
+    v: Sequence[_Float],
+    lr: float,
+    momentum: float,
+) -> None: ...
 def adagrad_update(
     params: Sequence[_Float], grads: Sequence[_Float], h: Sequence[_Float], lr: float, eps: float
 ) -> None: ...

@@ -51,7 +51,8 @@ constexpr Kernels<T> make_kernels() {
   k.sum_of_squares = &sum_of_squares_array<T>;
   k.sgd = &sgd_step<T>;
   k.momentum = &momentum_step<T>;
-  k.nesterov = &nesterov_step<T>;
+  k.nesterov = &nesterov_step<T, /*Book=*/false>;
+  k.book_nesterov = &nesterov_step<T, /*Book=*/true>;
   k.adagrad = &adagrad_step<T>;
   k.rmsprop = &rmsprop_step<T>;
   k.adam = &adam_step<T>;

@@ -66,6 +66,8 @@ struct StepScalars {
   T eps;
   T v_scale;
   T keep;
+  bool a_is_beta = false;  // adam: a and b are the betas themselves, not 1 less them
+  bool b_is_beta = false;
 };
 
 // The kernels of one element type. All arrays are contiguous; n counts elements and may be 0.
@@ -133,11 +135,12 @@ struct Kernels {
   void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
   void (*column_sums)(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
                       bool accumulate);
-  double (*sum_of_squares)(const T* x, index_t n);
+  double (*sum_of_squares)(const T* x, index_t n, double factor);  // of factor * x
 
   void (*sgd)(T* p, const T* g, index_t n, const StepScalars<T>& s);
   void (*momentum)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
   void (*nesterov)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
+  void (*book_nesterov)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
   void (*adagrad)(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s);
   void (*rmsprop)(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s);
   void (*adam)(T* p, const T* g, T* m, T* v, index_t n, const StepScalars<T>& s);
