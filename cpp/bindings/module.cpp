@@ -1,12 +1,22 @@
 // The compiled module: the list of its parts.
 #include "module.h"
 
+#include <new>
+
 #include "nnext/dispatch.h"
 
 PYBIND11_MODULE(_nnext, module) {
   using namespace nnext::bindings;
   nnext::isa_in_use();  // an instruction set that NNEXT_ISA names and is not there fails here
   module.doc() = "The compiled core of nnext; use it through the package.";
+  // Where memory ends in the core, which has no words for Python.
+  pybind11::register_local_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const std::bad_alloc&) {
+      PyErr_SetString(PyExc_MemoryError, "not enough memory for the work of this call");
+    }
+  });
   bind_config(module);
   bind_matmul(module);
   bind_affine(module);
