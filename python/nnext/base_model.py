@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from nnext._gathered import check_gathered
 from nnext._layer import is_float
+from nnext._nnext import EmptyBatchError
 from nnext._support import Array, check_count, find_shared
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
@@ -145,7 +146,7 @@ class BaseModel:
         Raises
         ------
         ValueError
-            If there are no samples, or none counts and the loss is a mean.
+            If there are no samples; an `EmptyBatchError` if none counts and the loss is a mean.
         """
         check_count("batch_size", batch_size)
         x, t = as_input(x), np.asarray(t)
@@ -167,7 +168,7 @@ class BaseModel:
             return math.fsum(float(loss) for loss, _ in batches)
         count = math.fsum(count for _, count in batches)
         if count == 0:
-            raise ValueError(f"t: no row of the {len(x)} counts in the loss, which is a mean")
+            raise EmptyBatchError(f"t: none of the {len(x)} samples counts, and the loss is a mean")
         return math.fsum(float(loss) * count for loss, count in batches if count) / count
 
     def _evaluate(self, x: Array, t: Array) -> tuple[Any, float]:
@@ -176,7 +177,10 @@ class BaseModel:
         evaluate = getattr(self.loss_layer, "evaluate", None)
         if evaluate is not None:
             return evaluate(h, t)  # type: ignore[no-any-return]
-        loss = self.loss_layer.forward(h, t)
+        try:
+            loss = self.loss_layer.forward(h, t)
+        except EmptyBatchError:
+            return 0.0, 0.0
         return loss, getattr(self.loss_layer, "count", len(x))
 
     def predict_proba(self, x: ArrayLike) -> Array:
@@ -375,7 +379,7 @@ class BaseModel:
         layers = [*self.layers, self.loss_layer]
         for name in ("params", "grads"):
             gathered = [
-                getattr(layers[a.layer], name)[a.index] if isinstance(a, _Place) else a
+                getattr(layers[a.layer], name)[a.number] if isinstance(a, _Place) else a
                 for a in state[name]
             ]
             setattr(self, name, gathered)
@@ -383,14 +387,14 @@ class BaseModel:
             if find_shared([self.params[first], self.params[k]])[1][0] == 1 and first != k:
                 self.params[k] = self.params[first].T if transposed else self.params[first]
                 if isinstance(place := state["params"][k], _Place):
-                    layers[place.layer].params[place.index] = self.params[k]
+                    layers[place.layer].params[place.number] = self.params[k]
 
 
 class _Place(NamedTuple):
     """Where a gathered array stands: in which of the layers, the loss the last, and its number."""
 
     layer: int
-    index: int
+    number: int
 
 
 def as_input(x: Any, params: Sequence[Array] = ()) -> Array:

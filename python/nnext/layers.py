@@ -266,15 +266,13 @@ class Dropout(Layer):
 
     def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer, type(None))):
+            raise TypeError(f"seed: expected a whole number or None, got {seed!r}")
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
-        if seed is None:
-            seed = np.random.randint(2**63 - 1, dtype=np.int64)
-        elif not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
-            raise TypeError(f"seed: expected a whole number or None, got {seed!r}")
         super().__init__()
         self.dropout_ratio = dropout_ratio
-        self.seed = int(seed)
+        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else int(seed)
         self.offset = 0
         self.mask: NDArray[np.bool_] | None = None
         self.train_flg: bool | None = None

@@ -91,7 +91,7 @@ def _refusing(path: PathLike) -> Iterator[None]:
 
 def _opened(path: PathLike) -> IO[bytes]:
     """Open a regular file to read; opening a pipe without O_NONBLOCK would wait for a writer."""
-    file = open(path, "rb", opener=_without_waiting)
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 the caller closes it
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
     except BaseException:
