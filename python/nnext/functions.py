@@ -37,7 +37,7 @@ __all__ = [
 def matmul(
     a: ArrayLike,
     b: ArrayLike,
-    out: Array | tuple[Array] | None = None,
+    out: Any = None,
     **kwargs: Any,
 ) -> Any:
     """Matrix product: `numpy.matmul`, for every input that it takes.

@@ -91,7 +91,11 @@ def _refusing(path: PathLike) -> Iterator[None]:
 
 def _opened(path: PathLike) -> IO[bytes]:
     """Open a regular file to read; opening a pipe without O_NONBLOCK would wait for a writer."""
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 the caller closes it
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 the caller closes it
+    except IsADirectoryError:
+        _check_regular(path, stat.S_IFDIR)
+        raise
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)
     except BaseException:

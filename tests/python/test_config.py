@@ -77,7 +77,8 @@ def test_every_public_name_is_there_and_documented():
 def test_a_wrong_number_of_arguments_is_told_in_pythons_own_words():
     for name in nnext.__all__:
         function = getattr(nnext, name)
-        if callable(function):
+        is_error = isinstance(function, type) and issubclass(function, Exception)
+        if callable(function) and not is_error:
             with pytest.raises(TypeError) as error:
                 function(*range(20))
             assert "incompatible function arguments" not in str(error.value), name
