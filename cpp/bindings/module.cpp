@@ -11,7 +11,10 @@ PYBIND11_MODULE(_nnext, module) {
   bind_matmul(module);
   bind_affine(module);
   bind_softmax(module);
-  bind_cross_entropy(module);
+  bind_loss_options(module);
+  bind_loss_batch(module);
+  bind_softmax_loss(module);
+  bind_linear_loss(module);
   bind_elementwise(module);
   bind_embedding(module);
   bind_reduce(module);

@@ -40,7 +40,7 @@ void input_gradient(ScoreChunk<T>& chunk, const MatrixView<const T>& w, const in
 }  // namespace
 
 template <class T>
-void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows& rows,
+void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows<T>& rows,
                           const LossTerms<T>& terms, const LinearGradients<T>* gradients) {
   const index_t classes = scores.w.cols;
   ScoreChunk<T> chunk(scores, rows.count);
@@ -55,7 +55,7 @@ void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows& row
     const index_t* const row = rows.row + first;
     const MatrixView<const T> x = chunk.x(row, n);
     chunk.compute(x);
-    cross_entropy<T>(chunk.data(), chunk.stride(), n, classes, rows.t + first, terms,
+    cross_entropy<T>(chunk.data(), chunk.stride(), n, classes, rows.labels.from(first), terms,
                      rows.factor != nullptr ? rows.factor + first : nullptr,
                      gradients != nullptr ? RowResult::kGradient : RowResult::kLoss,
                      rows.loss + first);
@@ -72,8 +72,8 @@ void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows& row
 void set_score_budget(std::size_t bytes) noexcept { budget = bytes; }
 std::size_t score_budget() noexcept { return budget; }
 
-#define NNEXT_INSTANTIATE(T)                                                         \
-  template void linear_cross_entropy<T>(const LinearScores<T>&, const LabelledRows&, \
+#define NNEXT_INSTANTIATE(T)                                                            \
+  template void linear_cross_entropy<T>(const LinearScores<T>&, const LabelledRows<T>&, \
                                         const LossTerms<T>&, const LinearGradients<T>*)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,10 +55,21 @@ def check_numbers(**numbers: Any) -> None:
             raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise a ValueError that names the argument if it is not a whole number of at least 1."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+def check_count(name: str, value: Any) -> int:
+    """Return a whole number of at least 1 as an int: NumPy's own integers would overflow.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message names the argument.
+    """
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+    return count
 
 
 def random_state(seed: int | None) -> np.random.RandomState:

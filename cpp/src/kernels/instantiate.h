@@ -42,6 +42,8 @@ constexpr Kernels<T> make_kernels() {
   k.softmax_backward = &softmax_backward_rows<T>;
   k.softmax_loss_backward = &softmax_loss_backward_rows<T>;
   k.cross_entropy = &cross_entropy_rows<T>;
+  k.cross_entropy_backward = &cross_entropy_backward_rows<T>;
+  k.softcap = &softcap_array<T>;
   k.sigmoid_loss = &sigmoid_loss_array<T>;
   k.sigmoid_loss_backward = &sigmoid_loss_backward_array<T>;
   k.row_sums = &row_sums_array<T>;

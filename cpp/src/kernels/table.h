@@ -99,9 +99,9 @@ struct Kernels {
   void (*sigmoid_backward)(const T* y, const T* dout, T* dx, index_t n);
   void (*tanh_backward)(const T* y, const T* dout, T* dx, index_t n);
   void (*relu_backward)(const T* y, const T* dout, T* dx, index_t n);
-  void (*dropout)(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, std::uint64_t first,
-                  std::uint32_t threshold, T scale);
-  void (*dropout_backward)(const T* dout, const bool* mask, T* dx, index_t n, T scale);
+  void (*dropout)(const T* x, T* y, std::uint8_t* mask, index_t n, std::uint64_t seed,
+                  std::uint64_t first, std::uint32_t threshold, T scale);
+  void (*dropout_backward)(const T* dout, const std::uint8_t* mask, T* dx, index_t n, T scale);
   void (*add)(T* sum, const T* x, index_t n);  // sum += x
   void (*scale)(T* x, index_t n, T factor);    // x *= factor
 
@@ -113,10 +113,17 @@ struct Kernels {
   void (*softmax_loss_backward)(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
                                 index_t cols);
   // Rows of scores, row_stride apart: loss[r], and in the scores' place what `result` says.
-  // factor[r] is the gradient of the whole by loss[r] (not read unless for kGradient).
+  // factor[r] is the gradient of the whole by loss[r] (not read unless for kGradient). All rows
+  // count.
   void (*cross_entropy)(T* scores, index_t row_stride, index_t rows, index_t cols,
-                        const std::int64_t* t, const LossTerms<T>& terms, const double* factor,
+                        const RowLabels<T>& labels, const LossTerms<T>& terms, const double* factor,
                         RowResult result, double* loss);
+  // The gradient from the probabilities y, for terms that do not need the scores.
+  void (*cross_entropy_backward)(const T* y, T* dx, index_t rows, index_t cols,
+                                 const RowLabels<T>& labels, const LossTerms<T>& terms,
+                                 const double* factor);
+  // x = cap tanh(x / cap)
+  void (*softcap)(T* x, index_t n, T cap);
   // y = sigmoid(x), loss = -log of the probability given to t, element by element
   void (*sigmoid_loss)(const T* x, const T* t, T* y, double* loss, index_t n);
   void (*sigmoid_loss_backward)(const T* y, const T* t, T factor, T* dx, index_t n);
