@@ -50,6 +50,7 @@ void set_threads(py::handle n) {
 }  // namespace
 
 void bind_config(py::module_& module) {
+  module.attr("__distribution__") = NNEXT_DISTRIBUTION;
   module.attr("__version__") = NNEXT_VERSION;
   module.def("set_num_threads", &set_threads, py::arg("n"));
   module.def("get_num_threads", &num_threads);

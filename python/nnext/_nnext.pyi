@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 _Float = NDArray[np.floating[Any]]
 _Index = NDArray[np.int64]
 
+__distribution__: str  # the name that pip knows it by
 __version__: str
 
 # Configuration

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnext import _nnext
+
 Array = NDArray[Any]
 
 
@@ -37,7 +39,8 @@ def require(module: str, extra: str, purpose: str) -> Any:
             raise
         name = {"sklearn": "scikit-learn"}.get(package, package)
         raise ImportError(
-            f'{purpose} needs {name}, which is not installed: pip install "nnext[{extra}]"',
+            f"{purpose} needs {name}, which is not installed: "
+            f'pip install "{_nnext.__distribution__}[{extra}]"',
             name=package,
         ) from None
     return importlib.import_module(module)

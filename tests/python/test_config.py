@@ -1,13 +1,56 @@
 """The package itself: what it shows of its build, its names, its threads."""
 
+import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import nnext
+from nnext import _nnext
+from nnext._support import require
 
 KEYS = {"version", "compiler", "isa", "isa_available", "isa_compiled", "threads"}
+
+
+@pytest.fixture(scope="module")
+def project():
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["project"]
+
+
+def test_name_and_version_are_those_of_the_project(project):
+    assert (_nnext.__distribution__, nnext.__version__) == (project["name"], project["version"])
+    assert project["name"] != "nnext", "that is another project on the package index"
+
+
+def test_pip_knows_the_package_by_the_name_that_it_says():
+    try:
+        metadata = importlib.metadata.metadata(_nnext.__distribution__)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("imported from a folder: pip did not install it")
+    assert (metadata["Name"], metadata["Version"]) == (_nnext.__distribution__, nnext.__version__)
+
+
+def test_extras_that_contain_others_take_them_from_this_project(project):
+    extras = project["optional-dependencies"]
+    own = [re.fullmatch(r"(nnext[\w-]*)\[([\w,]+)\]", n) for e in extras.values() for n in e]
+    own = [match for match in own if match]
+    assert len(own) == 3
+    for match in own:
+        assert match[1] == project["name"]
+        assert set(match[2].split(",")) <= set(extras)
+
+
+def test_a_hint_names_this_project_and_one_of_its_extras(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError) as error:
+        require("tqdm", "progress", "A bar")
+    command = f'pip install "{project["name"]}[progress]"'
+    assert str(error.value) == f"A bar needs tqdm, which is not installed: {command}"
 
 
 def test_show_config_returns_what_it_prints(capsys):
