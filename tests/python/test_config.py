@@ -1,6 +1,7 @@
 """The package itself: what it shows of its build, its names, its threads."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -135,3 +136,58 @@ def test_importing_the_package_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Threads: what is set wrongly is refused
+
+
+def imported(**environment):
+    """Import nnext in a process of its own; return its exit code, output and errors."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import nnext; print(nnext.get_num_threads())"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "1e3", " 2", "5000", "9" * 30, "2x"])
+def test_a_number_of_threads_that_is_none_is_refused_at_import(value):
+    code, _, errors = imported(NNEXT_NUM_THREADS=value)
+    assert code != 0
+    assert f"NNEXT_NUM_THREADS={value} is not a number of threads" in errors
+    assert "expected a whole number from 1 to 1024" in errors
+
+
+def test_threads_from_the_environment():
+    assert imported(NNEXT_NUM_THREADS="3", OMP_NUM_THREADS="2")[1] == "3"
+    assert imported(NNEXT_NUM_THREADS="", OMP_NUM_THREADS="2")[1] == "2"
+    assert imported(NNEXT_NUM_THREADS="", OMP_NUM_THREADS="4,2")[1] == "4"
+    # A variable of others: what is no number is passed over.
+    own = imported(NNEXT_NUM_THREADS="", OMP_NUM_THREADS="many")
+    assert own[0] == 0
+    assert int(own[1]) == nnext.show_config("dicts")["cpus"]
+
+
+@pytest.mark.parametrize("n", [0, -1, 1025, 2**40, 2**70, -(2**70)])
+def test_numbers_of_threads_out_of_range_are_refused(n):
+    before = nnext.get_num_threads()
+    with pytest.raises(ValueError, match="n: expected 1 to 1024 threads, got "):
+        nnext.set_num_threads(n)
+    assert nnext.get_num_threads() == before
+
+
+def test_a_sub_interpreter_is_told_so():
+    interpreters = pytest.importorskip("_xxsubinterpreters")
+    del interpreters
+    code = (
+        "import _xxsubinterpreters as interpreters\n"
+        "interpreters.run_string(interpreters.create(), 'import nnext._nnext')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "sub-interpreter" in done.stderr

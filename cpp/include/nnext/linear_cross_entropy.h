@@ -44,8 +44,8 @@ struct LinearGradients {
 };
 
 // Losses of the rows, and with gradients not null these too. Rows of x that do not count are not
-// computed; their dx is 0. Nothing overlaps. Throws std::bad_alloc before anything is written, or not
-// at all.
+// computed; their dx is 0. Nothing overlaps. Throws std::bad_alloc before anything is written, or
+// not at all.
 template <class T>
 void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows<T>& rows,
                           const LossTerms<T>& terms, const LinearGradients<T>* gradients);
