@@ -13,6 +13,8 @@ SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
+DISTRIBUTION := $(shell sed -n 's/^name = "\(.*\)"/\1/p' pyproject.toml)
+
 # What a wheel is made of. Folders are in it too, so that a deleted file counts as a change.
 SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cpp python \
                         ! -name '*.pyc' ! -name __pycache__ 2>/dev/null)
@@ -79,7 +81,7 @@ dist/.built: .venv-test/.tools $(SOURCES)
 	@touch $@
 
 .venv-test/.installed: dist/.built
-	@.venv-test/bin/python -P -m pip uninstall --quiet --yes nnext 2>/dev/null
+	@.venv-test/bin/python -P -m pip uninstall --quiet --yes $(DISTRIBUTION) 2>/dev/null
 	$(call pip,.venv-test,"$$(ls dist/*.whl)[test]")
 	@touch $@
 
@@ -152,7 +154,7 @@ format: .venv-dev/.installed ## put every file into the agreed format
 	$(CPP_FILES) | xargs $(DEV)/clang-format -i
 
 .venv-dev/.installed: .venv-dev/.made dist/.built
-	@$(DEV)/python -P -m pip uninstall --quiet --yes nnext 2>/dev/null
+	@$(DEV)/python -P -m pip uninstall --quiet --yes $(DISTRIBUTION) 2>/dev/null
 	$(call pip,.venv-dev,"$$(ls dist/*.whl)[dev]")
 	@touch $@
 

@@ -23,6 +23,7 @@ from nnext import Adam, AffineSoftmaxWithLoss, Embedding, Sequential, Tanh, Trai
 from nnext.models import affine
 
 UNKNOWN = 0  # the number of the unknown word
+BATCH = 1024  # words of validation at a time
 
 
 class Join:
@@ -117,7 +118,7 @@ def memory_line(rows, classes):
     whole = (
         f"{rows:,} x {classes:,} scores and their probabilities: {8e-6 * rows * classes:,.0f} MB"
     )
-    line = f"validation in two layers would hold {whole}"
+    line = f"a batch of validation in two layers would hold {whole}"
     if sys.platform == "linux":
         status = Path("/proc/self/status").read_text(encoding="ascii")
         peak = int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
@@ -166,25 +167,29 @@ def main(arguments=None):
     x, t = windows(numbers, options.words) if len(numbers) > options.words else ([], [])
     if len(t) < 100:
         sys.exit(f"word_model: {options.text} is too short: {len(numbers)} words")
-    if not (t != UNKNOWN).any():
-        sys.exit(f"word_model: no word occurs {options.min_count} times: a smaller --min-count?")
     held_out = max(len(t) // 10, 1)
     x_val, t_val = x[-held_out:], t[-held_out:]
     x, t = x[:-held_out], t[:-held_out]
+    for part, labels in [("", t), (" in the last tenth of the text", t_val)]:
+        if not (labels != UNKNOWN).any():
+            sys.exit(
+                f"word_model: no word{part} occurs {options.min_count} times: "
+                "a smaller --min-count?"
+            )
     print(f"{len(numbers):,} words, {len(vocabulary):,} different ones known")
     model = make_model(vocabulary, options)
     print(model.summary())
 
     def perplexity(_):
-        # A forward without a backward: a third of the work of a step, and no whole scores.
-        return {"perplexity of words held out": float(np.exp(model.forward(x_val, t_val)))}
+        # In batches, and the scores of a batch are never whole.
+        return {"perplexity of words held out": float(np.exp(model.loss(x_val, t_val, BATCH)))}
 
     trainer = Trainer(model, Adam(lr=options.lr), seed=options.seed)
     history = trainer.fit(
         x, t, options.epochs, options.batch, max_grad=5.0, eval_interval=200, on_epoch=perplexity
     )
     print(f"loss {history.epoch_loss[0]:.3f} -> {history.epoch_loss[-1]:.3f} a word")
-    print(memory_line(len(t_val), len(vocabulary)))
+    print(memory_line(min(len(t_val), BATCH), len(vocabulary)))
     try:
         trainer.plot(path=options.out)
         print(f"{options.out} shows the loss")

@@ -61,6 +61,12 @@ def atanh_remainder(z: mp.mpf) -> mp.mpf:
     return (2 * mp.atanh(s) - 2 * s) / s**3 if abs(s) > 1e-15 else mp.mpf(2) / 3
 
 
+def tanh_remainder(z: mp.mpf) -> mp.mpf:
+    """(tanh(x) - x) / x^3 with z = x^2."""
+    x = mp.sqrt(z)
+    return (mp.tanh(x) - x) / x**3 if abs(x) > 1e-15 else mp.mpf(-1) / 3
+
+
 half_ln2 = mp.log(2) / 2 * mp.mpf("1.001")
 low, high = mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1
 s_max = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
@@ -71,3 +77,6 @@ for kind, exp_degree, hi_bits in ((np.float32, 4, 16), (np.float64, 9, 42)):
     print("  ln2 head, tail", [c.hex() for c in split(mp.log(2), hi_bits, kind)])
 show("float32 log", chebyshev_polynomial(log_remainder, low, high, 8), np.float32)
 show("float64 log", chebyshev_polynomial(atanh_remainder, mp.mpf(0), s_max**2, 6), np.float64)
+tanh_max = mp.mpf("0.625")
+show("float32 tanh", chebyshev_polynomial(tanh_remainder, mp.mpf(0), tanh_max**2, 4), np.float32)
+show("float64 tanh", chebyshev_polynomial(tanh_remainder, mp.mpf(0), tanh_max**2, 11), np.float64)

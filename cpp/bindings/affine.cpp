@@ -1,69 +1,61 @@
 // The fully connected layer: y = x W + b and its gradients.
+#include <optional>
+
+#include "gil.h"
 #include "linear.h"
 #include "module.h"
 #include "nnext/matmul.h"
 #include "nnext/reduce.h"
+#include "scalars.h"
+#include "target.h"
 
 namespace nnext::bindings {
 namespace {
 
-std::vector<py::ssize_t> with_last(const py::array& x, py::ssize_t last) {
-  std::vector<py::ssize_t> shape = shape_of(x);
-  shape.back() = last;
-  return shape;
-}
-
-py::array forward(py::handle x_object, py::handle w_object, py::handle b_object) {
-  const Argument x = argument("x", x_object);
-  const Argument w = weights(w_object);
-  require_last_axis(x, w, 0);
-  const py::ssize_t width = w.array.shape(1);
-  const std::optional<Argument> b = bias(b_object, w);
-  const ComputeType type = b ? compute_type({&x, &w, &*b}) : compute_type({&x, &w});
-  const Rows rows(x, type);
-  const py::array w_array = operand(w, type);
-  const py::array b_array = b ? contiguous_operand(*b, type) : py::array();
-  const std::vector<py::ssize_t> shape = with_last(rows.array, width);
-  py::array y = new_array(type, rows.array.ndim(), shape.data());
+py::array forward(py::handle x, py::handle w, py::handle b) {
+  const LinearArguments in(x, w, b);
+  const ComputeType& type = in.type;
+  const py::ssize_t width = in.width();
+  const Rows rows(in.x, type);
+  const View w_array = operand(in.w, type);
+  const View b_array = in.has_bias ? contiguous_operand(in.b, type) : View();
+  const View y = new_array(type, in.output_shape());
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
     const MatrixView<T> result{output<T>(y), rows.rows, width, width, 1};
     const MaybeReleaseGil release(flops(rows.rows, rows.cols, width));
     matmul<T>(rows.view<T>(), matrix_view<const T>(w_array), result,
-              b ? input<T>(b_array) : nullptr);
+              in.has_bias ? input<T>(b_array) : nullptr);
   });
   return finished(y, type);
 }
 
 py::object backward(py::handle x_object, py::handle w_object, py::handle dout_object,
                     py::handle dw_object, py::handle db_object, py::handle input_grad) {
-  const Argument x = argument("x", x_object);
-  const Argument w = weights(w_object);
-  const Argument dout = argument("dout", dout_object);
-  require_last_axis(x, w, 0);
-  const py::ssize_t width = w.array.shape(1);
-  if (shape_of(dout.array) != with_last(x.array, width)) {
-    throw py::value_error("dout: expected shape " + shape_text(with_last(x.array, width)) +
-                          ", that of the output, got " + shape_text(dout.array));
+  const LinearArguments in(x_object, w_object, py::none());
+  const View dout = argument("dout", dout_object);
+  const py::ssize_t width = in.width();
+  if (shape_of(dout) != in.output_shape()) {
+    throw py::value_error("dout: expected shape " + shape_text(in.output_shape()) +
+                          ", that of the output, got " + shape_text(dout));
   }
-  Target dw("dW", dw_object, shape_of(w.array));
+  Target dw("dW", dw_object, shape_of(in.w));
   std::optional<Target> db;
-  if (!db_object.is_none()) db.emplace("db", db_object, std::vector<py::ssize_t>{width});
+  if (!db_object.is_none()) db.emplace("db", db_object, Shape{width});
+  Target* const db_target = db ? &*db : nullptr;
   if (db) db->require_apart(dw);
   const bool needs_dx = truth(input_grad);
 
-  const ComputeType type = compute_type({&x, &w, &dout});
-  const Rows x_rows(x, type);
+  const ComputeType type = compute_type({&in.x, &in.w, &dout});
+  const Rows x_rows(in.x, type);
   const Rows d_rows(dout, type);
-  const py::array w_array = operand(w, type);
-  dw.prepare(type, is_writable_layout(dw.original()), {&x_rows.array, &d_rows.array, &w_array});
-  const py::array d_contiguous = db ? contiguous_operand(dout, type) : py::array();
-  if (db) {
-    db->prepare(type, same_flat_layout({&db->original()}),
-                {&x_rows.array, &d_rows.array, &w_array});
-  }
-  py::array dx;
-  if (needs_dx) dx = new_like(type, x_rows.array);
+  const View w_array = operand(in.w, type);
+  const View d_contiguous = db ? contiguous_operand(dout, type) : View();
+  const bool in_place = may_write_in_place({&dw, db_target}, type);
+  const auto inputs = {&x_rows.array, &d_rows.array, &w_array};
+  dw.prepare(type, is_writable_layout(dw.original()), in_place, inputs);
+  if (db) db->prepare(type, db->original().is_c_contiguous(), in_place, inputs);
+  const View dx = needs_dx ? new_like(type, x_rows.array) : View();
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(flops(x_rows.rows, x_rows.cols, width));
@@ -75,9 +67,10 @@ py::object backward(py::handle x_object, py::handle w_object, py::handle dout_ob
       matmul<T>(d, matrix_view<const T>(w_array).transposed(), result);
     }
   });
-  dw.commit(type);
-  if (db) db->commit(type);
-  return needs_dx ? py::object(finished(dx, type)) : py::object(py::none());
+  py::object result = py::none();
+  if (needs_dx) result = finished(dx, type);
+  commit({&dw, db_target});
+  return result;
 }
 
 }  // namespace

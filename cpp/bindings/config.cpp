@@ -29,6 +29,7 @@ py::dict config() {
   result["isa"] = isa_in_use();
   result["isa_available"] = isas_available();
   result["isa_compiled"] = isas_compiled();
+  result["cpus"] = available_cpus();
   result["threads"] = num_threads();
   result["cached_bytes"] = cached_bytes();
   return result;
@@ -39,17 +40,21 @@ void set_threads(py::handle n) {
     throw py::type_error(std::string("n: expected a whole number of threads, got ") +
                          Py_TYPE(n.ptr())->tp_name);
   }
+  // Without an exception to raise, a number beyond Py_ssize_t comes as the nearest one within.
   const Py_ssize_t count = PyNumber_AsSsize_t(n.ptr(), nullptr);
   if (count == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
-  if (count < 1) {
-    throw py::value_error("n: expected at least 1 thread, got " + std::to_string(count));
+  if (count < 1 || count > kMaxThreads) {
+    const bool clipped = count == PY_SSIZE_T_MAX || count == PY_SSIZE_T_MIN;
+    throw py::value_error("n: expected 1 to " + std::to_string(kMaxThreads) + " threads, got " +
+                          (clipped ? "a number of 64 bits or more" : std::to_string(count)));
   }
-  set_num_threads(static_cast<int>(std::min<Py_ssize_t>(count, 1 << 20)));
+  set_num_threads(static_cast<int>(count));
 }
 
 }  // namespace
 
 void bind_config(py::module_& module) {
+  module.attr("__distribution__") = NNEXT_DISTRIBUTION;
   module.attr("__version__") = NNEXT_VERSION;
   module.def("set_num_threads", &set_threads, py::arg("n"));
   module.def("get_num_threads", &num_threads);

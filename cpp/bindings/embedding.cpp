@@ -3,36 +3,38 @@
 
 #include <cstdlib>
 
-#include "arrays.h"
+#include "gil.h"
+#include "labels.h"
 #include "module.h"
+#include "target.h"
 
 namespace nnext::bindings {
 namespace {
 
-bool has_contiguous_rows(const py::array& w) {
-  return w.strides(1) == w.itemsize() || w.shape(1) <= 1;
+bool has_contiguous_rows(const View& w) { return w.strides(1) == w.itemsize() || w.shape(1) <= 1; }
+
+void require_matrix(const View& table) {
+  if (table.ndim() == 2) return;
+  throw py::value_error(std::string(table.name()) + ": expected a matrix (V, D), got shape " +
+                        shape_text(table));
 }
 
-Argument table(const char* name, py::handle object) {
-  Argument w = argument(name, object);
-  if (w.array.ndim() != 2) {
-    throw py::value_error(std::string(name) + ": expected a matrix (V, D), got shape " +
-                          shape_text(w.array));
-  }
-  return w;
+Shape output_shape(const View& index, py::ssize_t width) {
+  Shape shape = shape_of(index);
+  shape.push_back(width);
+  return shape;
 }
 
 py::array forward(py::handle w_object, py::handle index_object) {
-  const Argument w = table("W", w_object);
+  const View w = argument("W", w_object);
+  const View given = argument("index", index_object);
+  require_matrix(w);
   const ComputeType type = compute_type({&w});
-  const py::array index =
-      checked_indices(argument("index", index_object), w.array.shape(0), "index", "rows of W");
-  const py::array rows =
-      has_contiguous_rows(w.array) ? operand(w, type) : contiguous_operand(w, type);
+  const View index = checked_indices(given, w.shape(0), "index", "rows of W");
+  const View as_it_lies = operand(w, type);
+  const View rows = has_contiguous_rows(as_it_lies) ? as_it_lies : contiguous(as_it_lies);
   const py::ssize_t width = rows.shape(1);
-  std::vector<py::ssize_t> shape = shape_of(index);
-  shape.push_back(width);
-  py::array out = new_array(type, static_cast<py::ssize_t>(shape.size()), shape.data());
+  const View out = new_array(type, output_shape(index, width));
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(static_cast<double>(out.size()));
@@ -43,31 +45,31 @@ py::array forward(py::handle w_object, py::handle index_object) {
 }
 
 void backward(py::handle dout_object, py::handle index_object, py::handle dw_object) {
-  const Argument dout = argument("dout", dout_object);
-  const Argument dw = table("dW", dw_object);
-  Target target("dW", dw_object, shape_of(dw.array));
-  const py::array index =
-      checked_indices(argument("index", index_object), dw.array.shape(0), "index", "rows of W");
-  const py::ssize_t width = dw.array.shape(1);
-  std::vector<py::ssize_t> shape = shape_of(index);
-  shape.push_back(width);
-  if (shape_of(dout.array) != shape) {
+  const View dout = argument("dout", dout_object);
+  const View given = argument("index", index_object);
+  Target target("dW", dw_object);
+  const View& dw = target.original();
+  require_matrix(dw);
+  const View index = checked_indices(given, dw.shape(0), "index", "rows of W");
+  const py::ssize_t width = dw.shape(1);
+  const Shape shape = output_shape(index, width);
+  if (shape_of(dout) != shape) {
     throw py::value_error("dout: expected shape " + shape_text(shape) +
-                          ", that of the output, got " + shape_text(dout.array));
+                          ", that of the output, got " + shape_text(dout));
   }
   const ComputeType type = compute_type({&dout, &dw});
-  const py::array gradient = contiguous_operand(dout, type);
-  const bool apart = dw.array.shape(0) <= 1 ||
-                     std::abs(dw.array.strides(0)) >= dw.array.shape(1) * dw.array.itemsize();
-  target.prepare(type, has_contiguous_rows(dw.array) && apart, {&gradient});
+  const View gradient = contiguous_operand(dout, type);
+  const bool apart = dw.shape(0) <= 1 || std::abs(dw.strides(0)) >= dw.shape(1) * dw.itemsize();
+  target.prepare(type, has_contiguous_rows(dw) && apart, may_write_in_place({&target}, type),
+                 {&gradient});
+  const View& to = target.array();
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
-    py::array& to = target.array();
     const MaybeReleaseGil release(static_cast<double>(gradient.size() + to.size()));
     embedding_backward<T>(input<T>(gradient), input<std::int64_t>(index), index.size(), width,
                           output<T>(to), to.shape(0), to.strides(0) / to.itemsize());
   });
-  target.commit(type);
+  commit({&target});
 }
 
 }  // namespace

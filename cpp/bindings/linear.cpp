@@ -4,38 +4,9 @@
 #include <cstdlib>
 
 namespace nnext::bindings {
-
-Argument weights(py::handle object) {
-  Argument w = argument("W", object);
-  if (w.array.ndim() != 2) {
-    throw py::value_error("W: expected a matrix (D, H), got shape " + shape_text(w.array));
-  }
-  return w;
-}
-
-std::optional<Argument> bias(py::handle object, const Argument& w) {
-  if (object.is_none()) return {};
-  const py::ssize_t width = w.array.shape(1);
-  Argument b = argument("b", object);
-  if (b.array.ndim() != 1 || b.array.shape(0) != width) {
-    throw py::value_error("b: expected shape (" + std::to_string(width) + ",), got " +
-                          shape_text(b.array) + " with W of shape " + shape_text(w.array));
-  }
-  return b;
-}
-
-void require_last_axis(const Argument& x, const Argument& w, int axis) {
-  require_axis(x);
-  const py::ssize_t got = x.array.shape(x.array.ndim() - 1);
-  if (got == w.array.shape(axis)) return;
-  throw py::value_error(std::string(x.name) + ": expected the last dimension to be " +
-                        std::to_string(w.array.shape(axis)) + ", got shape " + shape_text(x.array) +
-                        " with W of shape " + shape_text(w.array));
-}
-
 namespace {
 
-py::ssize_t rows_of(const py::array& x) {
+py::ssize_t rows_of(const View& x) {
   py::ssize_t rows = 1;
   for (py::ssize_t i = 0; i + 1 < x.ndim(); ++i) rows *= x.shape(i);
   return rows;
@@ -43,8 +14,34 @@ py::ssize_t rows_of(const py::array& x) {
 
 }  // namespace
 
-Rows::Rows(const Argument& x, const ComputeType& type)
-    : array(x.array.ndim() == 2 ? operand(x, type) : contiguous_operand(x, type)),
+LinearArguments::LinearArguments(py::handle x_object, py::handle w_object, py::handle b_object)
+    : x(argument("x", x_object)),
+      w(argument("W", w_object)),
+      b(b_object.is_none() ? View() : argument("b", b_object)),
+      has_bias(!b_object.is_none()),
+      type(has_bias ? compute_type({&x, &w, &b}) : compute_type({&x, &w})) {
+  if (w.ndim() != 2) {
+    throw py::value_error("W: expected a matrix (D, H), got shape " + shape_text(w));
+  }
+  if (has_bias && (b.ndim() != 1 || b.shape(0) != width())) {
+    throw py::value_error("b: expected shape (" + std::to_string(width()) + ",), got " +
+                          shape_text(b) + " with W of shape " + shape_text(w));
+  }
+  require_axis(x);
+  if (x.shape(x.ndim() - 1) != w.shape(0)) {
+    throw py::value_error("x: expected the last dimension to be " + std::to_string(w.shape(0)) +
+                          ", got shape " + shape_text(x) + " with W of shape " + shape_text(w));
+  }
+}
+
+Shape LinearArguments::output_shape() const {
+  Shape shape = shape_of(x);
+  shape.back() = width();
+  return shape;
+}
+
+Rows::Rows(const View& x, const ComputeType& type)
+    : array(x.ndim() == 2 ? operand(x, type) : contiguous_operand(x, type)),
       rows(rows_of(array)),
       cols(array.shape(array.ndim() - 1)) {}
 
@@ -52,7 +49,7 @@ double flops(py::ssize_t m, py::ssize_t k, py::ssize_t n) {
   return 2.0 * static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);
 }
 
-bool is_writable_layout(const py::array& array) {
+bool is_writable_layout(const View& array) {
   const auto lie_apart = [&](int axis, int other) {
     return array.strides(axis) == array.itemsize() &&
            (array.shape(other) <= 1 ||

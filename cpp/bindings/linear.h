@@ -1,29 +1,32 @@
 // The operands of a linear layer: x (..., D), W (D, H), b (H).
 #pragma once
 
-#include <optional>
-#include <vector>
-
-#include "arrays.h"
+#include "view.h"
 
 namespace nnext::bindings {
 
-// W as an argument; ValueError unless it is a matrix.
-Argument weights(py::handle object);
+// x, W and b as arguments, of shapes that fit: ValueError otherwise. b may be None.
+struct LinearArguments {
+  View x;
+  View w;
+  View b;
+  bool has_bias;
+  ComputeType type;
 
-// b as an argument, or nothing for None; ValueError unless its shape is (H,).
-std::optional<Argument> bias(py::handle object, const Argument& w);
+  LinearArguments(py::handle x_object, py::handle w_object, py::handle b_object);
 
-// ValueError unless the last dimension of x is that of the axis of W.
-void require_last_axis(const Argument& x, const Argument& w, int axis);
+  py::ssize_t width() const { return w.shape(1); }
+  Shape output_shape() const;  // (..., H)
+  Shape batch_shape() const { return {x.shape(), x.shape() + x.ndim() - 1}; }
+};
 
 // All leading axes as rows. Any 2-D array is taken as it lies; others are copied unless contiguous.
 struct Rows {
-  py::array array;
+  View array;
   py::ssize_t rows;
   py::ssize_t cols;
 
-  Rows(const Argument& x, const ComputeType& type);
+  Rows(const View& x, const ComputeType& type);
 
   template <class T>
   MatrixView<const T> view() const {
@@ -36,6 +39,6 @@ struct Rows {
 double flops(py::ssize_t m, py::ssize_t k, py::ssize_t n);
 
 // Rows or columns contiguous and apart from each other: what the core's product can write.
-bool is_writable_layout(const py::array& array);
+bool is_writable_layout(const View& array);
 
 }  // namespace nnext::bindings

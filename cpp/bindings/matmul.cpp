@@ -4,14 +4,13 @@
 
 #include <algorithm>
 
-#include "arrays.h"
+#include "gil.h"
 #include "module.h"
 #include "nnext/threads.h"
+#include "target.h"
 
 namespace nnext::bindings {
 namespace {
-
-using Shape = std::vector<py::ssize_t>;
 
 py::object numpy_matmul(py::handle a, py::handle b, py::handle out) {
   const py::object function = py::module_::import("numpy").attr("matmul");
@@ -34,13 +33,25 @@ bool is_foreign(py::handle object) {
 // Whether `out` is one the core's result can be stored in; NumPy has answers for all others.
 bool is_plain_out(py::handle out, const Shape& shape) {
   if (!py::detail::npy_api::get().PyArray_Check_(out.ptr()) || is_foreign(out)) return false;
-  const auto array = py::reinterpret_borrow<py::array>(out);
-  return shape_of(array) == shape && array.dtype().kind() == 'f' && array.itemsize() <= 8;
+  const View view("out", out);
+  const bool is_float =
+      view.kind() == Kind::kFloat32 || view.kind() == Kind::kFloat64 || view.kind() == Kind::kHalf;
+  return is_float && shape_of(view) == shape;
+}
+
+// TypeError unless the result may be cast to the type of `out`, as NumPy has it ("same_kind": from
+// one floating type to any other).
+void require_castable(const ComputeType& type, const View& out) {
+  const py::object from = type.half ? type.half : py::object(float_type(type.is_double));
+  const py::object can_cast = py::module_::import("numpy").attr("can_cast");
+  if (can_cast(from, out.dtype(), "same_kind").cast<bool>()) return;
+  throw py::type_error("out: cannot cast the product from " + py::str(from).cast<std::string>() +
+                       " to " + out.dtype_text());
 }
 
 // A stack of matrices: element strides of its two last axes and of the broadcast stack axes.
 struct Stack {
-  py::array array;
+  View array;
   index_t rows;
   index_t cols;
   index_t row_stride;
@@ -48,7 +59,7 @@ struct Stack {
   Shape strides;  // in elements, one for each axis of the broadcast stack; 0 where repeated
 
   // A 1-D operand is a row (on the left) or a column (on the right).
-  Stack(py::array operand, bool left) : array(std::move(operand)) {
+  Stack(const View& operand, bool left) : array(operand) {
     const py::ssize_t ndim = array.ndim();
     const py::ssize_t size = array.itemsize();
     const py::ssize_t last = array.strides(ndim - 1) / size;
@@ -79,26 +90,25 @@ struct Stack {
 
   template <class T>
   MatrixView<T> matrix(index_t offset) const {
-    return {static_cast<T*>(const_cast<void*>(array.data())) + offset, rows, cols, row_stride,
-            col_stride};
+    return {output<T>(array) + offset, rows, cols, row_stride, col_stride};
   }
 };
 
-[[noreturn]] void raise_misfit(const Argument& a, const Argument& b, const std::string& why) {
-  throw py::value_error("matmul: a of shape " + shape_text(a.array) + " and b of shape " +
-                        shape_text(b.array) + " do not fit: " + why);
+[[noreturn]] void raise_misfit(const View& a, const View& b, const std::string& why) {
+  throw py::value_error("matmul: a of shape " + shape_text(a) + " and b of shape " + shape_text(b) +
+                        " do not fit: " + why);
 }
 
-Shape broadcast_stacks(const Argument& a, const Argument& b) {
-  const py::ssize_t a_ndim = std::max<py::ssize_t>(a.array.ndim() - 2, 0);
-  const py::ssize_t b_ndim = std::max<py::ssize_t>(b.array.ndim() - 2, 0);
+Shape broadcast_stacks(const View& a, const View& b) {
+  const py::ssize_t a_ndim = std::max<py::ssize_t>(a.ndim() - 2, 0);
+  const py::ssize_t b_ndim = std::max<py::ssize_t>(b.ndim() - 2, 0);
   const py::ssize_t ndim = std::max(a_ndim, b_ndim);
   Shape stack(static_cast<std::size_t>(ndim));
   for (py::ssize_t i = 0; i < ndim; ++i) {
     const py::ssize_t from_a = i - (ndim - a_ndim);
     const py::ssize_t from_b = i - (ndim - b_ndim);
-    const py::ssize_t n = from_a >= 0 ? a.array.shape(from_a) : 1;
-    const py::ssize_t m = from_b >= 0 ? b.array.shape(from_b) : 1;
+    const py::ssize_t n = from_a >= 0 ? a.shape(from_a) : 1;
+    const py::ssize_t m = from_b >= 0 ? b.shape(from_b) : 1;
     if (n != m && n != 1 && m != 1) raise_misfit(a, b, "their leading axes do not broadcast");
     stack[static_cast<std::size_t>(i)] = n == 1 ? m : n;
   }
@@ -149,62 +159,70 @@ bool joins_rows(const Stack& a, const Stack& b, const Shape& stack) {
 // own, without the lists of shapes that the general one needs. Null when it is not that case.
 py::object matmul_plain(py::handle a_object, py::handle b_object, py::handle out) {
   const auto is_plain = [](py::handle object) {
-    return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_ &&
-           py::reinterpret_borrow<py::array>(object).ndim() == 2;
+    return Py_TYPE(object.ptr()) == py::detail::npy_api::get().PyArray_Type_;
   };
   if (!is_plain(a_object) || !is_plain(b_object)) return {};
-  const Argument a{"a", py::reinterpret_borrow<py::array>(a_object)};
-  const Argument b{"b", py::reinterpret_borrow<py::array>(b_object)};
-  const std::optional<ComputeType> type = common_float_type({&a.array, &b.array});
-  if (!type || a.array.shape(1) != b.array.shape(0)) return {};
-  const py::ssize_t shape[] = {a.array.shape(0), b.array.shape(1)};
-  py::array c;
+  const View a("a", a_object);
+  const View b("b", b_object);
+  if (a.ndim() != 2 || b.ndim() != 2) return {};
+  const std::optional<ComputeType> type = common_float_type({&a, &b});
+  if (!type || a.shape(1) != b.shape(0)) return {};
+  const py::ssize_t shape[] = {a.shape(0), b.shape(1)};
+  View c;
   if (out.is_none()) {
     c = new_array(*type, 2, shape);
   } else {
     if (!is_plain(out)) return {};
-    c = py::reinterpret_borrow<py::array>(out);
-    const bool fits = common_float_type({&a.array, &c}).has_value() && c.writeable() &&
-                      c.shape(0) == shape[0] && c.shape(1) == shape[1] && same_flat_layout({&c}) &&
-                      !may_overlap(c, a.array) && !may_overlap(c, b.array);
+    c = View("out", out);
+    const bool fits = common_float_type({&a, &c}).has_value() && c.is_writeable() &&
+                      c.ndim() == 2 && c.shape(0) == shape[0] && c.shape(1) == shape[1] &&
+                      same_flat_layout({&c}) && !may_overlap(c, a) && !may_overlap(c, b);
     if (!fits) return {};
   }
   with_type(*type, [&](auto zero) {
     using T = decltype(zero);
-    const MaybeReleaseGil release(static_cast<double>(c.size()) *
-                                  static_cast<double>(a.array.shape(1)));
-    matmul<T>(matrix_view<const T>(a.array), matrix_view<const T>(b.array), matrix_view<T>(c));
+    const MaybeReleaseGil release(static_cast<double>(c.size()) * static_cast<double>(a.shape(1)));
+    matmul<T>(matrix_view<const T>(a), matrix_view<const T>(b), matrix_view<T>(c));
   });
-  return c;
+  return c.owner();
 }
 
-py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out) {
+// The type that numpy.matmul gives these operands, where the core computes it; else nothing. Where
+// NumPy has no product of the two it raises, in numpy_matmul.
+std::optional<ComputeType> result_type(const View& a, const View& b) {
+  if (std::optional<ComputeType> type = common_float_type({&a, &b})) return type;
+  const auto is_real = [](const View& x) { return x.kind() != Kind::kOther; };
+  if (!is_real(a) || !is_real(b)) return {};
+  py::object result;
+  try {
+    const py::object resolve = py::module_::import("numpy").attr("matmul").attr("resolve_dtypes");
+    result = resolve(py::make_tuple(a.dtype(), b.dtype(), py::none()))[py::int_(2)];
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_TypeError)) throw;
+    return {};
+  }
+  const auto name = py::str(result.attr("name")).cast<std::string>();
+  if (name == "float32" || name == "float64") return ComputeType{name == "float64", {}};
+  if (name == "float16" || name == "bfloat16") return ComputeType{false, result};
+  return {};
+}
+
+py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out_object) {
+  py::object out = py::reinterpret_borrow<py::object>(out_object);
+  if (PyTuple_Check(out.ptr()) && PyTuple_GET_SIZE(out.ptr()) == 1 &&
+      !PyTuple_Check(PyTuple_GET_ITEM(out.ptr(), 0))) {
+    out = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), 0));
+  }
   if (py::object result = matmul_plain(a_object, b_object, out)) return result;
-  if (PyTuple_Check(out.ptr())) {
-    if (py::len(out) != 1) return numpy_matmul(a_object, b_object, out);
-    return matmul_any(a_object, b_object, py::reinterpret_borrow<py::tuple>(out)[0]);
+  if (PyTuple_Check(out.ptr()) || is_foreign(a_object) || is_foreign(b_object)) {
+    return numpy_matmul(a_object, b_object, out);
   }
-  if (is_foreign(a_object) || is_foreign(b_object)) return numpy_matmul(a_object, b_object, out);
-  const Argument a = argument("a", a_object);
-  const Argument b = argument("b", b_object);
-  ComputeType type;
-  const int a_number = a.array.dtype().num();
-  const int b_number = b.array.dtype().num();
-  constexpr int kFloat32 = 11;
-  constexpr int kFloat64 = 12;
-  if (a_number == b_number && (a_number == kFloat32 || a_number == kFloat64)) {
-    type.is_double = a_number == kFloat64;
-  } else {
-    // NumPy's own promotion, in which integers count.
-    const py::object common = py::module_::import("numpy").attr("result_type")(a.array, b.array);
-    const auto name = py::str(common.attr("name")).cast<std::string>();
-    if (name != "float32" && name != "float64" && name != "float16" && name != "bfloat16") {
-      return numpy_matmul(a.array, b.array, out);
-    }
-    type.is_double = name == "float64";
-    if (name == "float16" || name == "bfloat16") type.half = common;
-  }
-  if (a.array.ndim() == 0 || b.array.ndim() == 0) {
+  const View a = argument("a", a_object);
+  const View b = argument("b", b_object);
+  const std::optional<ComputeType> found = result_type(a, b);
+  if (!found) return numpy_matmul(a.private_array(), b.private_array(), out);
+  const ComputeType& type = *found;
+  if (a.ndim() == 0 || b.ndim() == 0) {
     raise_misfit(a, b, "operands need at least 1 dimension");
   }
   Stack left(operand(a, type), /*left=*/true);
@@ -216,18 +234,20 @@ py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out) 
   }
   const Shape stack = broadcast_stacks(a, b);
   Shape shape = stack;
-  if (a.array.ndim() > 1) shape.push_back(left.rows);
-  if (b.array.ndim() > 1) shape.push_back(right.cols);
+  if (a.ndim() > 1) shape.push_back(left.rows);
+  if (b.ndim() > 1) shape.push_back(right.cols);
 
-  if (!out.is_none() && !is_plain_out(out, shape)) return numpy_matmul(a.array, b.array, out);
+  if (!out.is_none() && !is_plain_out(out, shape)) {
+    return numpy_matmul(a.private_array(), b.private_array(), out);
+  }
   std::optional<Target> target;
   if (!out.is_none()) {
     target.emplace("out", out, shape);
-    target->prepare(type, !type.half && (target->original().flags() & py::array::c_style) != 0,
-                    {&left.array, &right.array});
+    require_castable(type, target->original());
+    target->prepare(type, target->original().is_c_contiguous(),
+                    may_write_in_place({&*target}, type), {&left.array, &right.array});
   }
-  py::array result = target ? target->array()
-                            : new_array(type, static_cast<py::ssize_t>(shape.size()), shape.data());
+  const View result = target ? target->array() : new_array(type, shape);
   left.broadcast_to(stack);
   right.broadcast_to(stack);
   Shape items = stack;
@@ -238,17 +258,16 @@ py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out) 
   if (result.size() > 0) {
     with_type(type, [&](auto zero) {
       using T = decltype(zero);
-      // Nothing that owns a Python object may be copied from here on.
       const MaybeReleaseGil release(static_cast<double>(result.size()) *
                                     static_cast<double>(left.cols));
       multiply<T>(left, right, output<T>(result), items);
     });
   }
   if (target) {
-    target->commit(type);
-    return target->original();
+    commit({&*target});
+    return target->object();
   }
-  py::array done = finished(result, type);
+  const py::array done = finished(result, type);
   if (shape.empty()) return done[py::tuple()];
   return done;
 }

@@ -3,13 +3,21 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string>
+
 namespace nnext::bindings {
+
+// Throws EmptyBatchError, a ValueError: a mean over nothing.
+[[noreturn]] void raise_empty_batch(const std::string& message);
 
 void bind_config(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
 void bind_affine(pybind11::module_& module);
 void bind_softmax(pybind11::module_& module);
-void bind_cross_entropy(pybind11::module_& module);
+void bind_loss_options(pybind11::module_& module);
+void bind_loss_batch(pybind11::module_& module);
+void bind_softmax_loss(pybind11::module_& module);
+void bind_linear_loss(pybind11::module_& module);
 void bind_elementwise(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_reduce(pybind11::module_& module);

@@ -1,11 +1,16 @@
-// Optimizer steps over lists of arrays: all are checked, then all are updated.
+// Optimizer steps over lists of arrays: all are checked and all memory is had before the first is
+// updated, all conversions are done before the first is handed over.
 #include "nnext/optimizer.h"
 
+#include <array>
 #include <cmath>
+#include <deque>
 
-#include "arrays.h"
+#include "gil.h"
 #include "module.h"
 #include "nnext/reduce.h"
+#include "scalars.h"
+#include "target.h"
 
 namespace nnext::bindings {
 namespace {
@@ -15,12 +20,13 @@ struct List {
   const char* name;
   py::handle object;
   bool written;
-  std::vector<py::array> arrays{};
-};
+  std::deque<std::string> names{};  // of the elements, "params[0]": their addresses stay
+  std::deque<Target> targets{};     // of a list that is written
+  std::deque<View> views{};         // of one that is read
 
-std::string element_name(const List& list, std::size_t i) {
-  return std::string(list.name) + "[" + std::to_string(i) + "]";
-}
+  const View& at(std::size_t i) const { return written ? targets[i].original() : views[i]; }
+  std::size_t size() const { return names.size(); }
+};
 
 void read(List& list) {
   // A tuple of its own: reading an item may run Python code that changes the caller's list.
@@ -32,17 +38,16 @@ void read(List& list) {
                          Py_TYPE(list.object.ptr())->tp_name);
   }
   const Py_ssize_t n = PyTuple_GET_SIZE(items.ptr());
-  list.arrays.reserve(static_cast<std::size_t>(n));
   for (Py_ssize_t i = 0; i < n; ++i) {
-    const std::string name = element_name(list, static_cast<std::size_t>(i));
-    PyObject* item = PyTuple_GET_ITEM(items.ptr(), i);
-    Argument one = argument(name.c_str(), item);
+    PyObject* const item = PyTuple_GET_ITEM(items.ptr(), i);
+    const char* const name =
+        list.names.emplace_back(std::string(list.name) + "[" + std::to_string(i) + "]").c_str();
     if (list.written) {
-      const Target check(name.c_str(), item, shape_of(one.array));
+      list.targets.emplace_back(name, item);
     } else {
-      compute_type({&one});
+      list.views.push_back(argument(name, item));
+      compute_type({&list.views.back()});
     }
-    list.arrays.push_back(one.array);
   }
 }
 
@@ -51,61 +56,79 @@ void read_all(std::initializer_list<List*> lists) {
   const List& first = **lists.begin();
   for (List* list : lists) {
     read(*list);
-    if (list->arrays.size() != first.arrays.size()) {
-      throw py::value_error(std::string(list->name) + ": expected " +
-                            std::to_string(first.arrays.size()) + " arrays, one for each of " +
-                            first.name + ", got " + std::to_string(list->arrays.size()));
+    if (list->size() != first.size()) {
+      throw py::value_error(std::string(list->name) + ": expected " + std::to_string(first.size()) +
+                            " arrays, one for each of " + first.name + ", got " +
+                            std::to_string(list->size()));
     }
-    for (std::size_t i = 0; i < list->arrays.size(); ++i) {
-      if (same_shape(list->arrays[i], first.arrays[i])) continue;
-      throw py::value_error(element_name(*list, i) + ": expected shape " +
-                            shape_text(first.arrays[i]) + ", that of " + element_name(first, i) +
-                            ", got " + shape_text(list->arrays[i]));
-    }
+    for (std::size_t i = 0; i < list->size(); ++i) require_same_shape(first.at(i), list->at(i));
   }
 }
 
+// The arrays at one place of N lists, as the core takes them.
+template <std::size_t N>
+struct Work {
+  ComputeType type;
+  std::array<View, N> arrays;
+};
+
 // Calls step(T, pointers of the i-th array of every list, n) for each i: on the arrays themselves
-// where all have the parameter's type and one layout, else on contiguous copies written back.
+// where all have the parameter's type and one layout, else on contiguous copies that are written
+// back at the end.
 template <std::size_t N, class Step>
 void for_each_parameter(List* const (&lists)[N], const Step& step) {
-  for (std::size_t i = 0; i < lists[0]->arrays.size(); ++i) {
-    const Argument parameter{"params", lists[0]->arrays[i]};
-    const ComputeType type = compute_type({&parameter});
-    py::array work[N];
-    bool direct = true;
-    for (std::size_t j = 0; j < N; ++j) {
-      work[j] = operand({lists[j]->name, lists[j]->arrays[i]}, type);
-      direct = direct && (work[j].ptr() == lists[j]->arrays[i].ptr() || !lists[j]->written);
-    }
-    std::vector<const py::array*> together;
-    for (const py::array& array : work) together.push_back(&array);
-    direct = direct && same_flat_layout(together);
-    // One pass over shifted views of one memory would read what it has just written.
-    for (std::size_t j = 1; direct && j < N; ++j) {
-      for (std::size_t l = 0; l < j; ++l) direct = direct && !may_overlap(work[l], work[j]);
-    }
-    if (!direct) {
-      for (std::size_t j = 0; j < N; ++j) {
-        py::array copy = new_like(type, work[j]);
-        py::module_::import("numpy").attr("copyto")(copy, work[j]);
-        work[j] = copy;
-      }
-    }
-    with_type(type, [&](auto zero) {
-      using T = decltype(zero);
-      T* data[N];
-      for (std::size_t j = 0; j < N; ++j) data[j] = output<T>(work[j]);
-      const MaybeReleaseGil release(static_cast<double>(work[0].size()));
-      step(data, static_cast<index_t>(work[0].size()));
-    });
-    if (direct) continue;
-    for (std::size_t j = 0; j < N; ++j) {
-      if (!lists[j]->written) continue;
-      py::module_::import("numpy").attr("copyto")(lists[j]->arrays[i], work[j],
-                                                  py::arg("casting") = "same_kind");
+  const std::size_t count = lists[0]->size();
+  std::vector<Work<N>> all(count);
+  // Nothing may be written in place where a conversion that may fail is still to come.
+  bool in_place = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    all[i].type = compute_type({&lists[0]->at(i)});
+    all[i].type.half = py::object();  // rounded by commit
+    for (List* const list : lists) {
+      in_place = in_place && !(list->written && list->targets[i].needs_conversion(all[i].type));
     }
   }
+  for (std::size_t i = 0; i < count; ++i) {
+    Work<N>& work = all[i];
+    bool direct = in_place;
+    for (std::size_t j = 0; j < N; ++j) {
+      const View& given = lists[j]->at(i);
+      work.arrays[j] = operand(given, work.type);
+      direct = direct && (!lists[j]->written || work.arrays[j].data() == given.data());
+    }
+    direct = direct && [&work]<std::size_t... J>(std::index_sequence<J...>) {
+      return same_flat_layout({&work.arrays[J]...});
+    }(std::make_index_sequence<N>());
+    // One pass over shifted views of one memory would read what it has just written.
+    for (std::size_t j = 1; direct && j < N; ++j) {
+      for (std::size_t l = 0; l < j; ++l) {
+        direct = direct && !may_overlap(work.arrays[l], work.arrays[j]);
+      }
+    }
+    for (std::size_t j = 0; j < N; ++j) {
+      if (lists[j]->written) {
+        Target& target = lists[j]->targets[i];
+        target.prepare_update(work.type, direct);
+        work.arrays[j] = target.array();
+      } else if (!direct) {
+        work.arrays[j] = contiguous(work.arrays[j]);
+      }
+    }
+  }
+  std::vector<Target*> targets;
+  for (List* const list : lists) {
+    for (Target& target : list->targets) targets.push_back(&target);
+  }
+  for (Work<N>& work : all) {
+    with_type(work.type, [&](auto zero) {
+      using T = decltype(zero);
+      T* data[N];
+      for (std::size_t j = 0; j < N; ++j) data[j] = output<T>(work.arrays[j]);
+      const MaybeReleaseGil release(static_cast<double>(work.arrays[0].size()));
+      step(data, static_cast<index_t>(work.arrays[0].size()));
+    });
+  }
+  commit(targets);
 }
 
 void sgd_any(py::handle params, py::handle grads, py::handle lr_object) {
@@ -143,6 +166,15 @@ void nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle 
   const double rate = number("momentum", momentum_object);
   with_one_state(params, grads, "v", v,
                  [&](auto* p, auto* g, auto* s, index_t n) { nesterov(p, g, s, n, lr, rate); });
+}
+
+void book_nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
+                       py::handle momentum_object) {
+  const double lr = number("lr", lr_object);
+  const double rate = number("momentum", momentum_object);
+  with_one_state(params, grads, "v", v, [&](auto* p, auto* g, auto* s, index_t n) {
+    book_nesterov(p, g, s, n, lr, rate);
+  });
 }
 
 void adagrad_any(py::handle params, py::handle grads, py::handle h, py::handle lr_object,
@@ -191,17 +223,21 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
   List g{"grads", grads, true};
   read_all({&g});
   List* const lists[] = {&g};
-  double squares = 0;
-  for (const py::array& array : g.arrays) {
-    const Argument gradient{"grads", array};
-    const ComputeType type = compute_type({&gradient});
-    const py::array values = contiguous_operand(gradient, type);
-    squares += with_type(type, [&](auto zero) {
-      using T = decltype(zero);
-      return sum_of_squares<T>(input<T>(values), values.size());
-    });
+  std::vector<View> values;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    values.push_back(contiguous_operand(g.at(i), compute_type({&g.at(i)})));
   }
-  const double norm = std::sqrt(squares);
+  const double norm = norm_of([&](double factor) {
+    double squares = 0;
+    for (const View& array : values) {
+      squares += with_type({array.kind() == Kind::kFloat64, {}}, [&](auto zero) {
+        using T = decltype(zero);
+        const MaybeReleaseGil release(static_cast<double>(array.size()));
+        return sum_of_squares<T>(input<T>(array), array.size(), factor);
+      });
+    }
+    return squares;
+  });
   const double rate = max_norm / (norm + 1e-6);
   if (rate < 1) {
     for_each_parameter(lists, [&](auto& at, index_t n) {
@@ -220,6 +256,8 @@ void bind_optimizer(py::module_& module) {
              py::arg("lr"), py::arg("momentum"));
   module.def("nesterov_update", &nesterov_any, py::arg("params"), py::arg("grads"), py::arg("v"),
              py::arg("lr"), py::arg("momentum"));
+  module.def("book_nesterov_update", &book_nesterov_any, py::arg("params"), py::arg("grads"),
+             py::arg("v"), py::arg("lr"), py::arg("momentum"));
   module.def("adagrad_update", &adagrad_any, py::arg("params"), py::arg("grads"), py::arg("h"),
              py::arg("lr"), py::arg("eps"));
   module.def("rmsprop_update", &rmsprop_any, py::arg("params"), py::arg("grads"), py::arg("h"),

@@ -32,7 +32,14 @@ void apply_backward(Unary f, const T* y, const T* dout, T* dx, index_t n) {
 }
 
 template <class T>
-void dropout(const T* x, T* y, bool* mask, index_t n, double ratio, std::uint64_t seed,
+void softcap(T* x, index_t n, T cap) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(n, kHeavyGrain, kLineElements,
+                  [&](index_t begin, index_t end) { table.softcap(x + begin, end - begin, cap); });
+}
+
+template <class T>
+void dropout(const T* x, T* y, std::uint8_t* mask, index_t n, double ratio, std::uint64_t seed,
              std::uint64_t first) {
   const Kernels<T>& table = kernels<T>();
   const auto threshold = static_cast<std::uint32_t>(ratio * 0x1p32);
@@ -44,7 +51,7 @@ void dropout(const T* x, T* y, bool* mask, index_t n, double ratio, std::uint64_
 }
 
 template <class T>
-void dropout_backward(const T* dout, const bool* mask, T* dx, index_t n, double ratio) {
+void dropout_backward(const T* dout, const std::uint8_t* mask, T* dx, index_t n, double ratio) {
   const Kernels<T>& table = kernels<T>();
   const T scale = static_cast<T>(1.0 / (1.0 - ratio));
   parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
@@ -52,11 +59,13 @@ void dropout_backward(const T* dout, const bool* mask, T* dx, index_t n, double 
   });
 }
 
-#define NNEXT_INSTANTIATE(T)                                                                    \
-  template void apply<T>(Unary, const T*, T*, index_t);                                         \
-  template void apply_backward<T>(Unary, const T*, const T*, T*, index_t);                      \
-  template void dropout<T>(const T*, T*, bool*, index_t, double, std::uint64_t, std::uint64_t); \
-  template void dropout_backward<T>(const T*, const bool*, T*, index_t, double)
+#define NNEXT_INSTANTIATE(T)                                                            \
+  template void apply<T>(Unary, const T*, T*, index_t);                                 \
+  template void apply_backward<T>(Unary, const T*, const T*, T*, index_t);              \
+  template void softcap<T>(T*, index_t, T);                                             \
+  template void dropout<T>(const T*, T*, std::uint8_t*, index_t, double, std::uint64_t, \
+                           std::uint64_t);                                              \
+  template void dropout_backward<T>(const T*, const std::uint8_t*, T*, index_t, double)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);
 #undef NNEXT_INSTANTIATE

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <vector>
 
+#include "dispatch.h"
 #include "nnext/linear_cross_entropy.h"
 #include "score_chunk.h"
 
@@ -30,6 +31,17 @@ void best_classes(const T* scores, index_t cols, index_t k, std::int64_t* classe
   std::sort_heap(classes, classes + k, better);
 }
 
+template <class T>
+void cap(ScoreChunk<T>& chunk, index_t rows, index_t cols, T softcap) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(rows, std::max<index_t>(1, kHeavyGrain / cols), 1,
+                  [&](index_t begin, index_t end) {
+                    for (index_t i = begin; i < end; ++i) {
+                      table.softcap(chunk.data() + i * chunk.stride(), cols, softcap);
+                    }
+                  });
+}
+
 }  // namespace
 
 template <class T>
@@ -46,6 +58,7 @@ void linear_top_k(const LinearScores<T>& scores, T softcap, index_t k, std::int6
   for (index_t first = 0; first < count; first += chunk.rows()) {
     const index_t n = std::min(chunk.rows(), count - first);
     chunk.compute(chunk.x(row.data() + first, n));
+    if (softcap != 0) cap(chunk, n, cols, softcap);  // first: capped scores may be equal
     std::int64_t* const to = classes + first * k;
     parallel_ranges(n, std::max<index_t>(1, kLightGrain / cols), 1,
                     [&](index_t begin, index_t end) {
@@ -55,9 +68,7 @@ void linear_top_k(const LinearScores<T>& scores, T softcap, index_t k, std::int6
                     });
     // The loss of the best class, which is the logarithm of a sum that has 1 among its terms.
     for (index_t i = 0; i < n; ++i) best[static_cast<std::size_t>(i)] = to[i * k];
-    LossTerms<T> terms;
-    terms.softcap = softcap;
-    cross_entropy<T>(chunk.data(), chunk.stride(), n, cols, best.data(), terms, nullptr,
+    cross_entropy<T>(chunk.data(), chunk.stride(), n, cols, {best.data()}, LossTerms<T>{}, nullptr,
                      RowResult::kLoss, loss.data());
     for (index_t i = 0; i < n; ++i) {
       const T* const z = chunk.data() + i * chunk.stride();

@@ -13,6 +13,19 @@ T rounded(double x) {
   return static_cast<T>(x);
 }
 
+template <class T>
+StepScalars<T> nesterov_scalars(double lr, double momentum) {
+  return {.lr = rounded<T>(lr),
+          .a = rounded<T>(momentum),
+          .b = rounded<T>(momentum * momentum),
+          .eps = rounded<T>((1 + momentum) * lr),
+          .v_scale = 0,
+          .keep = 1};
+}
+
+// Below this a beta is the lesser weight of the running mean; see running_mean.
+constexpr double kEvenBeta = 0.5;
+
 template <class Step>
 void run(index_t n, const Step& step) {
   parallel_ranges(n, kLightGrain, kLineElements,
@@ -36,13 +49,15 @@ void momentum(T* p, const T* g, T* v, index_t n, double lr, double momentum) {
 
 template <class T>
 void nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum) {
-  const StepScalars<T> s{.lr = rounded<T>(lr),
-                         .a = rounded<T>(momentum),
-                         .b = rounded<T>(momentum * momentum),
-                         .eps = rounded<T>((1 + momentum) * lr),
-                         .v_scale = 0,
-                         .keep = 1};
+  const StepScalars<T> s = nesterov_scalars<T>(lr, momentum);
   run(n, [&](index_t i, index_t count) { kernels<T>().nesterov(p + i, g + i, v + i, count, s); });
+}
+
+template <class T>
+void book_nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum) {
+  const StepScalars<T> s = nesterov_scalars<T>(lr, momentum);
+  run(n,
+      [&](index_t i, index_t count) { kernels<T>().book_nesterov(p + i, g + i, v + i, count, s); });
 }
 
 template <class T>
@@ -67,11 +82,13 @@ template <class T>
 void adam(T* p, const T* g, T* m, T* v, index_t n, double step_size, double beta1, double beta2,
           double eps, double v_scale, double decay) {
   const StepScalars<T> s{.lr = rounded<T>(step_size),
-                         .a = rounded<T>(1 - beta1),
-                         .b = rounded<T>(1 - beta2),
+                         .a = rounded<T>(beta1 < kEvenBeta ? beta1 : 1 - beta1),
+                         .b = rounded<T>(beta2 < kEvenBeta ? beta2 : 1 - beta2),
                          .eps = rounded<T>(eps),
                          .v_scale = rounded<T>(v_scale),
-                         .keep = rounded<T>(1 - decay)};
+                         .keep = rounded<T>(1 - decay),
+                         .a_is_beta = beta1 < kEvenBeta,
+                         .b_is_beta = beta2 < kEvenBeta};
   run(n,
       [&](index_t i, index_t count) { kernels<T>().adam(p + i, g + i, m + i, v + i, count, s); });
 }
@@ -80,6 +97,7 @@ void adam(T* p, const T* g, T* m, T* v, index_t n, double step_size, double beta
   template void sgd<T>(T*, const T*, index_t, double);                                         \
   template void momentum<T>(T*, const T*, T*, index_t, double, double);                        \
   template void nesterov<T>(T*, const T*, T*, index_t, double, double);                        \
+  template void book_nesterov<T>(T*, const T*, T*, index_t, double, double);                   \
   template void adagrad<T>(T*, const T*, T*, index_t, double, double);                         \
   template void rmsprop<T>(T*, const T*, T*, index_t, double, double, double);                 \
   template void adam<T>(T*, const T*, T*, T*, index_t, double, double, double, double, double, \

@@ -65,8 +65,8 @@ void sum_rows(const T* x, index_t row_stride, T* sums, index_t rows, index_t col
 }
 
 template <class T>
-double sum_of_squares(const T* x, index_t n) {
-  return kernels<T>().sum_of_squares(x, n);
+double sum_of_squares(const T* x, index_t n, double factor) {
+  return kernels<T>().sum_of_squares(x, n, factor);
 }
 
 template <class T>
@@ -79,7 +79,7 @@ void scale(T* x, index_t n, T factor) {
 #define NNEXT_INSTANTIATE(T)                                                \
   template void sum_axis<T>(const T*, T*, index_t, index_t, index_t);       \
   template void sum_rows<T>(const T*, index_t, T*, index_t, index_t, SumInto); \
-  template double sum_of_squares<T>(const T*, index_t);                     \
+  template double sum_of_squares<T>(const T*, index_t, double);             \
   template void scale<T>(T*, index_t, T)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);

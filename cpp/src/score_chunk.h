@@ -11,7 +11,8 @@
 
 namespace nnext {
 
-// A block of the cache, taken when first asked for and given back at the end of its scope.
+// A block of the cache, taken when first asked for (at the latest by `take`) and given back at the
+// end of its scope.
 template <class T>
 class Buffer {
  public:
@@ -48,6 +49,13 @@ class ScoreChunk {
         rows_(chunk_rows(stride_, count)),
         memory_(rows_ * stride_),
         gathered_(rows_ * scores.x.cols) {}
+
+  // Takes all memory that the chunks of these rows will need; throws std::bad_alloc. To be called
+  // before anything is written: nothing fails afterwards.
+  void take(const index_t* row, index_t count) {
+    data();
+    if (count > 0 && row[count - 1] - row[0] != count - 1) gathered();
+  }
 
   index_t rows() const { return rows_; }  // of a whole chunk
   index_t stride() const { return stride_; }

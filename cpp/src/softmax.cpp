@@ -53,33 +53,27 @@ void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t co
 }
 
 template <class T>
-double softmax_loss(const T* x, const std::int64_t* t, T* y, index_t rows, index_t cols) {
-  const Kernels<T>& table = kernels<T>();
-  Losses losses(rows);
-  double* loss = losses.data();
-  parallel_ranges(rows, row_grain(kHeavyGrain, cols), 1, [&](index_t begin, index_t end) {
-    table.softmax(x + begin * cols, y + begin * cols, end - begin, cols, t + begin, loss + begin);
-  });
-  return sum_in_order(loss, rows) / static_cast<double>(rows);
-}
-
-template <class T>
-void softmax_loss_backward(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
-                           index_t cols) {
-  const Kernels<T>& table = kernels<T>();
-  parallel_ranges(rows, row_grain(kLightGrain, cols), 1, [&](index_t begin, index_t end) {
-    const index_t at = begin * cols;
-    table.softmax_loss_backward(y + at, t + begin, factor, dx + at, end - begin, cols);
-  });
-}
-
-template <class T>
-double cross_entropy_error(const T* y, const std::int64_t* t, index_t rows, index_t cols) {
+double cross_entropy_error(const T* y, const RowLabels<T>& labels, index_t rows, index_t cols) {
   constexpr double kDelta = 1e-7;  // the book's, against log(0)
   Losses losses(rows);
   double* loss = losses.data();
-  for (index_t n = 0; n < rows; ++n) loss[n] = static_cast<double>(y[n * cols + t[n]]) + kDelta;
+  // Logarithms a vector at a time: of the labels' probabilities, and of soft rows one by one.
+  Losses logs(labels.soft != nullptr ? cols : 0);
+  for (index_t n = 0; n < rows; ++n) {
+    const T* const soft = labels.soft_row(n);
+    loss[n] = soft != nullptr ? 1 : static_cast<double>(y[n * cols + labels.index[n]]) + kDelta;
+  }
   kernels<double>().log(loss, loss, rows);
+  for (index_t n = 0; labels.soft != nullptr && n < rows; ++n) {
+    const T* const soft = labels.soft_row(n);
+    if (soft == nullptr) continue;
+    double* const log = logs.data();
+    for (index_t c = 0; c < cols; ++c) log[c] = static_cast<double>(y[n * cols + c]) + kDelta;
+    kernels<double>().log(log, log, cols);
+    for (index_t c = 0; c < cols; ++c) {
+      if (soft[c] != 0) loss[n] += static_cast<double>(soft[c]) * log[c];
+    }
+  }
   return -sum_in_order(loss, rows) / static_cast<double>(rows);
 }
 
@@ -102,13 +96,11 @@ void sigmoid_loss_backward(const T* y, const T* t, T factor, T* dx, index_t n) {
   });
 }
 
-#define NNEXT_INSTANTIATE(T)                                                                      \
-  template void softmax<T>(const T*, T*, index_t, index_t);                                       \
-  template void softmax_backward<T>(const T*, const T*, T*, index_t, index_t);                    \
-  template double softmax_loss<T>(const T*, const std::int64_t*, T*, index_t, index_t);           \
-  template void softmax_loss_backward<T>(const T*, const std::int64_t*, T, T*, index_t, index_t); \
-  template double cross_entropy_error<T>(const T*, const std::int64_t*, index_t, index_t);        \
-  template double sigmoid_loss<T>(const T*, const T*, T*, index_t);                               \
+#define NNEXT_INSTANTIATE(T)                                                               \
+  template void softmax<T>(const T*, T*, index_t, index_t);                                \
+  template void softmax_backward<T>(const T*, const T*, T*, index_t, index_t);             \
+  template double cross_entropy_error<T>(const T*, const RowLabels<T>&, index_t, index_t); \
+  template double sigmoid_loss<T>(const T*, const T*, T*, index_t);                        \
   template void sigmoid_loss_backward<T>(const T*, const T*, T, T*, index_t)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);

@@ -30,10 +30,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -46,7 +49,6 @@ namespace nnext {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(50);
-constexpr int kMaxThreads = 1024;
 
 void pause_cpu() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -214,39 +216,50 @@ Pool& pool() {
   return *existing;
 }
 
-// CPUs that the quota of the control group (v2) allows, rounded up; kMaxThreads where there is
-// none.
-int cgroup_cpus() {
-  int cpus = kMaxThreads;
-  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "re")) {
-    char line[64] = "";
-    if (std::fgets(line, sizeof line, file) != nullptr) {
-      char* rest = nullptr;  // "QUOTA PERIOD", in microseconds, or "max PERIOD"
-      const double quota = std::strtod(line, &rest);
-      const double period = std::strtod(rest, nullptr);
-      if (quota > 0 && period > 0) {
-        cpus = static_cast<int>(std::min<double>(kMaxThreads, (quota + period - 1) / period));
-      }
-    }
-    std::fclose(file);
-  }
-  return std::max(cpus, 1);
+// CPUs that a file cpu.max allows; kMaxThreads where there is none or it says "max PERIOD".
+int cpus_of_quota(const std::string& path) {
+  std::ifstream file(path);
+  double quota = 0;  // both in microseconds
+  double period = 0;
+  if (!(file >> quota >> period) || !(quota > 0) || !(period > 0)) return kMaxThreads;
+  return static_cast<int>(std::clamp<double>((quota + period - 1) / period, 1, kMaxThreads));
 }
 
-// The positive number in an environment variable; 0 where it is unset or anything else.
-int threads_from(const char* variable) {
+// Where in the hierarchy of control groups (v2) this process is: "/" in most containers.
+std::string control_group() {
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("0::/")) return line.substr(3);
+  }
+  return "/";
+}
+
+// The number that `text` is, digits alone, at most kMaxThreads + 1; 0 where it is anything else.
+int plain_number(std::string_view text) {
+  int number = 0;
+  for (const char digit : text) {
+    if (digit < '0' || digit > '9') return 0;
+    number = std::min(10 * number + (digit - '0'), kMaxThreads + 1);
+  }
+  return number;
+}
+
+std::string_view environment(const char* variable) {
   const char* text = std::getenv(variable);
-  if (text == nullptr) return 0;
-  char* end = nullptr;
-  const long value = std::strtol(text, &end, 10);
-  return end != text && value > 0 ? static_cast<int>(std::min<long>(value, kMaxThreads)) : 0;
+  return text == nullptr ? "" : text;
 }
 
 int initial_threads() {
-  for (const char* variable : {"NNEXT_NUM_THREADS", "OMP_NUM_THREADS"}) {
-    if (const int n = threads_from(variable); n > 0) return n;
+  if (const std::string_view own = environment("NNEXT_NUM_THREADS"); !own.empty()) {
+    const int n = plain_number(own);
+    if (n >= 1 && n <= kMaxThreads) return n;
+    throw std::runtime_error("NNEXT_NUM_THREADS=" + std::string(own) +
+                             " is not a number of threads; expected a whole number from 1 to " +
+                             std::to_string(kMaxThreads));
   }
-  return available_cpus();
+  const std::string_view openmp = environment("OMP_NUM_THREADS");
+  const int n = plain_number(openmp.substr(0, openmp.find(',')));
+  return n >= 1 ? std::min(n, kMaxThreads) : available_cpus();
 }
 
 std::atomic<int>& thread_count() {
@@ -263,7 +276,8 @@ int available_cpus() {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = CPU_COUNT(&set);
 #endif
-  return std::clamp(std::min(cpus, cgroup_cpus()), 1, kMaxThreads);
+  const int quota = detail::cpus_of_quotas("/sys/fs/cgroup", control_group());
+  return std::clamp(std::min(cpus, quota), 1, kMaxThreads);
 }
 
 int num_threads() { return thread_count().load(std::memory_order_relaxed); }
@@ -273,6 +287,16 @@ void set_num_threads(int n) {
 }
 
 namespace detail {
+
+int cpus_of_quotas(const std::string& root, std::string group) {
+  int cpus = kMaxThreads;
+  for (;;) {
+    cpus = std::min(cpus, cpus_of_quota(root + group + "/cpu.max"));
+    const std::size_t end = group.rfind('/');
+    if (end == std::string::npos) return cpus;
+    group.resize(end);
+  }
+}
 
 void run_parts(int parts, PartFunction function, const void* body) {
   const int threads = std::min(parts, num_threads());

@@ -6,6 +6,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 =================  ==========================================================
 `functions`        matrix product, softmax, cross entropy, element by element
 `layers`           forward and backward pairs with ``params`` and ``grads``
+`init`             layers with weights drawn at random: `affine` (Linear, Dense)
 `nodes`            the nodes of a computational graph
 `optimizer`        SGD to AdamW
 `base_model`       what models have in common
@@ -17,7 +18,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 """
 
 from nnext import datasets, nodes
-from nnext._nnext import __version__
+from nnext._nnext import EmptyBatchError, __version__
 from nnext.base_model import BaseModel
 from nnext.config import (
     empty_cache,
@@ -38,6 +39,7 @@ from nnext.functions import (
     tanh,
 )
 from nnext.gradient_check import check_gradients, numerical_gradient
+from nnext.init import affine
 from nnext.layers import (
     Affine,
     AffineSoftmaxWithLoss,
@@ -65,6 +67,7 @@ __all__ = [
     "BaseModel",
     "Dropout",
     "Embedding",
+    "EmptyBatchError",
     "MatMul",
     "Momentum",
     "Nesterov",
@@ -79,6 +82,7 @@ __all__ = [
     "Trainer",
     "TwoLayerNet",
     "__version__",
+    "affine",
     "check_gradients",
     "cross_entropy_error",
     "datasets",

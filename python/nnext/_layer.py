@@ -1,6 +1,8 @@
 """What nnext's own layers share."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,10 +33,46 @@ class Layer:
         for p in params:
             if not isinstance(p, np.ndarray):
                 raise TypeError(f"a parameter must be a NumPy array, not {type(p).__name__}")
-            if p.dtype.name not in _FLOATS:
+            if not is_float(p.dtype):
                 raise TypeError(f"a parameter must be an array of floats, not of {p.dtype}")
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output and remember what ``backward`` needs."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def backward(self, *args: Any, **kwargs: Any) -> Any:
+        """Write the gradients into ``grads`` and return the input's."""
+        raise NotImplementedError(f"{type(self).__name__} does not define backward")
+
+    def _arguments(self) -> str:
+        """Say what stands between the parentheses of ``repr``: here the sizes of the weights."""
+        return ", ".join(map(str, self.params[0].shape)) if self.params else ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._arguments()})"
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Say whether nnext can compute in this type, or stores it and computes in float32."""
+    return dtype.name in _FLOATS
+
+
+def check_weights(W: Array, b: Array | None = None) -> None:
+    """Raise a ValueError if `W` is not a matrix, or `b` not as long as a row of it.
+
+    What is no array is left to `Layer`, which every layer of weights calls next.
+    """
+    if not isinstance(W, np.ndarray):
+        return
+    if W.ndim != 2:
+        raise ValueError(f"W: expected a matrix, two dimensions, got shape {W.shape}")
+    if isinstance(b, np.ndarray) and b.shape != W.shape[1:]:
+        raise ValueError(
+            f"b: expected shape {W.shape[1:]}, one number for each column of W {W.shape}, "
+            f"got shape {b.shape}"
+        )
 
 
 def before_forward(layer: object) -> RuntimeError:

@@ -12,14 +12,14 @@ from nnext._support import require
 class Progress:
     """Shows nothing; the other two displays override what they need."""
 
-    def __init__(self, epochs: int, batches: int) -> None:
-        self.epochs, self.batches = epochs, batches
+    def __init__(self, epochs: int, batches: int, done: int) -> None:
+        self.epochs, self.batches, self.done = epochs, batches, done
 
     def advance(self) -> None:
         """Note that a batch is done."""
 
     def point(self, epoch: int, i: int, loss: float) -> None:
-        """Show the mean loss up to batch `i` of an epoch (both from 0)."""
+        """Show the mean loss up to batch `i` of an epoch of this training (both from 0)."""
 
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Show the end of an epoch."""
@@ -29,52 +29,58 @@ class Progress:
 
 
 class _Lines(Progress):
-    def __init__(self, epochs: int, batches: int) -> None:
-        super().__init__(epochs, batches)
+    def __init__(self, epochs: int, batches: int, done: int) -> None:
+        super().__init__(epochs, batches, done)
         self.start = time.perf_counter()
 
     def point(self, epoch: int, i: int, loss: float) -> None:
         seconds = time.perf_counter() - self.start
         print(
-            f"| epoch {epoch + 1} |  iter {i + 1} / {self.batches} | time {seconds:.0f}[s] "
-            f"| loss {loss:.2f}"
+            f"| epoch {self.done + epoch + 1} |  iter {i + 1} / {self.batches} "
+            f"| time {seconds:.0f}[s] | loss {loss:.2f}"
         )
 
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         if metrics:
-            print(f"| epoch {epoch + 1} |  " + " | ".join(_format(metrics, 4)))
+            print(f"| epoch {self.done + epoch + 1} |  " + " | ".join(_format(metrics, 4)))
 
 
 class _Bar(Progress):
-    def __init__(self, epochs: int, batches: int) -> None:
-        super().__init__(epochs, batches)
+    def __init__(self, epochs: int, batches: int, done: int) -> None:
+        super().__init__(epochs, batches, done)
         tqdm = require("tqdm.auto", "progress", "A progress bar").tqdm
         self.bar = tqdm(
             total=epochs * batches,
-            desc=f"epoch 1/{epochs}",
+            desc=self._name(0),
             bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining}{postfix}",
             dynamic_ncols=True,
         )
         self.advance = self.bar.update  # type: ignore[method-assign]  # called for every batch
 
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
-        self.bar.set_description_str(f"epoch {epoch + 1}/{self.epochs}", refresh=False)
+        self.bar.set_description_str(self._name(epoch), refresh=False)
         self.bar.set_postfix_str(", ".join(_format({"loss": loss, **metrics}, 3)), refresh=False)
 
     def close(self) -> None:
         self.bar.close()
 
+    def _name(self, epoch: int) -> str:
+        return f"epoch {self.done + epoch + 1}/{self.done + self.epochs}"
+
 
 def make_progress(
-    kind: Literal["auto", "bar", "lines", "none"], epochs: int, batches: int
+    kind: Literal["auto", "bar", "lines", "none"], epochs: int, batches: int, done: int = 0
 ) -> Progress:
-    """Choose a display; "auto" is a bar if tqdm is there and stderr is a terminal, else lines."""
+    """Choose a display; "auto" is a bar if tqdm is there and stderr is a terminal, else lines.
+
+    `epochs` are to come, of `batches` each, after `done` epochs of earlier trainings.
+    """
     kinds = {"bar": _Bar, "lines": _Lines, "none": Progress}
     if kind == "auto":
         kind = "bar" if has_bar() else "lines"
     if kind not in list(kinds):  # a list, for what cannot be hashed
         raise ValueError(f'progress: expected "auto", "bar", "lines" or "none", got {kind!r}')
-    return kinds[kind](epochs, batches)
+    return kinds[kind](epochs, batches, done)
 
 
 def has_bar() -> bool:

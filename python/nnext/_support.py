@@ -2,11 +2,14 @@
 
 import importlib
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nnext import _nnext
 
 Array = NDArray[Any]
 
@@ -36,7 +39,8 @@ def require(module: str, extra: str, purpose: str) -> Any:
             raise
         name = {"sklearn": "scikit-learn"}.get(package, package)
         raise ImportError(
-            f'{purpose} needs {name}, which is not installed: pip install "nnext[{extra}]"',
+            f"{purpose} needs {name}, which is not installed: "
+            f'pip install "{_nnext.__distribution__}[{extra}]"',
             name=package,
         ) from None
     return importlib.import_module(module)
@@ -51,10 +55,21 @@ def check_numbers(**numbers: Any) -> None:
             raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise a ValueError that names the argument if it is not a whole number of at least 1."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+def check_count(name: str, value: Any) -> int:
+    """Return a whole number of at least 1 as an int: NumPy's own integers would overflow.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message names the argument.
+    """
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+    return count
 
 
 def random_state(seed: int | None) -> np.random.RandomState:
@@ -63,7 +78,11 @@ def random_state(seed: int | None) -> np.random.RandomState:
     A ``RandomState``, because NumPy froze its stream for good: a seed gives the same weights,
     the same order of samples and the same points with every version of NumPy.
     """
-    return np.random.RandomState(np.random.randint(2**31) if seed is None else seed)
+    try:
+        return np.random.RandomState(np.random.randint(2**31) if seed is None else seed)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"seed: expected a whole number from 0 to {2**32 - 1}, got {seed!r}") from None
 
 
 def find_shared(params: Sequence[Array]) -> list[tuple[int, bool]]:

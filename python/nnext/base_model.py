@@ -1,19 +1,22 @@
 """What every model has in common; how its layers are wired is up to the model (see models.py)."""
 
+from __future__ import annotations
+
+import math
 import os
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import ArrayLike
 
-from nnext import _nnext
-from nnext._support import Array, find_shared
-from nnext.loss_layers import SigmoidWithLoss, SoftmaxWithLoss, capped
+from nnext._gathered import check_gathered
+from nnext._layer import is_float
+from nnext._nnext import EmptyBatchError
+from nnext._support import Array, check_count, find_shared
+
+__all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
 
 class LayerLike(Protocol):
@@ -23,8 +26,13 @@ class LayerLike(Protocol):
     is never replaced, and returns the gradient of the layer's input.
     """
 
-    params: list[Array]
-    grads: list[Array]
+    @property
+    def params(self) -> list[Any]:
+        """The parameters, arrays."""
+
+    @property
+    def grads(self) -> list[Any]:
+        """Their gradients."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output and remember what ``backward`` needs."""
@@ -37,8 +45,14 @@ class BaseModel:
     """A model: layers, their parameters gathered into two lists, and what follows from these.
 
     A model of your own derives from this class, names its layers and its loss, and says how they
-    are wired in `scores`, `forward` and `backward` (`nnext.models.Sequential` does it for a chain).
-    All else is here. After the book's ``common/base_model.py``.
+    are wired in `loss_input` (or `scores`, where the loss takes the scores themselves), `forward`
+    and `backward`; `nnext.models.Sequential` does it for a chain. All else is here. After the
+    book's ``common/base_model.py``.
+
+    The loss answers for itself: ``predictions(h)``, ``probabilities(h)``, ``scores(h)``,
+    ``labels(t, shape)`` and ``evaluate(h, t)`` are methods of nnext's losses, h what their
+    ``forward`` takes. A loss without them works too, all but `predict`, `predict_proba` and
+    `accuracy`, which raise a ``TypeError`` that says what is missing.
 
     Parameters
     ----------
@@ -53,7 +67,7 @@ class BaseModel:
     loss_layer : layer
     params, grads : list of ndarray
         The layers' own arrays, in the order of the layers. Training writes into them and never
-        replaces them.
+        replaces them. A model may append parameters of its own that no layer has.
     """
 
     def __init__(self, layers: Iterable[LayerLike], loss_layer: LayerLike) -> None:
@@ -65,17 +79,109 @@ class BaseModel:
             self.params += layer.params
             self.grads += layer.grads
 
+    def loss_input(self, x: ArrayLike) -> Any:
+        """Compute what the loss layer takes of `x`, in inference mode: `scores`, if not overridden.
+
+        A model whose loss makes the scores itself (`AffineSoftmaxWithLoss`) defines this method.
+        """
+        if type(self).scores is BaseModel.scores:
+            name = type(self).__name__
+            raise NotImplementedError(f"{name} defines neither loss_input(x) nor scores(x)")
+        return self.scores(x)
+
     def scores(self, x: ArrayLike) -> Array:
-        """Compute the scores (logits) that the loss layer takes, in inference mode."""
-        raise NotImplementedError(f"{type(self).__name__} does not define scores(x)")
+        """Compute the scores (logits), in inference mode; works with every loss.
+
+        The layers remember this call as they do any other: do not call it, or `predict` or
+        `predict_proba`, between `forward` and `backward`.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, ...)
+
+        Returns
+        -------
+        ndarray, shape (N, C)
+        """
+        return self._scores_of(self.loss_input(x))
+
+    def _scores_of(self, h: Any) -> Array:
+        scores = getattr(self.loss_layer, "scores", None)
+        return h if scores is None else scores(h)  # type: ignore[no-any-return]
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Compute the `scores` of `x`."""
+        return self.scores(x)
 
     def forward(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Compute the mean loss of a batch, in training mode."""
+        """Compute the loss of a batch, in training mode."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward(x, t)")
 
     def backward(self, dout: float = 1) -> Array | None:
         """Write the gradients of the last `forward` into ``grads``."""
         raise NotImplementedError(f"{type(self).__name__} does not define backward(dout)")
+
+    def loss(self, x: ArrayLike, t: ArrayLike, batch_size: int = 1024) -> float | Array:
+        """Compute the loss of any number of samples in inference mode, without side effects.
+
+        A `forward` before it can still be followed by its ``backward``, and `Dropout` goes on where
+        it was: whatever the model, its layers and layers within these remember in attributes is put
+        back. No more than a batch is computed at a time.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, ...)
+        t : array_like, shape (N, ...)
+            Labels as the loss layer takes them.
+        batch_size : int
+            How many samples to compute at a time; the result is that of all at once, but for
+            rounding.
+
+        Returns
+        -------
+        float
+            The mean over all that counts, or with ``reduction="sum"`` of the loss the sum; with
+            ``"none"`` an ndarray, the loss of each row.
+
+        Raises
+        ------
+        ValueError
+            If there are no samples; an `EmptyBatchError` if none counts and the loss is a mean.
+        """
+        check_count("batch_size", batch_size)
+        x, t = as_input(x), np.asarray(t)
+        if x.ndim == 0 or len(x) == 0:
+            raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
+        if t.ndim == 0 or len(t) != len(x):
+            raise ValueError(
+                f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
+            )
+        with _putting_back(self):
+            batches = [
+                self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
+                for i in range(0, len(x), batch_size)
+            ]
+        reduction = getattr(self.loss_layer, "reduction", "mean")
+        if reduction == "none":
+            return np.concatenate([loss for loss, _ in batches])
+        if reduction == "sum":
+            return math.fsum(float(loss) for loss, _ in batches)
+        count = math.fsum(count for _, count in batches)
+        if count == 0:
+            raise EmptyBatchError(f"t: none of the {len(x)} samples counts, and the loss is a mean")
+        return math.fsum(float(loss) * count for loss, count in batches if count) / count
+
+    def _evaluate(self, x: Array, t: Array) -> tuple[Any, float]:
+        """Return the loss of a batch and what counted in it."""
+        h = self.loss_input(x)
+        evaluate = getattr(self.loss_layer, "evaluate", None)
+        if evaluate is not None:
+            return evaluate(h, t)  # type: ignore[no-any-return]
+        try:
+            loss = self.loss_layer.forward(h, t)
+        except EmptyBatchError:
+            return 0.0, 0.0
+        return loss, getattr(self.loss_layer, "count", len(x))
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Compute the probabilities of the classes.
@@ -89,13 +195,14 @@ class BaseModel:
         ndarray, shape (N, C)
             The softmax of `scores`; its rows sum to 1. If the model's loss is `SigmoidWithLoss`,
             the sigmoid of each score instead.
+
+        Raises
+        ------
+        TypeError
+            If the loss knows no probabilities; `scores` works then too.
         """
-        scores = self.scores(x)
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            return _nnext.sigmoid(scores)
-        if isinstance(self.loss_layer, SoftmaxWithLoss):
-            scores = capped(scores, self.loss_layer.options.softcap)
-        return _nnext.softmax(scores)
+        probabilities = self._ask_loss("predict_proba", "probabilities")
+        return probabilities(self.loss_input(x))  # type: ignore[no-any-return]
 
     def predict(self, x: ArrayLike) -> Array:
         """Predict the class of every sample.
@@ -112,15 +219,14 @@ class BaseModel:
         ndarray of int64, shape (N,)
             The index of the highest score (the first one if several are equal). If the model's
             loss is `SigmoidWithLoss`, 0 or 1 for each score, in the shape of the scores.
-        """
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            return (self.scores(x) > 0).astype(np.int64)
-        return self._best_class(x)[0]
 
-    def _best_class(self, x: ArrayLike) -> tuple[Array, int]:
-        """Return the class of every sample and how many classes there are."""
-        scores = self.scores(x)
-        return np.asarray(np.argmax(scores, axis=-1), dtype=np.int64), scores.shape[-1]
+        Raises
+        ------
+        TypeError
+            If the loss knows no predictions; `scores` works then too.
+        """
+        predictions = self._ask_loss("predict", "predictions")
+        return predictions(self.loss_input(x))  # type: ignore[no-any-return]
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Compute the share of samples that `predict` gets right.
@@ -129,76 +235,110 @@ class BaseModel:
         ----------
         x : array_like, shape (N, ...)
         t : array_like, shape (N,) or (N, C)
-            The labels as `SoftmaxWithLoss` takes them: class indices (of any shape with N
-            elements) or one-hot; those that the loss ignores do not count. If the model's loss is
-            `SigmoidWithLoss`, 0 or 1 for each score, in the shape of the scores, and the share is
-            that of the scores.
+            The labels as the loss takes them: for `SoftmaxWithLoss` class indices or one-hot; those
+            that the loss ignores do not count. If the model's loss is `SigmoidWithLoss`, 0 or 1 for
+            each score, in the shape of the scores, and the share is that of the scores.
 
         Raises
         ------
         ValueError
             If the labels do not fit the scores, or there are none.
         TypeError
-            If the labels are not of a type that the loss takes.
+            If the labels are not of a type that the loss takes, or the loss knows no predictions.
         IndexError
             If a class index is out of range.
         """
-        # The core reads and checks the labels as it does for the losses.
-        if isinstance(self.loss_layer, SigmoidWithLoss):
-            scores = self.scores(x)
-            y = (scores > 0).astype(np.int64)
-            _check_any(y, x)
-            labels: Array = _nnext.sigmoid_loss_forward(scores, t)[2]
-        else:
-            y, classes = self._best_class(x)
-            _check_any(y, x)
-            ignored = getattr(self.loss_layer, "ignore_label", None)
-            labels = _nnext.class_indices(t, y.shape, classes, ignored)
-            y, labels = y[labels >= 0], labels[labels >= 0]
-            if y.size == 0:
-                raise ValueError("t: every label is ignored")
-        return float(np.count_nonzero(y == labels) / y.size)
+        predictions = self._ask_loss("accuracy", "predictions")
+        read_labels = self._ask_loss("accuracy", "labels")
+        h = self.loss_input(x)
+        y = predictions(h)
+        if y.size == 0:
+            raise ValueError(f"x: there are no samples, got shape {np.shape(x)}")
+        labels = read_labels(t, self._scores_shape(h))
+        counted = labels >= 0
+        if not counted.any():
+            raise ValueError("t: every label is ignored")
+        return float(np.count_nonzero((y == labels) & counted) / np.count_nonzero(counted))
+
+    def _scores_shape(self, h: Any) -> tuple[int, ...]:
+        """Return the shape that `_scores_of` would have: whole scores may not fit in memory."""
+        if h.ndim < 2:
+            return self._scores_of(h).shape
+        return h.shape[:-1] + self._scores_of(h[(slice(0),) * (h.ndim - 1)]).shape[-1:]  # type: ignore[no-any-return]
+
+    def _ask_loss(self, purpose: str, method: str) -> Any:
+        answer = getattr(self.loss_layer, method, None)
+        if answer is None:
+            raise TypeError(
+                f"{purpose}: the loss {type(self.loss_layer).__name__} has no method {method}; "
+                "scores(x) works with every loss"
+            )
+        return answer
 
     def summary(self) -> str:
         """Describe the model as a table: layers, shapes of their parameters, numbers of them.
 
-        A shared parameter is counted once in the total.
+        A shared parameter is counted once in the total. The type in the last line is the one that
+        the model computes in.
         """
         rows = []
         for layer in [*self.layers, self.loss_layer]:
             shapes = ", ".join(str(p.shape) for p in layer.params)
             count = sum(p.size for p in layer.params)
             rows.append((type(layer).__name__, shapes or "-", f"{count:,}"))
-        shared = find_shared(self.params)
-        own = [p for i, p in enumerate(self.params) if shared[i][0] == i]
-        kinds = "/".join(sorted({str(p.dtype) for p in own})) or "-"
-        total = ("total", kinds, f"{sum(p.size for p in own):,}")
+        count, kinds = self._totals()
+        total = ("total", kinds, f"{count:,}")
         head = ("layer", "shapes of parameters", "parameters")
         a, b, c = (max(map(len, column)) for column in zip(head, *rows, total, strict=True))
         lines = [f"{x:<{a}}  {y:<{b}}  {z:>{c}}" for x, y, z in [head, *rows, total]]
         rule = "-" * (a + b + c + 4)
         return "\n".join([type(self).__name__, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
+    def _totals(self) -> tuple[int, str]:
+        """Return the number of parameters, shared ones once, and their types."""
+        shared = find_shared(self.params)
+        own = [p for i, p in enumerate(self.params) if shared[i][0] == i]
+        return sum(p.size for p in own), "/".join(sorted({str(p.dtype) for p in own})) or "-"
+
+    def __repr__(self) -> str:
+        names = [*map(str, range(len(self.layers))), "loss"]
+        rows = []
+        for name, layer in zip(names, [*self.layers, self.loss_layer], strict=True):
+            own = type(layer).__repr__ is not object.__repr__
+            count = sum(p.size for p in layer.params)
+            rows.append((f"{name}: {layer if own else type(layer).__name__}", count))
+        width = max(len(text) for text, _ in rows)
+        lines = [f"  {text:<{width}}  {count:>9,}".rstrip() if count else f"  {text}"
+                 for text, count in rows]  # fmt: skip
+        count, kinds = self._totals()
+        return "\n".join(
+            [f"{type(self).__name__}(", *lines, f")  {count:,} parameters, type {kinds}"]
+        )
+
     def save_params(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters to a file in NumPy's ``.npz`` format.
 
         The file is written beside its final place and then moved there, so that a failure never
-        leaves half a file or harms an older one.
+        leaves half a file or harms an older one, and whoever reads meanwhile, in any thread or
+        process, gets one or the other whole. What a killed process left there is removed.
 
         Parameters
         ----------
         path : path-like
-            The file's name, used as it is.
+            The file's name, used as it is. A symbolic link stays one: the file that it leads to is
+            written. The permissions of an older file are kept.
+
+        Raises
+        ------
+        ValueError
+            If an array of a layer is not the model's any more (`check_gathered`).
+        OSError
+            If the file cannot be written, or `path` is a directory, a device or a pipe.
         """
-        path = Path(path)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                named: dict[str, Any] = {f"param_{i}": p for i, p in enumerate(self.params)}
-                np.savez(file, **named)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        from nnext import model_files  # here, since it brings zipfile, which few programs need
+
+        check_gathered(self)
+        model_files.save_params(path, self.params)
 
     def load_params(self, path: str | os.PathLike[str]) -> None:
         """Read parameters that `save_params` wrote, into the arrays that the model has.
@@ -207,64 +347,108 @@ class BaseModel:
         ------
         ValueError
             If the file is something else, or the numbers, shapes or types of its parameters are
-            not those of this model, or a parameter is read-only. Nothing is overwritten then.
+            not those of this model, or a parameter is read-only, or an array of a layer is not the
+            model's any more (`check_gathered`). Nothing is overwritten then.
         OSError
-            If the file cannot be opened.
+            If the file cannot be opened, or is a directory, a device or a pipe.
         """
-        with open(path, "rb") as file:
-            with _refusing(path):
-                archive = zipfile.ZipFile(file)
-                names = [f"param_{i}.npy" for i in range(len(archive.namelist()))]
-                kinds = [_read_kind(archive, name) for name in names]
-            # Before any data is read: a header may promise terabytes.
-            self._check_kinds(path, kinds)
-            with _refusing(path):
-                saved = [_read_array(archive, name) for name in names]
-        for p, new in zip(self.params, saved, strict=True):
-            p[...] = new
+        from nnext import model_files
 
-    def _check_kinds(
-        self, path: str | os.PathLike[str], kinds: list[tuple[tuple[int, ...], np.dtype[Any]]]
-    ) -> None:
-        if len(kinds) != len(self.params):
-            raise ValueError(
-                f"{path} holds {len(kinds)} parameters, the model has {len(self.params)}"
-            )
-        for i, (p, (shape, dtype)) in enumerate(zip(self.params, kinds, strict=True)):
-            if shape != p.shape or dtype != p.dtype:
-                raise ValueError(
-                    f"{path}: parameter {i} is {dtype} {shape}, the model's is {p.dtype} {p.shape}"
-                )
-            if not p.flags.writeable:
-                raise ValueError(f"params[{i}] of the model is read-only")
+        check_gathered(self, writable=True)
+        model_files.load_params(path, self.params)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Name the places of the layers' arrays in ``params`` and ``grads``, not the arrays.
+
+        So they are the layers' own again whatever copies or loads the model, also where that knows
+        no two places of one array (joblib), and views of shared weights are views again.
+        """
+        state: dict[str, Any] = {**vars(self), "_shared": find_shared(self.params)}
+        for name in ("params", "grads"):
+            places = {
+                id(array): _Place(i, j)
+                for i, layer in enumerate([*self.layers, self.loss_layer])
+                for j, array in enumerate(getattr(layer, name))
+            }
+            state[name] = [places.get(id(array), array) for array in state[name]]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        shared = state.pop("_shared")
+        vars(self).update(state)
+        layers = [*self.layers, self.loss_layer]
+        for name in ("params", "grads"):
+            gathered = [
+                getattr(layers[a.layer], name)[a.number] if isinstance(a, _Place) else a
+                for a in state[name]
+            ]
+            setattr(self, name, gathered)
+        for k, (first, transposed) in enumerate(shared):
+            if find_shared([self.params[first], self.params[k]])[1][0] == 1 and first != k:
+                self.params[k] = self.params[first].T if transposed else self.params[first]
+                if isinstance(place := state["params"][k], _Place):
+                    layers[place.layer].params[place.number] = self.params[k]
 
 
-def _check_any(y: Array, x: ArrayLike) -> None:
-    if y.size == 0:
-        raise ValueError(f"x: there are no samples, got shape {np.shape(x)}")
+class _Place(NamedTuple):
+    """Where a gathered array stands: in which of the layers, the loss the last, and its number."""
+
+    layer: int
+    number: int
+
+
+def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
+    """Return the input of a model as an array, floats in the type of its parameters.
+
+    Floats of another type are cast if all parameters have one type: the model computes in that.
+    Integers stay what they are: they may be indices.
+
+    Raises
+    ------
+    TypeError
+        If `x` is a sparse matrix, or a tuple of several inputs.
+    """
+    if hasattr(x, "toarray") and not isinstance(x, np.ndarray):
+        raise TypeError(
+            f"x: expected an array, got a sparse {type(x).__name__}; x.toarray() is an array"
+        )
+    if isinstance(x, tuple) and any(isinstance(a, np.ndarray) and a.ndim > 1 for a in x):
+        raise TypeError(
+            f"x: expected one array, got a tuple of {len(x)}: the model has one input. Samples are "
+            "joined by numpy.stack, features by numpy.concatenate(x, axis=-1)"
+        )
+    x = np.asarray(x)
+    if params and is_float(x.dtype):
+        kind = params[0].dtype
+        if x.dtype != kind and is_float(kind) and all(p.dtype == kind for p in params):
+            x = x.astype(kind.newbyteorder("="))
+    return x  # type: ignore[no-any-return]
 
 
 @contextmanager
-def _refusing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Name the file, whatever zipfile and NumPy raise: for rubbish it is nearly anything."""
+def _putting_back(model: object) -> Iterator[None]:
+    """Put back all attributes that are set meanwhile in a model, its layers and layers in these."""
+    kept = [(vars(part), dict(vars(part))) for part in _parts(model, {}).values()]
     try:
         yield
-    except Exception as error:
-        raise ValueError(f"{path} is not a file of save_params ({error!r})") from error
+    finally:
+        for now, before in kept:
+            for name in now.keys() - before.keys():
+                del now[name]
+            now.update(before)
 
 
-def _read_kind(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with archive.open(name) as member:
-        if npy.read_magic(member) != (1, 0):
-            raise ValueError("not the version of .npy that is written for a plain array")
-        shape, _, dtype = npy.read_array_header_1_0(member)
-    if dtype.hasobject:
-        raise ValueError("objects for numbers")
-    return shape, dtype
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    with archive.open(name) as member:
-        array: Array = npy.read_array(member, allow_pickle=False)
-        member.read()  # at the end the checksum is compared
-    return array
+def _parts(part: Any, found: dict[int, Any]) -> dict[int, Any]:
+    """Collect a model and what it has, itself or in lists, that has forward and backward."""
+    found[id(part)] = part
+    for value in vars(part).values():
+        for inner in value if isinstance(value, (list, tuple)) else [value]:
+            if (
+                id(inner) not in found
+                and hasattr(inner, "__dict__")
+                and hasattr(inner, "forward")
+                and hasattr(inner, "backward")
+                and not isinstance(inner, type)
+            ):
+                _parts(inner, found)
+    return found

@@ -20,12 +20,13 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1. Small operations run on one thread whatever it is.
+        From 1 to 1024. Small operations run on one thread whatever it is, and there are never more
+        threads than processors that the process may use (``cpus`` of `show_config`).
 
     Raises
     ------
     ValueError
-        If `n` is below 1.
+        If `n` is below 1 or above 1024.
     TypeError
         If `n` is not an integer.
     """
@@ -89,7 +90,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     dict or None
         With ``"dicts"``: ``version``, ``compiler``, ``isa`` (the instruction set in use),
         ``isa_available`` (those that this machine can run), ``isa_compiled`` (those in this
-        build), ``threads`` and ``cached_bytes`` (memory kept for the next large results).
+        build), ``cpus`` (processors that this process may use; no more threads are started),
+        ``threads`` and ``cached_bytes`` (memory kept for the next large results).
 
     Raises
     ------

@@ -127,8 +127,15 @@ def run(options: argparse.Namespace) -> None:
         f"Training: {epochs} epochs, {options.optimizer}, learning rate {rate:g}, "
         f"batches of {options.batch_size}"
     )
-    trainer = _train(model, make_optimizer(lr=rate), data, epochs, options)
-    _report(trainer, model, data)
+    try:
+        trainer = _train(model, make_optimizer(lr=rate), data, epochs, options)
+        proba = model.predict_proba(data.x_test)
+        if not np.isfinite(proba).all():  # the last step may have gone too far
+            raise FloatingPointError("the probabilities are nan after the last step")
+    except FloatingPointError as error:
+        what = str(error).partition(":")[0]
+        raise UsageError(f"training failed: {what}; try an --lr below {rate:g}") from None
+    _report(trainer, proba, data)
     _draw(trainer, model, data, options)
 
 
@@ -206,21 +213,21 @@ def _train(
         batch_size=options.batch_size,
         eval_interval=max(1, batches // 150),
         on_epoch=on_epoch,
+        on_nonfinite="raise",
         progress="bar" if bar else "none",
     )
     return trainer
 
 
-def _report(trainer: Trainer, model: Sequential, data: _Data) -> None:
+def _report(trainer: Trainer, proba: Array, data: _Data) -> None:
     history = trainer.history
     seconds = sum(history.epoch_seconds)
     samples = len(history.epoch_loss) * len(data.x_train)
-    print(f"\nLoss: {history.loss[0]:.4f} at the start, {history.loss[-1]:.4f} at the end")
+    print(f"\nLoss: {history.loss[0]:.4f} at the start, {history.epoch_loss[-1]:.4f} at the end")
     for name in ("train", "test"):
         print(f"Accuracy on the {name} data: {history.metrics[f'{name} accuracy'][-1]:.4f}")
     print(f"Speed: {samples / seconds:,.0f} samples/s in training ({seconds:.2f} s)")
 
-    proba = model.predict_proba(data.x_test)
     y = proba.argmax(axis=1)
     wrong = np.flatnonzero(y != data.t_test)
     chosen = [*np.flatnonzero(y == data.t_test)[:4], *wrong[:2]]

@@ -5,14 +5,19 @@ of the shape and type of their input. float16 and bfloat16 are computed in float
 once; integers and booleans become float64. All raise ``TypeError`` for types that cannot be used
 (complex, object, str), and let NaN and infinities pass through as IEEE 754 says. The bits of a
 result depend on the input alone: not on threads, strides, other rows or the machine.
+
+A result of 128 KiB or more lives in a block of memory that is used again when the array dies
+(`nnext.empty_cache`), so it does not own its data: ``result.flags.owndata`` is False, and
+``result.resize(...)`` in place is refused. ``result.copy()`` has memory of its own.
 """
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._loss_options import LossOptions
+from nnext._nnext import LossOptions
 from nnext._support import Array
 
 __all__ = [
@@ -29,12 +34,18 @@ __all__ = [
 ]
 
 
-def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Any:
+def matmul(
+    a: ArrayLike,
+    b: ArrayLike,
+    out: Any = None,
+    **kwargs: Any,
+) -> Any:
     """Matrix product: `numpy.matmul`, for every input that it takes.
 
-    float32 and float64 are computed by the core, each element as one ordered chain
-    ``acc = 0; for k: acc = fma(a[k], b[k], acc)``; what the core does not accelerate (integers,
-    complex numbers, objects) is handed to NumPy.
+    float32 and float64 are computed by the core, float16 and bfloat16 in float32 and rounded once;
+    each element is one ordered chain ``acc = 0; for k: acc = fma(a[k], b[k], acc)`` (blocks of
+    1024 for K above 16384). The result has the type that NumPy gives it. What the core does not
+    accelerate (integers, complex numbers, objects, array types of others) is handed to NumPy.
 
     Parameters
     ----------
@@ -43,6 +54,9 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Any:
         Leading axes are broadcast against those of `a`.
     out : ndarray, shape (..., M, N), optional
         Where to write the product; may overlap `a` and `b`.
+    **kwargs
+        ``dtype``, ``casting``, ``order``, ``subok``, ``axes``, ``axis`` and ``signature`` of
+        `numpy.matmul`. With any of them the whole call is NumPy's.
 
     Returns
     -------
@@ -56,6 +70,8 @@ def matmul(a: ArrayLike, b: ArrayLike, out: Array | None = None) -> Any:
     TypeError
         If a type cannot be multiplied, or not be cast to that of `out`.
     """
+    if kwargs:
+        return np.matmul(a, b, out=out, **kwargs)
     return _nnext.matmul(a, b, out)
 
 
@@ -96,7 +112,8 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     y : array_like, shape (..., C)
         Probabilities; one sample may come without a batch axis.
     t : array_like, shape (...) or (..., C)
-        Labels: class indices, or one-hot rows, recognised by having the size of `y`.
+        Labels: class indices, one-hot rows, or rows of probabilities, for which the row's error is
+        ``-Σ_c t[c] log(y[c] + 1e-7)``.
 
     Returns
     -------
@@ -105,7 +122,8 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the shapes do not fit, or there is no sample to take the mean over.
+        If the shapes do not fit, a row of labels is neither one-hot nor probabilities, there is
+        one class, or no sample to take the mean over (`nnext.EmptyBatchError`).
     IndexError
         If a label is below 0 or not below C.
 
@@ -137,6 +155,10 @@ def linear_cross_entropy(
 
         (1 - ε) w[t] (lse - z[t])  +  (ε / V) Σ_c w[c] (lse - z[c])  +  z_loss lse²
 
+    If t is not a class but a row q of probabilities (a soft target), the first term becomes
+    ``(1 - ε) Σ_c q[c] w[c] (lse - z[c])``, and what the row counts ``Σ_c q[c] w[c]`` instead of
+    ``w[t]``: a row that is one-hot is the class.
+
     Parameters
     ----------
     x : array_like, shape (..., D)
@@ -144,12 +166,14 @@ def linear_cross_entropy(
     W : array_like, shape (D, V)
         Weights; any strides, so also the transposed view of an embedding (V, D).
     t : array_like, shape (...) or (..., V)
-        Labels: class indices, or one-hot rows.
+        Labels: class indices (integers), one-hot rows (integers or booleans), or rows of
+        probabilities (floats of at least 0 that add up to 1).
     b : array_like, shape (V,), optional
         Bias.
     reduction : {"mean", "sum", "none"}
         The mean divides by the sum over the rows of sample weight times ``w[t]``: by the number of
-        rows that are not ignored, where there are no weights.
+        rows that are not ignored, where there are no weights. (PyTorch divides by the number of
+        rows if the targets are probabilities, whatever the weights.)
     ignore_label : int or None
         Rows with this label are left out: they cost nothing, and have loss and gradient 0.
     label_smoothing : float
@@ -157,7 +181,7 @@ def linear_cross_entropy(
     class_weight : array_like, shape (V,), optional
         w above; 1 if left out.
     sample_weight : array_like, shape (...), optional
-        1 if left out.
+        1 if left out. A row of weight 0 counts as an ignored one, whatever its scores.
     z_loss : float
         Weight of the penalty on the logarithm of the sum; 0 or more.
     softcap : float, optional
@@ -171,8 +195,9 @@ def linear_cross_entropy(
     Raises
     ------
     ValueError
-        If shapes or options do not fit, or a mean has nothing to divide by: no row at all, all of
-        them ignored, or weights that add up to 0.
+        If shapes or options do not fit, a row of labels is neither one-hot nor probabilities, or
+        there is one class. `nnext.EmptyBatchError` if a mean has nothing to divide by: no row at
+        all, all of them ignored, or weights that add up to 0.
     IndexError
         If a label is not in [0, V) and not the ignored one.
 
@@ -199,9 +224,14 @@ def linear_cross_entropy(
     10.8198
     """
     options = LossOptions(
-        reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
+        reduction=reduction,
+        ignore_label=ignore_label,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        z_loss=z_loss,
+        softcap=softcap,
     )
-    return _nnext.linear_cross_entropy(x, W, t, b, options)
+    return _nnext.linear_cross_entropy(x, W, t, b, options, sample_weight)[0]
 
 
 def linear_cross_entropy_with_grad(
@@ -248,13 +278,20 @@ def linear_cross_entropy_with_grad(
         written then.
     """
     options = LossOptions(
-        reduction, ignore_label, label_smoothing, class_weight, sample_weight, z_loss, softcap
+        reduction=reduction,
+        ignore_label=ignore_label,
+        label_smoothing=label_smoothing,
+        class_weight=class_weight,
+        z_loss=z_loss,
+        softcap=softcap,
     )
     targets: Any = (None, None, None) if out is None else out
     if not isinstance(targets, tuple | list) or len(targets) != 3:
         raise TypeError("out: expected a tuple (dx, dW, db)")
     dx, dW, db = targets
-    return _nnext.linear_cross_entropy_with_grad(x, W, t, b, options, dout, dx, dW, db, True)
+    return _nnext.linear_cross_entropy_with_grad(
+        x, W, t, b, options, sample_weight, dout, dx, dW, db, True
+    )
 
 
 def sigmoid(x: ArrayLike) -> Array:

@@ -7,8 +7,9 @@ the gradient of the loss by the output, writes the gradients of the parameters *
 Parameters are read from ``params`` at every call, so whoever holds the array may update it in
 place. Any object that keeps this contract can stand among these layers.
 
-Nothing is checked here: the core checks every argument before it writes anything, and raises
-``ValueError`` for shapes that do not fit, ``TypeError`` for types that cannot be used and
+Weights are checked when a layer is made, and whatever is in ``params`` later by the core, which
+checks every argument of a call before it writes anything, and raises ``ValueError`` for shapes that
+do not fit, ``TypeError`` for types that cannot be used and
 ``IndexError`` for labels and indices out of range. A layer remembers a call only if it succeeded.
 
 A layer remembers its input or its output itself, not a copy: do not write into an array between
@@ -21,13 +22,15 @@ Shapes are written with N for the batch, D for the input, H for the output and C
 Scratch 2", chapter 1, where nothing else is said.
 """
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
-from nnext._layer import Layer, before_forward
+from nnext._layer import Layer, before_forward, check_weights, is_float
 from nnext._support import Array, check_numbers
 from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
@@ -49,12 +52,19 @@ __all__ = [
 
 
 class MatMul(Layer):
-    """Matrix product, ``y = x W``.
+    """Matrix product, ``y = x W``: a linear layer without bias.
 
     Parameters
     ----------
     W : ndarray, shape (D, H)
         The weights: ``params[0]`` is this very array.
+
+    Raises
+    ------
+    ValueError
+        If `W` is not a matrix.
+    TypeError
+        If it is not an array of floats.
 
     Attributes
     ----------
@@ -65,6 +75,7 @@ class MatMul(Layer):
     skips_input_grad = True
 
     def __init__(self, W: Array) -> None:
+        check_weights(W)
         super().__init__(W)
         self.x: ArrayLike | None = None
 
@@ -74,6 +85,12 @@ class MatMul(Layer):
         self.x = x
         return y
 
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: Literal[True] = True) -> Array: ...
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: Literal[False]) -> None: ...
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: bool) -> Array | None: ...
     def backward(self, dout: ArrayLike, input_grad: bool = True) -> Array | None:
         """Write ``xᵀ dout`` into ``grads[0]`` and return ``dout Wᵀ``.
 
@@ -94,7 +111,9 @@ class MatMul(Layer):
 
 
 class Affine(Layer):
-    """Matrix product with bias, ``y = x W + b``.
+    """Matrix product with bias, ``y = x W + b``: what others call Linear or Dense.
+
+    `nnext.affine` makes one of given sizes, with weights drawn at random.
 
     Parameters
     ----------
@@ -102,6 +121,13 @@ class Affine(Layer):
         The weights, ``params[0]``.
     b : ndarray, shape (H,)
         The bias, ``params[1]``.
+
+    Raises
+    ------
+    ValueError
+        If `W` is not a matrix, or `b` has another shape than (H,).
+    TypeError
+        If one is not an array of floats.
 
     Attributes
     ----------
@@ -112,6 +138,7 @@ class Affine(Layer):
     skips_input_grad = True
 
     def __init__(self, W: Array, b: Array) -> None:
+        check_weights(W, b)
         super().__init__(W, b)
         self.x: ArrayLike | None = None
 
@@ -122,6 +149,12 @@ class Affine(Layer):
         self.x = x
         return y
 
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: Literal[True] = True) -> Array: ...
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: Literal[False]) -> None: ...
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: bool) -> Array | None: ...
     def backward(self, dout: ArrayLike, input_grad: bool = True) -> Array | None:
         """Write ``xᵀ dout`` and the sum of `dout` into ``grads`` and return ``dout Wᵀ``.
 
@@ -151,8 +184,8 @@ class _Activation(Layer):
         The output of the last ``forward``.
     """
 
-    _f: ClassVar["staticmethod[[ArrayLike], Array]"]
-    _df: ClassVar["staticmethod[[ArrayLike, ArrayLike], Array]"]
+    _f: ClassVar[staticmethod[[ArrayLike], Array]]
+    _df: ClassVar[staticmethod[[ArrayLike, ArrayLike], Array]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,6 +246,13 @@ class Dropout(Layer):
         Seed of the stream; without it one is drawn from ``numpy.random``, so that
         ``numpy.random.seed`` governs it as in the book.
 
+    Raises
+    ------
+    ValueError
+        If `dropout_ratio` is out of its range.
+    TypeError
+        If it is no number, or `seed` no whole number.
+
     Attributes
     ----------
     mask : ndarray of bool or None
@@ -226,23 +266,28 @@ class Dropout(Layer):
 
     def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer, type(None))):
+            raise TypeError(f"seed: expected a whole number or None, got {seed!r}")
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
         super().__init__()
         self.dropout_ratio = dropout_ratio
-        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else seed
+        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else int(seed)
         self.offset = 0
         self.mask: NDArray[np.bool_] | None = None
         self.train_flg: bool | None = None
 
     def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
-        """Return `x` with elements dropped; with `train_flg` False, `x` itself as an array."""
+        """Return `x` with elements dropped; with `train_flg` False, `x` itself as an array.
+
+        Integers and booleans become float64 in both cases.
+        """
         if train_flg:
             y, mask = _nnext.dropout_forward(x, self.dropout_ratio, self.seed, self.offset)
             self.mask = mask
             self.offset += mask.size
         else:
-            y = np.asarray(x)
+            y = _as_floats(x)
         self.train_flg = train_flg
         return y
 
@@ -254,6 +299,20 @@ class Dropout(Layer):
             return np.asarray(dout)
         return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
 
+    def _arguments(self) -> str:
+        return f"{self.dropout_ratio:g}"
+
+
+def _as_floats(x: Any) -> Array:
+    """Return `x` as an array of floats, the very array if it is one; refuse what the core would."""
+    y = np.asarray(x)
+    if is_float(y.dtype):
+        return y
+    if y.dtype.kind not in "biu":
+        what = f"one of type {y.dtype}" if y.ndim else repr(x)
+        raise TypeError(f"x: expected an array of numbers, got {what}")
+    return y.astype(np.float64)
+
 
 class Embedding(Layer):
     """Rows of a table, ``y = W[idx]``.
@@ -262,6 +321,13 @@ class Embedding(Layer):
     ----------
     W : ndarray, shape (V, D)
         The table, one row a word: ``params[0]`` is this very array.
+
+    Raises
+    ------
+    ValueError
+        If `W` is not a matrix.
+    TypeError
+        If it is not an array of floats.
 
     Attributes
     ----------
@@ -274,6 +340,7 @@ class Embedding(Layer):
     """
 
     def __init__(self, W: Array) -> None:
+        check_weights(W)
         super().__init__(W)
         self.idx: ArrayLike | None = None
 

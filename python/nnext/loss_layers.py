@@ -2,28 +2,75 @@
 
 ``forward(x, t)`` returns the loss and ``backward(dout=1)`` the gradient by the scores, or for
 `AffineSoftmaxWithLoss`, which makes the scores itself, by its input.
+
+A loss layer also answers for what follows from it, so that models and the trainer need not know
+which loss they have: ``evaluate`` (the loss without remembering anything), ``count`` (how much the
+last batch counted), ``scores``, ``probabilities``, ``predictions`` and ``labels``.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._layer import Layer, before_forward
-from nnext._loss_options import LossOptions
+from nnext._nnext import EmptyBatchError, LossOptions
 from nnext._support import Array
 
-__all__ = ["AffineSoftmaxWithLoss", "SigmoidWithLoss", "SoftmaxWithLoss"]
+__all__ = ["AffineSoftmaxWithLoss", "EmptyBatchError", "SigmoidWithLoss", "SoftmaxWithLoss"]
 
 
-def capped(scores: Array, softcap: float | None) -> Array:
-    """Return ``softcap tanh(scores / softcap)``, or without a cap the scores themselves."""
-    if softcap is None:
-        return scores
-    cap = scores.dtype.type(softcap)
-    return np.asarray(cap * _nnext.tanh(scores / cap))
+class _SoftmaxLoss(Layer):
+    """What the two softmax losses share: their options.
+
+    Attributes
+    ----------
+    options : LossOptions
+        Checked when the layer is made, and never changed.
+    count : float
+        What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
+        weights.
+    """
+
+    def __init__(self, *params: Array, **options: Any) -> None:
+        super().__init__(*params)
+        self.options = LossOptions(**options)
+        self.count = 0.0
+
+    @property
+    def reduction(self) -> str:
+        """What becomes of the rows' losses: ``"mean"``, ``"sum"`` or ``"none"``."""
+        return self.options.reduction
+
+    @property
+    def ignore_label(self) -> int | None:
+        """The label whose rows count nothing."""
+        return self.options.ignore_label
+
+    def labels(self, t: ArrayLike, shape: tuple[int, ...]) -> Array:
+        """Check labels as ``forward`` does, and return them as class indices.
+
+        Parameters
+        ----------
+        t : array_like, shape (...) or (..., C)
+        shape : tuple of int
+            That of the scores, (..., C).
+
+        Returns
+        -------
+        ndarray of int64, shape (...)
+            -1 where the label is ignored; for probabilities the most probable class.
+        """
+        return _nnext.class_indices(t, shape, self.options)
+
+    def _capped(self, scores: ArrayLike) -> Array:
+        if self.options.softcap is None:
+            return np.asarray(scores)
+        return _nnext.softcap(scores, self.options.softcap)
 
 
-class SoftmaxWithLoss(Layer):
+class SoftmaxWithLoss(_SoftmaxLoss):
     """Softmax and the cross entropy of its output with the labels, as one layer.
 
     The loss is the mean over the rows of ``log(Σ exp(x)) - x[t]``, computed from the scores
@@ -32,14 +79,18 @@ class SoftmaxWithLoss(Layer):
     Parameters
     ----------
     reduction, ignore_label, label_smoothing, class_weight, z_loss, softcap
-        As in `nnext.functions.linear_cross_entropy`; here no label is ignored unless one is named.
+        As in `nnext.functions.linear_cross_entropy`; no label is ignored unless one is named.
 
     Attributes
     ----------
     y : ndarray, shape (..., C), or None
         The probabilities of the last ``forward``.
-    t : ndarray of int64, shape (...), or None
-        Its labels as class indices, whatever they were given as; -1 where ignored.
+    t : ndarray, or None
+        Its labels: class indices, int64 of shape (...), whatever they were given as, -1 where
+        they do not count; or, if rows of probabilities were among them, all rows (..., C).
+    count : float
+        What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
+        weights.
     """
 
     def __init__(
@@ -52,33 +103,31 @@ class SoftmaxWithLoss(Layer):
         z_loss: float = 0.0,
         softcap: float | None = None,
     ) -> None:
-        super().__init__()
-        self.options = LossOptions(
-            reduction, ignore_label, label_smoothing, class_weight, None, z_loss, softcap
-        ).checked()
+        super().__init__(
+            reduction=reduction,
+            ignore_label=ignore_label,
+            label_smoothing=label_smoothing,
+            class_weight=class_weight,
+            z_loss=z_loss,
+            softcap=softcap,
+        )
         self.y: Array | None = None
         self.t: Array | None = None
         self._x: ArrayLike | None = None  # the scores, where the probabilities are not enough
-        self._used = self.options  # by the last forward, with its sample weights
+        self._sample_weight: ArrayLike | None = None
 
-    @property
-    def ignore_label(self) -> int | None:
-        """The label whose rows count nothing."""
-        return self.options.ignore_label
-
-    def forward(
-        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float | Array:
+    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Return the loss.
 
         Parameters
         ----------
         x : array_like, shape (..., C)
-            The scores (logits).
+            The scores (logits) of two classes or more.
         t : array_like, shape (...) or (..., C)
-            The labels: class indices, or one-hot rows, recognised by having the size of `x`.
+            The labels: class indices (integers), one-hot rows (integers or booleans), or rows of
+            probabilities (floats that add up to 1).
         sample_weight : array_like, shape (...), optional
-            What each row's loss counts.
+            What each row's loss counts; a row of weight 0 counts as an ignored one.
 
         Returns
         -------
@@ -87,20 +136,21 @@ class SoftmaxWithLoss(Layer):
 
         Raises
         ------
+        EmptyBatchError
+            A ValueError: if `x` has no rows, or only ignored ones (the mean over nothing).
         ValueError
-            If `x` has no rows or only ignored ones (the mean over nothing), or the shapes do not
-            fit.
+            If the shapes do not fit, a row of labels is neither one-hot nor probabilities, or there
+            is one class.
         IndexError
             If a label is below 0 or not below C.
+        TypeError
+            If a type cannot be used, such as class indices that are floats.
         """
-        used = self.options.weighted(sample_weight)
-        if used.is_plain():
-            loss, self.y, self.t = _nnext.softmax_loss_forward(x, t)
-            self._x = None
-        else:
-            loss, self.y, self.t = _nnext.cross_entropy_forward(x, t, used)
-            self._x = x
-        self._used = used
+        loss, y, t, count = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
+        options = self.options
+        self._x = x if options.z_loss or options.softcap is not None else None
+        self._sample_weight = sample_weight
+        self.y, self.t, self.count = y, t, count
         return loss
 
     def backward(self, dout: float | ArrayLike = 1) -> Array:
@@ -118,12 +168,37 @@ class SoftmaxWithLoss(Layer):
         """
         if self.y is None or self.t is None:
             raise before_forward(self)
-        if self._x is None:
-            return _nnext.softmax_loss_backward(self.y, self.t, dout)  # type: ignore[arg-type]
-        return _nnext.cross_entropy_backward(self._x, self.t, self._used, dout)
+        return _nnext.softmax_loss_backward(
+            self._x, self.y, self.t, self.options, self._sample_weight, dout
+        )
+
+    def evaluate(
+        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[Any, float]:
+        """Return the loss and what its mean divides by; the layer remembers nothing.
+
+        Where nothing counts both are 0.
+        """
+        try:
+            loss, _, _, count = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
+        except EmptyBatchError:
+            return 0.0, 0.0
+        return loss, count
+
+    def scores(self, x: ArrayLike) -> Array:
+        """Return the scores themselves, as an array."""
+        return np.asarray(x)
+
+    def probabilities(self, x: ArrayLike) -> Array:
+        """Return the probabilities of the classes, shape (..., C)."""
+        return _nnext.softmax(self._capped(x))
+
+    def predictions(self, x: ArrayLike) -> Array:
+        """Return the class with the highest score (the first of equal ones), int64, shape (...)."""
+        return np.asarray(np.argmax(self._capped(x), axis=-1), dtype=np.int64)
 
 
-class AffineSoftmaxWithLoss(Layer):
+class AffineSoftmaxWithLoss(_SoftmaxLoss):
     """`Affine` and `SoftmaxWithLoss` in one, for many classes: the scores are never whole.
 
     N rows and V classes would make N·V scores, and several arrays of that size. Here they are made
@@ -140,13 +215,16 @@ class AffineSoftmaxWithLoss(Layer):
     b : ndarray, shape (V,), optional
         The bias, ``params[1]``.
     reduction, ignore_label, label_smoothing, class_weight, z_loss, softcap
-        As in `nnext.functions.linear_cross_entropy`.
+        As in `nnext.functions.linear_cross_entropy`; no label is ignored unless one is named.
 
     Attributes
     ----------
     x, t : array_like or None
         Input and labels of the last ``forward``, the objects themselves: change neither them nor
         the parameters before ``backward``.
+    count : float
+        What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
+        weights.
     """
 
     skips_input_grad = True
@@ -157,49 +235,51 @@ class AffineSoftmaxWithLoss(Layer):
         b: Array | None = None,
         *,
         reduction: str = "mean",
-        ignore_label: int | None = -1,
+        ignore_label: int | None = None,
         label_smoothing: float = 0.0,
         class_weight: ArrayLike | None = None,
         z_loss: float = 0.0,
         softcap: float | None = None,
     ) -> None:
-        super().__init__(*((W,) if b is None else (W, b)))
-        self.options = LossOptions(
-            reduction, ignore_label, label_smoothing, class_weight, None, z_loss, softcap
-        ).checked()
+        super().__init__(
+            *((W,) if b is None else (W, b)),
+            reduction=reduction,
+            ignore_label=ignore_label,
+            label_smoothing=label_smoothing,
+            class_weight=class_weight,
+            z_loss=z_loss,
+            softcap=softcap,
+        )
         self.x: ArrayLike | None = None
         self.t: ArrayLike | None = None
-        self._used = self.options
-
-    @property
-    def ignore_label(self) -> int | None:
-        """The label whose rows count nothing."""
-        return self.options.ignore_label
+        self._sample_weight: ArrayLike | None = None
 
     def _parameters(self) -> tuple[Array, Array | None]:
         return self.params[0], self.params[1] if len(self.params) > 1 else None
 
-    def forward(
-        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float | Array:
+    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
         """Return the loss.
 
         Parameters
         ----------
         x : array_like, shape (..., D)
         t : array_like, shape (...) or (..., V)
-            The labels, as for `SoftmaxWithLoss`: class indices or one-hot rows.
+            The labels, as for `SoftmaxWithLoss`: class indices, one-hot rows or probabilities.
         sample_weight : array_like, shape (...), optional
 
         Returns
         -------
         float
             With ``reduction="none"`` an ndarray of shape (...).
+
+        Raises
+        ------
+        EmptyBatchError, ValueError, IndexError, TypeError
+            As `SoftmaxWithLoss.forward`.
         """
         W, b = self._parameters()
-        used = self.options.weighted(sample_weight)
-        loss: float | Array = _nnext.linear_cross_entropy(x, W, t, b, used)
-        self.x, self.t, self._used = x, t, used
+        loss, count = _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
+        self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss
 
     def backward(self, dout: float | ArrayLike = 1, input_grad: bool = True) -> Array | None:
@@ -221,18 +301,47 @@ class AffineSoftmaxWithLoss(Layer):
         W, b = self._parameters()
         db = self.grads[1] if b is not None else None
         dx: Array | None = _nnext.linear_cross_entropy_with_grad(
-            self.x, W, self.t, b, self._used, dout, None, self.grads[0], db, input_grad
+            self.x,
+            W,
+            self.t,
+            b,
+            self.options,
+            self._sample_weight,
+            dout,
+            None,
+            self.grads[0],
+            db,
+            input_grad,
         )[1]
         return dx
+
+    def evaluate(
+        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[Any, float]:
+        """Return the loss and what its mean divides by; the layer remembers nothing.
+
+        Where nothing counts both are 0.
+        """
+        W, b = self._parameters()
+        try:
+            return _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
+        except EmptyBatchError:
+            return 0.0, 0.0
 
     def scores(self, x: ArrayLike) -> Array:
         """Return all scores of `x`, shape (..., V), capped if ``softcap`` is set."""
         W, b = self._parameters()
-        return capped(_nnext.affine_forward(x, W, b), self.options.softcap)
+        return self._capped(_nnext.affine_forward(x, W, b))
 
-    def predict(self, x: ArrayLike) -> Array:
+    def probabilities(self, x: ArrayLike) -> Array:
+        """Return the probabilities of all classes, shape (..., V), from whole scores."""
+        return _nnext.softmax(self.scores(x))
+
+    def predictions(self, x: ArrayLike) -> Array:
         """Return the class with the highest score (the first of equal ones), int64, shape (...)."""
         return self.top_k(x, 1)[0][..., 0]
+
+    predict = predictions
 
     def top_k(self, x: ArrayLike, k: int) -> tuple[Array, Array]:
         """Return the `k` best classes of each row and their log-probabilities, the best first.
@@ -246,17 +355,17 @@ class AffineSoftmaxWithLoss(Layer):
         Returns
         -------
         classes : ndarray of int64, shape (..., k)
-            Of equal scores the first class comes first.
+            Of equal scores (capped, if ``softcap`` is set) the first class comes first.
         log_prob : ndarray, shape (..., k)
         """
         W, b = self._parameters()
-        return _nnext.linear_top_k(x, W, b, k, self.options.softcap)
+        return _nnext.linear_top_k(x, W, b, k, self.options)
 
     def log_prob(self, x: ArrayLike, t: ArrayLike) -> Array:
         """Return ``log softmax(scores)[t]``, shape (...), for labels `t` (...) in [0, V)."""
         W, b = self._parameters()
-        options = LossOptions("none", softcap=self.options.softcap)
-        return np.asarray(-_nnext.linear_cross_entropy(x, W, t, b, options))
+        options = LossOptions(reduction="none", softcap=self.options.softcap)
+        return np.asarray(-_nnext.linear_cross_entropy(x, W, t, b, options, None)[0])
 
 
 class SigmoidWithLoss(Layer):
@@ -271,16 +380,31 @@ class SigmoidWithLoss(Layer):
         The probabilities of the last ``forward``.
     t : ndarray, shape (N, ...), or None
         Its labels, in the type of `y`.
+    count : float
+        What the mean of the last ``forward`` divided by: N.
     """
+
+    reduction = "mean"
 
     def __init__(self) -> None:
         super().__init__()
         self.y: Array | None = None
         self.t: Array | None = None
+        self.count = 0.0
 
     def forward(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Return the loss of the scores `x` and the labels `t` in [0, 1], both (N, ...)."""
+        """Return the loss of the scores `x` and the labels `t` in [0, 1], both (N, ...).
+
+        Raises
+        ------
+        EmptyBatchError
+            A ValueError: if there are no scores.
+        ValueError
+            If the shapes differ, or a label is not in [0, 1]: binary labels are 0 and 1, or the
+            probability of 1.
+        """
         loss, self.y, self.t = _nnext.sigmoid_loss_forward(x, t)
+        self.count = float(len(self.y))
         return loss
 
     def backward(self, dout: float = 1) -> Array:
@@ -288,3 +412,30 @@ class SigmoidWithLoss(Layer):
         if self.y is None or self.t is None:
             raise before_forward(self)
         return _nnext.sigmoid_loss_backward(self.y, self.t, dout)
+
+    def evaluate(self, x: ArrayLike, t: ArrayLike) -> tuple[float, float]:
+        """Return the loss and what its mean divides by; the layer remembers nothing.
+
+        Where there are no scores both are 0.
+        """
+        try:
+            loss, y, _ = _nnext.sigmoid_loss_forward(x, t)
+        except EmptyBatchError:
+            return 0.0, 0.0
+        return loss, float(len(y))
+
+    def scores(self, x: ArrayLike) -> Array:
+        """Return the scores themselves, as an array."""
+        return np.asarray(x)
+
+    def probabilities(self, x: ArrayLike) -> Array:
+        """Return the sigmoid of each score."""
+        return _nnext.sigmoid(x)
+
+    def predictions(self, x: ArrayLike) -> Array:
+        """Return 0 or 1 for each score, int64: whether it is above 0."""
+        return np.asarray(np.asarray(x) > 0, dtype=np.int64)
+
+    def labels(self, t: ArrayLike, shape: tuple[int, ...]) -> Array:
+        """Check labels as ``forward`` does for scores of a shape, and return them as float64."""
+        return _nnext.binary_labels(t, shape)

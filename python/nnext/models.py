@@ -1,20 +1,30 @@
 """Models that are chains of layers."""
 
+from __future__ import annotations
+
 import inspect
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._support import Array, check_count, random_state
-from nnext.base_model import BaseModel, LayerLike
-from nnext.layers import Affine, AffineSoftmaxWithLoss, Sigmoid, SoftmaxWithLoss
+from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
+from nnext.init import affine, check_scale
+from nnext.layers import Sigmoid, SoftmaxWithLoss
+
+__all__ = ["Sequential", "TwoLayerNet", "affine"]
 
 
 class Sequential(BaseModel):
     """A chain: each layer takes what the layer before it returned, the loss takes the last.
+
+    It computes in the type of its parameters: floats of another type are cast as they come in
+    (unless the parameters themselves are of several types), integers stay what they are.
+    ``model(x)`` is ``model.scores(x)``; ``len(model)``, ``model[i]`` and ``for layer in model`` are
+    those of the layers.
 
     Parameters
     ----------
@@ -31,77 +41,89 @@ class Sequential(BaseModel):
         If there are no layers, or one object stands there twice: a layer remembers one call of
         ``forward``. To share a weight, give the same array to two layers.
     TypeError
-        If something is not a layer; a model is none, its ``layers`` are.
+        If something is not a layer; a model is none, its ``layers`` are. If there is a loss among
+        the layers, or a layer in the place of the loss.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from nnext.layers import Affine, ReLU
-    >>> from nnext.models import Sequential, affine
+    >>> from nnext import ReLU, Sequential, affine
     >>> rng = np.random.default_rng(0)
-    >>> model = Sequential([affine(2, 10, rng), ReLU(), affine(10, 3, rng)])
-    >>> model.predict_proba([[0.5, -1.0]]).shape
-    (1, 3)
+    >>> Sequential([affine(2, 10, rng), ReLU(), affine(10, 3, rng)])
+    Sequential(
+      0: Affine(2, 10)             30
+      1: ReLU()
+      2: Affine(10, 3)             33
+      loss: SoftmaxWithLoss()
+    )  63 parameters, type float32
     """
 
     def __init__(self, layers: Iterable[LayerLike], loss: LayerLike | None = None) -> None:
+        if isinstance(layers, type) or not isinstance(layers, Iterable):
+            raise TypeError(
+                f"layers: expected a list of layers, got {_shown(layers)}: Sequential([...], loss)"
+            )
         layers = list(layers)
         loss = SoftmaxWithLoss() if loss is None else loss
         if not layers:
             raise ValueError("layers: expected at least one layer, got none")
-        for i, layer in enumerate([*layers, loss]):
-            name = f"layers[{i}]" if i < len(layers) else "loss"
-            if isinstance(layer, BaseModel):
-                raise TypeError(
-                    f"{name}: expected a layer, got a model, {type(layer).__name__}; "
-                    "a chain takes its layers, *model.layers"
-                )
-            missing = [
-                a for a in ("params", "grads", "forward", "backward") if not hasattr(layer, a)
-            ]
-            if missing or isinstance(layer, type):
-                what = f"the class {layer.__name__}" if isinstance(layer, type) else repr(layer)
-                lacks = f" without {', '.join(missing)}" if missing else ", not an object of it"
-                raise TypeError(f"{name}: expected a layer, got {what}{lacks}")
-            if len(layer.params) != len(layer.grads):
-                raise ValueError(f"{name}: {len(layer.params)} params but {len(layer.grads)} grads")
+        for i, layer in enumerate(layers):
+            _check_layer(f"layers[{i}]", layer, inputs=1)
             if any(layer is other for other in layers[:i]):
                 raise ValueError(
-                    f"{name} stands in the list twice; a layer remembers one call of forward. "
+                    f"layers[{i}] stands in the list twice; a layer remembers one call of forward. "
                     "To share a weight, give the same array to two layers"
                 )
+        _check_layer("loss", loss, inputs=2)
         super().__init__(layers, loss)
-        self._takes_train_flg = [_has_parameter(layer.forward, "train_flg") for layer in layers]
+        self._note_layers()
+
+    def _note_layers(self) -> None:
+        self._noted = list(self.layers)
+        self._takes_train_flg = [
+            _has_parameter(layer.forward, "train_flg") for layer in self._noted
+        ]
+
+    def _check_changed_layers(self) -> None:
+        """Take a change of the list ``layers`` if it leaves the parameters what they are."""
+        for i, layer in enumerate(self.layers):
+            _check_layer(f"layers[{i}]", layer, inputs=1)
+        check_gathered(self)
+        for layer in self._noted:
+            if layer.params and not any(layer is other for other in self.layers):
+                raise ValueError(
+                    f"layers: {layer!r} was taken out after the model was made, which still has "
+                    "its parameters; make a new model of the layers"
+                )
+        self._note_layers()
+
+    def __len__(self) -> int:
+        """Return the number of layers, without the loss."""
+        return len(self.layers)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> LayerLike: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[LayerLike]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> LayerLike | list[LayerLike]:
+        """Return a layer, or the list of some."""
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[LayerLike]:
+        """Go through the layers, without the loss."""
+        return iter(self.layers)
 
     def _run(self, x: Any, train_flg: bool) -> Any:
+        if self.layers != self._noted:
+            self._check_changed_layers()
+        x = as_input(x, self.params)
         for layer, takes_flag in zip(self.layers, self._takes_train_flg, strict=True):
             x = layer.forward(x, train_flg=train_flg) if takes_flag else layer.forward(x)
         return x
 
-    def scores(self, x: ArrayLike) -> Array:
-        """Compute the scores (logits): what the last layer returns, in inference mode.
-
-        The layers remember this call as they do any other: do not call it, or `predict` or
-        `predict_proba`, between `forward` and `backward`.
-
-        Parameters
-        ----------
-        x : array_like, shape (N, D)
-
-        Returns
-        -------
-        ndarray, shape (N, C)
-        """
-        out: Array = self._run(x, train_flg=False)
-        if isinstance(self.loss_layer, AffineSoftmaxWithLoss):
-            return self.loss_layer.scores(out)
-        return out
-
-    def _best_class(self, x: ArrayLike) -> tuple[Array, int]:
-        if isinstance(self.loss_layer, AffineSoftmaxWithLoss):  # whole scores may not fit in memory
-            best = self.loss_layer.predict(self._run(x, train_flg=False))
-            return best, self.loss_layer.params[0].shape[1]
-        return super()._best_class(x)
+    def loss_input(self, x: ArrayLike) -> Any:
+        """Compute what the last layer returns, in inference mode."""
+        return self._run(x, train_flg=False)
 
     def forward(self, x: ArrayLike, t: ArrayLike) -> float:
         """Compute the mean loss of a batch, in training mode.
@@ -119,6 +141,12 @@ class Sequential(BaseModel):
         loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t)
         return loss
 
+    @overload
+    def backward(self, dout: float = 1, *, input_grad: Literal[True]) -> Array: ...
+    @overload
+    def backward(self, dout: float, input_grad: Literal[True]) -> Array: ...
+    @overload
+    def backward(self, dout: float = 1, input_grad: bool = False) -> Array | None: ...
     def backward(self, dout: float = 1, input_grad: bool = False) -> Array | None:
         """Write the gradients of the last `forward` into ``grads``, from the loss back.
 
@@ -176,6 +204,13 @@ class TwoLayerNet(Sequential):
         dtype: DTypeLike = np.float32,
         weight_scale: float = 0.01,
     ) -> None:
+        for name, size in [
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("output_size", output_size),
+        ]:
+            check_count(name, size)
+        check_scale(weight_scale)
         rng = random_state(seed)
         super().__init__(
             [
@@ -186,36 +221,47 @@ class TwoLayerNet(Sequential):
         )
 
 
-def affine(
-    input_size: int,
-    output_size: int,
-    rng: np.random.RandomState | np.random.Generator,
-    *,
-    dtype: DTypeLike = np.float32,
-    weight_scale: float | None = None,
-) -> Affine:
-    """Make an `Affine` layer with normal random weights and biases of 0.
+def _shown(what: object) -> str:
+    return f"the class {what.__name__}" if isinstance(what, type) else repr(what)
 
-    Parameters
-    ----------
-    input_size, output_size : int
-    rng : RandomState or Generator
-        Where the weights come from.
-    dtype : dtype
-    weight_scale : float, optional
-        Standard deviation of the weights; ``sqrt(2 / input_size)`` if left out, which keeps the
-        size of the signal through layers with ReLU (He et al., 2015).
 
-    Raises
-    ------
-    ValueError
-        If a size is not a whole number of at least 1.
-    """
-    check_count("input_size", input_size)
-    check_count("output_size", output_size)
-    scale = math.sqrt(2.0 / input_size) if weight_scale is None else weight_scale
-    W = scale * rng.standard_normal((input_size, output_size))
-    return Affine(W.astype(dtype), np.zeros(output_size, dtype))
+def _check_layer(name: str, layer: Any, inputs: int) -> None:
+    """Check that something is a layer whose ``forward`` takes as many things: a loss takes two."""
+    if isinstance(layer, BaseModel):
+        raise TypeError(
+            f"{name}: expected a layer, got a model, {type(layer).__name__}; "
+            "a chain takes its layers, *model.layers"
+        )
+    missing = [a for a in ("params", "grads", "forward", "backward") if not hasattr(layer, a)]
+    if missing or isinstance(layer, type):
+        lacks = f" without {', '.join(missing)}" if missing else ", not an object of it"
+        raise TypeError(f"{name}: expected a layer, got {_shown(layer)}{lacks}")
+    if len(layer.params) != len(layer.grads):
+        raise ValueError(f"{name}: {len(layer.params)} params but {len(layer.grads)} grads")
+    least, most = _positional(layer.forward)
+    if least <= inputs <= most:
+        return
+    takes = str(least) if least == most else f"{least} to {most}"
+    if inputs == 2:
+        hint = "a loss takes scores and labels"
+    elif hasattr(layer, "reduction") or _has_parameter(layer.forward, "t"):
+        hint = "it is a loss, which is given beside the list: Sequential([...], loss=...)"
+    else:
+        hint = "in a chain each layer takes what the one before it returned"
+    raise TypeError(f"{name}: the forward of {layer!r} takes {takes} inputs; {hint}")
+
+
+def _positional(function: Any) -> tuple[int, float]:
+    """Return how many positional arguments a function needs, and how many it takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a compiled function may have no signature to read
+        return 0, math.inf
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p for p in parameters if p.kind in kinds]
+    least = sum(p.default is inspect.Parameter.empty for p in positional)
+    endless = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    return least, math.inf if endless else len(positional)
 
 
 def _has_parameter(function: Any, name: str) -> bool:

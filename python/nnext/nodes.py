@@ -6,6 +6,8 @@ Each node has ``forward`` and ``backward`` like a layer, but may have several in
 The product node of the chapter is the layer `MatMul`, found here under the same name.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
@@ -109,6 +111,9 @@ class Branch(Layer):
             dx = np.add(dx, dout)
         return dx
 
+    def _arguments(self) -> str:
+        return str(self.n)
+
 
 class Repeat(Layer):
     """Each slice along `axis` is copied `n` times; the gradients of the copies are summed.
@@ -149,6 +154,9 @@ class Repeat(Layer):
         dx: Array = _nnext.sum(copies, axis + 1)
         return dx
 
+    def _arguments(self) -> str:
+        return f"{self.n}, axis={self.axis}" if self.axis else str(self.n)
+
 
 class Sum(Layer):
     """Sum along an axis; its gradient is repeated along it.
@@ -186,3 +194,7 @@ class Sum(Layer):
         _check_shape("dout", dout, (*before, 1, *after) if self.keepdims else before + after)
         dx: Array = np.repeat(np.reshape(dout, (*before, 1, *after)), length, axis=axis)
         return dx
+
+    def _arguments(self) -> str:
+        options = [f"axis={self.axis}"] if self.axis else []
+        return ", ".join(options if self.keepdims else [*options, "keepdims=False"])

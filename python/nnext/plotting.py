@@ -1,4 +1,4 @@
-"""Pictures of training and of what was learned; needs matplotlib (``pip install "nnext[plot]"``).
+"""Pictures of training and of what was learned; needs matplotlib (the extra ``plot``).
 
 Every function writes a file if it is given a path and opens a window otherwise.
 """

@@ -1,88 +1,20 @@
-"""The training loop: batches, gradient clipping, shared weights, progress, history."""
+"""The training loop: batches, epochs, progress, history. What is done to a batch is in step.py."""
 
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext import _nnext
+from nnext._fit_data import cast_to_parameters, check_labels, read_data
 from nnext._progress import Progress, make_progress
-from nnext._support import Array, check_count, check_numbers, find_shared, random_state
+from nnext._support import Array, check_count, random_state
+from nnext.history import History, read_metrics
+from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
 
-
-class Model(Protocol):
-    """What the trainer asks of a model."""
-
-    params: list[Array]
-    grads: list[Array]
-
-    def forward(self, x: Any, t: Any, /) -> float:
-        """Return the mean loss of a batch."""
-
-    def backward(self) -> Any:
-        """Write the gradients into ``grads``."""
-
-
-class Optimizer(Protocol):
-    """What the trainer asks of an optimizer."""
-
-    def update(self, params: list[Array], grads: list[Array], /) -> None:
-        """Change the parameters in place."""
-
-
-@dataclass
-class History:
-    """What happened in training, over all calls of `Trainer.fit`.
-
-    Attributes
-    ----------
-    iteration : list of int
-        How many batches had been trained on, in all, at each point of `loss`.
-    loss : list of float
-        Mean loss of the samples trained on since the point before.
-    epoch_loss : list of float
-        Mean loss of the samples trained on in each epoch.
-    epoch_seconds : list of float
-        Time that each epoch's training took, without `on_epoch`.
-    metrics : dict of list of float
-        What ``on_epoch`` returned: a value for each epoch under each name, nan where it
-        returned none.
-    """
-
-    iteration: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    epoch_loss: list[float] = field(default_factory=list)
-    epoch_seconds: list[float] = field(default_factory=list)
-    metrics: dict[str, list[float]] = field(default_factory=dict)
-
-    def add_epoch(self, loss: float, seconds: float) -> None:
-        """Append an epoch, with nan for every metric."""
-        self.epoch_loss.append(loss)
-        self.epoch_seconds.append(seconds)
-        self._level()
-
-    def set_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Note the metrics of the last epoch."""
-        for name, value in metrics.items():
-            self.metrics.setdefault(name, [])
-            self._level()
-            self.metrics[name][-1] = float(value)
-
-    def trim(self) -> None:
-        """Make columns equally long again after an interrupt between two appends."""
-        del self.iteration[len(self.loss) :]
-        epochs = len(self.epoch_seconds)
-        del self.epoch_loss[epochs:]
-        self._level()
-
-    def _level(self) -> None:
-        for values in self.metrics.values():
-            values.extend([math.nan] * (len(self.epoch_loss) - len(values)))
+__all__ = ["History", "Model", "Optimizer", "Trainer"]
 
 
 class Trainer:
@@ -96,7 +28,7 @@ class Trainer:
     Parameters
     ----------
     model : object
-        Has ``params`` and ``grads``, ``forward(x, t)`` that returns the mean loss of a batch, and
+        Has ``params`` and ``grads``, ``forward(x, t)`` that returns the loss of a batch, and
         ``backward()`` that writes the gradients into ``grads``. All models of nnext and the book.
     optimizer : object
         Has ``update(params, grads)``.
@@ -108,6 +40,18 @@ class Trainer:
     history : History
         Of all calls of `fit` so far. A call that is interrupted (Ctrl-C) leaves whole epochs and
         whole intervals there, and the trainer can go on.
+
+    Raises
+    ------
+    TypeError
+        If `model` or `optimizer` lacks something.
+    ValueError
+        If the model has not one gradient for each parameter, or its loss has
+        ``reduction="none"``.
+
+    See Also
+    --------
+    nnext.step.Step : the step alone, for a loop of your own.
 
     Examples
     --------
@@ -122,11 +66,19 @@ class Trainer:
     """
 
     def __init__(self, model: Model, optimizer: Optimizer, seed: int | None = None) -> None:
+        check_model(model)
+        check_optimizer(optimizer)
         self.model = model
         self.optimizer = optimizer
         self.history = History()
         self._rng = random_state(seed)
-        self._iterations = 0
+
+    def __repr__(self) -> str:
+        epochs = len(self.history.epoch_loss)
+        return (
+            f"Trainer({type(self.model).__name__}, {self.optimizer!r}, "
+            f"{epochs} epoch{'' if epochs == 1 else 's'} so far)"
+        )
 
     def fit(
         self,
@@ -139,9 +91,18 @@ class Trainer:
         *,
         drop_last: bool = False,
         on_epoch: Callable[["Trainer"], Mapping[str, float] | None] | None = None,
+        on_nonfinite: OnNonfinite = "warn",
         progress: Literal["auto", "bar", "lines", "none"] = "auto",
     ) -> History:
         """Train for some epochs; a further call goes on where this one stopped.
+
+        Before the first batch all data are checked: labels that the loss would refuse are named by
+        their row in `t`. (Where a model or its loss is your own and cannot tell, by ``scores`` and
+        ``labels``, each batch is checked as it comes.) Floating `x` is cast to the parameters' type
+        once, if they share one: float64 data would make float32 parameters compute in float64.
+
+        A batch of which no row counts (every label is ignored) changes nothing and is left out of
+        the means; see `nnext.history.History` for what these are.
 
         Parameters
         ----------
@@ -150,7 +111,8 @@ class Trainer:
         t : array_like, shape (N, ...)
             Labels, as the model takes them.
         max_epoch : int
-            How often to go through the data, in a new order each time.
+            How often to go through the data, in a new order each time. Shown epochs are counted
+            over all calls: after two calls with 2, they went from 1/2 to 4/4.
         batch_size : int
         max_grad : float, optional
             The largest norm of all gradients together; longer ones are scaled down to it.
@@ -161,6 +123,12 @@ class Trainer:
         on_epoch : callable, optional
             Called with the trainer after each epoch. A dict that it returns, for example of the
             accuracy on other data, is kept in ``history.metrics`` and shown.
+        on_nonfinite : {"warn", "raise", "ignore"}
+            What to do about a loss that is NaN or infinite, and with `max_grad` about such a norm
+            of the gradients. ``"warn"`` names epoch and step in a RuntimeWarning, once in a call,
+            and goes on; a step with such a norm is left out. ``"raise"`` stops with a
+            FloatingPointError, and nothing of that batch is applied. ``"ignore"`` goes on as IEEE
+            arithmetic does.
         progress : {"auto", "bar", "lines", "none"}
             A bar (needs tqdm), the book's line for each point, or nothing. ``"auto"`` is a bar
             if tqdm is installed and the output is a terminal, else lines.
@@ -173,35 +141,43 @@ class Trainer:
         Raises
         ------
         ValueError
-            If an argument cannot be used; nothing has changed then.
+            If an argument cannot be used: different numbers of rows, every label ignored, a number
+            that is infinite in the parameters' type, an option that does not exist. Or if the
+            model's arrays do not belong together or are read-only. Nothing has changed then.
         TypeError
-            If `max_grad` is no number; likewise.
+            If `x` or `t` is no array of numbers, or `max_grad` no number; likewise. Also if
+            `on_epoch` returns anything but a dict of numbers or None.
+        IndexError
+            If a label is out of range; likewise.
+        FloatingPointError
+            With ``on_nonfinite="raise"``.
         ImportError
             If a bar is asked for and tqdm is not installed.
         """
-        x, t = np.asarray(x), np.asarray(t)
-        if x.ndim == 0 or len(x) == 0:
-            raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
-        if t.ndim == 0 or len(t) != len(x):
-            raise ValueError(
-                f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
-            )
-        check_count("max_epoch", max_epoch)
-        check_count("batch_size", batch_size)
+        max_epoch = check_count("max_epoch", max_epoch)
+        batch_size = check_count("batch_size", batch_size)
         if eval_interval is not None:
-            check_count("eval_interval", eval_interval)
-        if max_grad is not None:
-            check_numbers(max_grad=max_grad)
-            if not max_grad > 0:
-                raise ValueError(f"max_grad: expected a positive number or None, got {max_grad!r}")
+            eval_interval = check_count("eval_interval", eval_interval)
+        if on_epoch is not None and not callable(on_epoch):
+            raise TypeError(f"on_epoch: expected a function or None, got {on_epoch!r}")
+        x, t = read_data(x, t)
         if drop_last and batch_size > len(x):
             raise ValueError(
                 f"batch_size: {batch_size} is more than the {len(x)} samples, and drop_last "
                 "leaves no batch"
             )
         used = len(x) - len(x) % batch_size if drop_last else len(x)
-        step = self._make_step(max_grad)
-        shown = make_progress(progress, max_epoch, -(-used // batch_size))
+        batches = -(-used // batch_size)
+        done, first_batch = len(self.history.epoch_loss), self.history.batches
+
+        def where() -> str:
+            epoch, i = divmod(self.history.batches - first_batch, batches)
+            return f"epoch {done + epoch + 1}, step {i + 1}"
+
+        step = Step(self.model, self.optimizer, max_grad, on_nonfinite=on_nonfinite, where=where)
+        x = cast_to_parameters(x, self.model.params)
+        check_labels(self.model, x, t)
+        shown = make_progress(progress, max_epoch, batches, done)
         try:
             self._fit(x, t, max_epoch, batch_size, used, eval_interval, step, on_epoch, shown)
         finally:
@@ -217,67 +193,43 @@ class Trainer:
         batch_size: int,
         used: int,
         eval_interval: int | None,
-        step: Callable[[], None],
+        step: Step,
         on_epoch: Callable[["Trainer"], Mapping[str, float] | None] | None,
         shown: Progress,
     ) -> None:
-        model, history = self.model, self.history
-        total, count = 0.0, 0  # loss summed over samples since the last point
+        history = self.history
+        mean = getattr(getattr(self.model, "loss_layer", None), "reduction", "mean") != "sum"
+        total = weight = 0.0  # sum of the loss since the last point, and what it is divided by
         for epoch in range(max_epoch):
-            epoch_total, start = 0.0, time.perf_counter()
+            epoch_total = epoch_weight = 0.0
+            start = time.perf_counter()
             order = self._rng.permutation(len(x))
             for i, first in enumerate(range(0, used, batch_size)):
                 rows = order[first : min(first + batch_size, used)]
-                loss = float(model.forward(x.take(rows, axis=0), t.take(rows, axis=0)))
-                model.backward()
-                step()
-                self._iterations += 1
-                total += loss * len(rows)
-                count += len(rows)
-                epoch_total += loss * len(rows)
+                loss = step(x.take(rows, axis=0), t.take(rows, axis=0))
+                history.batches += 1
+                if step.count:
+                    counts = step.count if mean else 1.0
+                    total += loss * counts
+                    weight += counts
+                    epoch_total += loss * counts
+                    epoch_weight += counts
                 shown.advance()
-                if eval_interval is not None and self._iterations % eval_interval == 0:
-                    self._add_point(total / count)
-                    shown.point(epoch, i, total / count)
-                    total, count = 0.0, 0
-            history.add_epoch(epoch_total / used, time.perf_counter() - start)
-            metrics = None if on_epoch is None else on_epoch(self)
-            if metrics:
-                history.set_metrics(metrics)
-            shown.epoch(epoch, epoch_total / used, metrics or {})
-        if eval_interval is not None and count:
-            self._add_point(total / count)
-            shown.point(epoch, i, total / count)
-
-    def _add_point(self, loss: float) -> None:
-        self.history.iteration.append(self._iterations)
-        self.history.loss.append(loss)
-
-    def _make_step(self, max_grad: float | None) -> Callable[[], None]:
-        """Make the function that clips the gradients and updates the parameters."""
-        model, update = self.model, self.optimizer.update
-        shared = find_shared(model.params)
-        own = [i for i, (first, _) in enumerate(shared) if first == i]
-        # A model may gather gradients of a shared weight itself, in one array: it counts once.
-        grad = [first for first, _ in find_shared(model.grads)]
-        counted = {(i, grad[i]) for i in own}
-        merged = []
-        for i, (first, transposed) in enumerate(shared):
-            if (first, grad[i]) not in counted:
-                counted.add((first, grad[i]))
-                merged.append((first, i, transposed))
-
-        def step() -> None:
-            params, grads = model.params, model.grads
-            if len(own) < len(params):
-                for first, i, transposed in merged:
-                    grads[first] += grads[i].T if transposed else grads[i]
-                params, grads = [params[i] for i in own], [grads[i] for i in own]
-            if max_grad is not None:
-                _nnext.clip_grads(grads, max_grad)
-            update(params, grads)
-
-        return step
+                if eval_interval is not None and history.batches % eval_interval == 0 and weight:
+                    history.add_point(total / weight)
+                    shown.point(epoch, i, total / weight)
+                    total = weight = 0.0
+            loss = epoch_total / (epoch_weight if mean else 1.0) if epoch_weight else math.nan
+            history.add_epoch(loss, time.perf_counter() - start)
+            if not epoch_weight:
+                number = len(history.epoch_loss)
+                step.report("epoch", f"the loss of epoch {number} is nan: no row of it counts")
+            metrics = {} if on_epoch is None else read_metrics(on_epoch(self))
+            history.set_metrics(metrics)
+            shown.epoch(epoch, loss, metrics)
+        if eval_interval is not None and weight:
+            history.add_point(total / weight)
+            shown.point(epoch, i, total / weight)
 
     def plot(
         self, ylim: tuple[float, float] | None = None, path: str | os.PathLike[str] | None = None

@@ -43,14 +43,14 @@ std::vector<LossTerms<T>> every_terms(const Array<T>& weights) {
   return all;
 }
 
-// A row by its formula.
+// A row by its formula, q the probabilities that its classes should have.
 template <class T>
 struct Exact {
   std::vector<long double> gradient;
   std::vector<long double> probability;
   long double loss = 0;
 
-  Exact(const T* x, index_t cols, std::int64_t t, const LossTerms<T>& terms, long double factor) {
+  Exact(const T* x, index_t cols, const T* q, const LossTerms<T>& terms, long double factor) {
     std::vector<long double> z(x, x + cols);
     const long double cap = terms.softcap;
     if (cap != 0) {
@@ -65,25 +65,68 @@ struct Exact {
     };
     long double weight_sum = 0;
     long double spread = 0;
+    long double target_weight = 0;
+    long double target = 0;
     for (index_t c = 0; c < cols; ++c) {
+      const long double distance = lse - z[static_cast<std::size_t>(c)];
       weight_sum += w(c);
-      spread += w(c) * (lse - z[static_cast<std::size_t>(c)]);
+      spread += w(c) * distance;
+      target_weight += w(c) * q[c];
+      target += w(c) * q[c] * distance;
     }
     const long double eps = terms.smoothing;
     const long double share = eps / static_cast<long double>(cols);
     const long double z_loss = terms.z_loss;
-    loss = (1 - eps) * w(t) * (lse - z[static_cast<std::size_t>(t)]) + share * spread +
-           z_loss * lse * lse;
+    loss = (1 - eps) * target + share * spread + z_loss * lse * lse;
     for (index_t c = 0; c < cols; ++c) {
       const long double v = z[static_cast<std::size_t>(c)];
       const long double p = std::exp(v - lse);
       probability.push_back(p);
-      long double g = (1 - eps) * w(t) * (p - (c == t ? 1 : 0)) + share * (weight_sum * p - w(c)) +
-                      2 * z_loss * lse * p;
+      long double g = (1 - eps) * (target_weight * p - w(c) * q[c]) +
+                      share * (weight_sum * p - w(c)) + 2 * z_loss * lse * p;
       if (cap != 0) g *= 1 - (v / cap) * (v / cap);
       gradient.push_back(factor * g);
     }
   }
+};
+
+template <class T>
+std::vector<T> one_hot(index_t cols, std::int64_t t) {
+  std::vector<T> q(static_cast<std::size_t>(cols));
+  q[static_cast<std::size_t>(t)] = 1;
+  return q;
+}
+
+// Labels of some rows: some soft, the others by their class.
+template <class T>
+class MixedLabels {
+ public:
+  MixedLabels(index_t rows, index_t cols, bool with_soft_rows) {
+    Random random(9);
+    for (index_t r = 0; r < rows; ++r) {
+      index_.push_back(random.below(cols));
+      rows_.push_back(one_hot<T>(cols, index_.back()));
+      if (!with_soft_rows || r % 3 == 1 || cols < 2) continue;
+      index_.back() = -2;
+      T sum = 0;
+      for (T& q : rows_.back()) sum += q = random.below(3) == 0 ? T{0} : real_between(random);
+      rows_.back()[0] += T{1};
+      for (T& q : rows_.back()) q /= sum + 1;
+    }
+    for (std::size_t r = 0; r < rows_.size(); ++r) {
+      soft_.push_back(index_[r] < 0 ? rows_[r].data() : nullptr);
+    }
+    has_soft_ = with_soft_rows;
+  }
+  RowLabels<T> labels() const { return {index_.data(), has_soft_ ? soft_.data() : nullptr}; }
+  const T* row(index_t r) const { return rows_[static_cast<std::size_t>(r)].data(); }
+
+ private:
+  static T real_between(Random& random) { return static_cast<T>(random.real(0, 1)); }
+  std::vector<std::int64_t> index_;
+  std::vector<std::vector<T>> rows_;
+  std::vector<const T*> soft_;
+  bool has_soft_;
 };
 
 class CrossEntropyKernel : public IsaTest {};
@@ -95,34 +138,34 @@ TEST_P(CrossEntropyKernel, EveryOptionIsItsFormula) {
       if (cols == 0) continue;
       constexpr index_t kRows = 5;
       const Array<T> weights(cols, /*seed=*/3, &weight<T>);
-      std::vector<std::int64_t> t(kRows);
-      Random random(9);
-      for (std::int64_t& label : t) label = random.below(cols);
       const Array<double> factor(kRows, /*seed=*/4, &real_number<double>);
       const Matrix<T> x(kRows, cols, kPadded, /*seed=*/1, &score<T>);
       const index_t stride = x.view().row_stride;
-      for (const LossTerms<T>& terms : every_terms(weights)) {
-        for (const RowResult result :
-             {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
-          Matrix<T> scores(x);
-          Array<double> loss(kRows);
-          kernels.cross_entropy(scores.view().data, stride, kRows, cols, t.data(), terms,
-                                factor.data(), result, loss.data());
-          ASSERT_TRUE(loss.guards_intact());
-          for (index_t r = 0; r < kRows; ++r) {
-            const Exact<T> exact(x.view().data + r * stride, cols, t[static_cast<std::size_t>(r)],
-                                 terms, static_cast<long double>(factor[r]));
-            const long double unit = kUnit<T>;
-            ASSERT_LE(std::abs(loss[r] - exact.loss), 40 * unit * (1 + exact.loss)) << cols;
-            if (result == RowResult::kLoss) continue;
-            const bool gradient = result == RowResult::kGradient;
-            for (index_t c = 0; c < cols; ++c) {
-              const auto i = static_cast<std::size_t>(c);
-              const long double expected = gradient ? exact.gradient[i] : exact.probability[i];
-              ASSERT_LE(std::abs(scores(r, c) - expected), 60 * unit)
-                  << cols << " classes, class " << c << ", smoothing " << terms.smoothing
-                  << ", z loss " << terms.z_loss << ", cap " << terms.softcap << ", gradient "
-                  << gradient;
+      for (const bool soft : {false, true}) {
+        const MixedLabels<T> mixed(kRows, cols, soft);
+        for (const LossTerms<T>& terms : every_terms(weights)) {
+          for (const RowResult result :
+               {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
+            Matrix<T> scores(x);
+            Array<double> loss(kRows);
+            kernels.cross_entropy(scores.view().data, stride, kRows, cols, mixed.labels(), terms,
+                                  factor.data(), result, loss.data());
+            ASSERT_TRUE(loss.guards_intact());
+            for (index_t r = 0; r < kRows; ++r) {
+              const Exact<T> exact(x.view().data + r * stride, cols, mixed.row(r), terms,
+                                   static_cast<long double>(factor[r]));
+              const long double unit = kUnit<T>;
+              ASSERT_LE(std::abs(loss[r] - exact.loss), 40 * unit * (1 + exact.loss)) << cols;
+              if (result == RowResult::kLoss) continue;
+              const bool gradient = result == RowResult::kGradient;
+              for (index_t c = 0; c < cols; ++c) {
+                const auto i = static_cast<std::size_t>(c);
+                const long double expected = gradient ? exact.gradient[i] : exact.probability[i];
+                ASSERT_LE(std::abs(scores(r, c) - expected), 60 * unit)
+                    << cols << " classes, class " << c << ", smoothing " << terms.smoothing
+                    << ", z loss " << terms.z_loss << ", cap " << terms.softcap << ", gradient "
+                    << gradient << ", soft " << soft;
+              }
             }
           }
         }
@@ -133,29 +176,72 @@ TEST_P(CrossEntropyKernel, EveryOptionIsItsFormula) {
 
 TEST_P(CrossEntropyKernel, BitsAreThoseOfThePortableKernel) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
-    const Kernels<T>& portable = []() -> const Kernels<T>& {
-      if constexpr (sizeof(T) == 4) {
-        return portable::kTable.f32;
-      } else {
-        return portable::kTable.f64;
-      }
-    }();
+    const Kernels<T>& portable = portable_kernels<T>();
     for (const index_t cols : {1, 15, 16, 17, 100, 333}) {
       const Array<T> weights(cols, /*seed=*/3, &weight<T>);
-      const std::int64_t t = cols / 2;
       const double factor = 0.37;
-      for (const LossTerms<T>& terms : every_terms(weights)) {
-        for (const RowResult result :
-             {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
-          Array<T> a(cols, /*seed=*/1, &score<T>);
-          Array<T> b(a);
-          Array<double> losses(2);
-          kernels.cross_entropy(a.data(), cols, 1, cols, &t, terms, &factor, result, &losses[0]);
-          portable.cross_entropy(b.data(), cols, 1, cols, &t, terms, &factor, result, &losses[1]);
-          ASSERT_TRUE(same_bits(b, a)) << cols;
-          ASSERT_TRUE(same(losses[0], losses[1])) << cols;
+      for (const bool soft : {false, true}) {
+        const MixedLabels<T> mixed(1, cols, soft);
+        for (const LossTerms<T>& terms : every_terms(weights)) {
+          for (const RowResult result :
+               {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
+            Array<T> a(cols, /*seed=*/1, &score<T>);
+            Array<T> b(a);
+            Array<double> losses(2);
+            kernels.cross_entropy(a.data(), cols, 1, cols, mixed.labels(), terms, &factor, result,
+                                  &losses[0]);
+            portable.cross_entropy(b.data(), cols, 1, cols, mixed.labels(), terms, &factor, result,
+                                   &losses[1]);
+            ASSERT_TRUE(same_bits(b, a)) << cols;
+            ASSERT_TRUE(same(losses[0], losses[1])) << cols;
+          }
         }
       }
+    }
+  });
+}
+
+// What a layer's backward computes from the probabilities that forward kept.
+TEST_P(CrossEntropyKernel, TheGradientFromProbabilitiesHasTheBitsOfThatFromScores) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr index_t kRows = 4;
+    for (const index_t cols : edge_sizes(kernels.lanes)) {
+      if (cols == 0) continue;
+      const Array<T> weights(cols, /*seed=*/3, &weight<T>);
+      const Array<T> x(kRows * cols, /*seed=*/1, &score<T>);
+      const Array<double> factor(kRows, /*seed=*/4, &real_number<double>);
+      for (const bool soft : {false, true}) {
+        const MixedLabels<T> mixed(kRows, cols, soft);
+        for (const LossTerms<T>& terms : every_terms(weights)) {
+          if (terms.need_scores()) continue;
+          Array<T> y(x);
+          Array<T> expected(x);
+          Array<double> loss(kRows);
+          kernels.cross_entropy(y.data(), cols, kRows, cols, mixed.labels(), terms, nullptr,
+                                RowResult::kProbabilities, loss.data());
+          kernels.cross_entropy(expected.data(), cols, kRows, cols, mixed.labels(), terms,
+                                factor.data(), RowResult::kGradient, loss.data());
+          Array<T> dx(x.size());
+          kernels.cross_entropy_backward(y.data(), dx.data(), kRows, cols, mixed.labels(), terms,
+                                         factor.data());
+          ASSERT_TRUE(same_bits(expected, dx)) << cols << " classes, soft " << soft;
+        }
+      }
+    }
+  });
+}
+
+TEST_P(CrossEntropyKernel, SoftcapIsMonotoneAndStaysBelowTheCap) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const index_t n : edge_sizes(kernels.lanes)) {
+      Array<T> x(n, /*seed=*/1, &score<T>);
+      std::sort(x.data(), x.data() + n);
+      const Array<T> before(x);
+      kernels.softcap(x.data(), n, T{3});
+      ASSERT_TRUE(within(
+          x, [&](index_t i) { return 3 * std::tanh(static_cast<long double>(before[i]) / 3); },
+          [](index_t) { return 16 * kUnit<T>; }));
+      ASSERT_TRUE(std::is_sorted(x.begin(), x.end()));
     }
   });
 }
@@ -182,7 +268,7 @@ TEST_P(CrossEntropyKernel, WithoutOptionsBitsAreThoseOfSoftmaxWithLoss) {
              {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
           Array<T> scores(x);
           Array<double> loss(kRows);
-          kernels.cross_entropy(scores.data(), cols, kRows, cols, t.data(), terms, factors.data(),
+          kernels.cross_entropy(scores.data(), cols, kRows, cols, {t.data()}, terms, factors.data(),
                                 result, loss.data());
           ASSERT_TRUE(same_bits(expected, loss)) << cols;
           ASSERT_TRUE(same_bits(result == RowResult::kLoss            ? x
@@ -208,8 +294,18 @@ TEST_P(CrossEntropyKernel, TouchesNothingPastItsArrays) {
                                .weight_sum = static_cast<double>(n),
                                .smoothing = 0.5,
                                .softcap = T{3}};
-      kernels.cross_entropy(x.data(), n, 1, n, &t, terms, &factor, RowResult::kGradient, &loss);
-      EXPECT_NEAR(loss, std::log(static_cast<double>(n)), 1e-6);
+      kernels.cross_entropy(x.data(), n, 1, n, {&t}, terms, &factor, RowResult::kGradient, &loss);
+      const double without_smoothing = std::log(static_cast<double>(n));
+      PageEnd<T> soft(n, static_cast<T>(1.0 / static_cast<double>(n)));
+      const T* const row = soft.data();
+      PageEnd<T> y(n, static_cast<T>(1.0 / static_cast<double>(n)));
+      PageEnd<T> dx(n, T{0});
+      const std::int64_t no_class = -2;
+      const LossTerms<T> plain{.class_weight = weights.data(),
+                               .weight_sum = static_cast<double>(n)};
+      kernels.cross_entropy_backward(y.data(), dx.data(), 1, n, {&no_class, &row}, plain, &factor);
+      EXPECT_NEAR(static_cast<double>(dx.data()[0]), 0, 1e-6);
+      EXPECT_NEAR(loss, without_smoothing, 1e-6);
     }
   });
 }
@@ -223,14 +319,14 @@ TEST(CrossEntropy, IgnoredRowsCountNothing) {
   for (index_t c = 0; c < kCols; ++c) x[c] = kNan<float>;  // row 0
   Array<float> gradient(x);
   Array<double> loss(6);
-  cross_entropy<float>(gradient.data(), kCols, 6, kCols, t, terms, factor, RowResult::kGradient,
+  cross_entropy<float>(gradient.data(), kCols, 6, kCols, {t}, terms, factor, RowResult::kGradient,
                        loss.data());
   for (index_t r = 0; r < 6; ++r) {
     Array<float> alone(kCols);
     std::copy_n(x.data() + r * kCols, kCols, alone.data());
     double expected = 0;
     if (t[r] >= 0) {
-      cross_entropy<float>(alone.data(), kCols, 1, kCols, t + r, terms, factor + r,
+      cross_entropy<float>(alone.data(), kCols, 1, kCols, {t + r}, terms, factor + r,
                            RowResult::kGradient, &expected);
     } else {
       std::fill_n(alone.data(), kCols, 0.0f);
@@ -283,8 +379,8 @@ struct Case {
     }
   }
   LinearScores<T> scores() const { return {x.view(), w.view(), b.data()}; }
-  LabelledRows rows(Array<double>& loss) const {
-    return {row.data(), t.data(), factor.data(), loss.data(), static_cast<index_t>(row.size())};
+  LabelledRows<T> rows(Array<double>& loss) const {
+    return {row.data(), {t.data()}, factor.data(), loss.data(), static_cast<index_t>(row.size())};
   }
 };
 
@@ -302,7 +398,7 @@ void expect_bits_of_the_parts(const Case<T>& c, const Layout& dw_layout,
     factor[static_cast<std::size_t>(c.row[i])] = c.factor[i];
   }
   Array<double> loss(c.n);
-  cross_entropy<T>(scores.data(), c.v, c.n, c.v, t.data(), terms, factor.data(),
+  cross_entropy<T>(scores.data(), c.v, c.n, c.v, {t.data()}, terms, factor.data(),
                    RowResult::kGradient, loss.data());
   const MatrixView<const T> dz{scores.data(), c.n, c.v, c.v, 1};
   Array<T> dw(c.d * c.v);
@@ -363,7 +459,7 @@ TYPED_TEST(LinearCrossEntropy, NoRowThatCountsGivesZeros) {
   Array<T> dx(12);
   Array<T> db(5);
   const LinearGradients<T> gradients{{dx.data(), 4, 3, 3, 1}, dw.view(), db.data()};
-  linear_cross_entropy<T>(c.scores(), {nullptr, nullptr, nullptr, nullptr, 0}, {}, &gradients);
+  linear_cross_entropy<T>(c.scores(), {nullptr, {nullptr}, nullptr, nullptr, 0}, {}, &gradients);
   for (const T g : dx) EXPECT_EQ(g, T{0});
   for (const T g : db) EXPECT_EQ(g, T{0});
   for (index_t i = 0; i < 3; ++i) {
@@ -396,7 +492,8 @@ TYPED_TEST(LinearCrossEntropy, TopClassesAreTheFirstOfTheSortedOnes) {
           for (index_t i = 0; i < k; ++i) {
             const std::int64_t c = order[static_cast<std::size_t>(i)];
             ASSERT_EQ(classes[static_cast<std::size_t>(r * k + i)], c) << v << " classes, k " << k;
-            const Exact<T> exact(row, v, c, {.weight_sum = static_cast<double>(v)}, 1);
+            const Exact<T> exact(row, v, one_hot<T>(v, c).data(),
+                                 {.weight_sum = static_cast<double>(v)}, 1);
             ASSERT_LE(std::abs(log_prob[r * k + i] + exact.loss), 40 * kUnit<T> * (1 + exact.loss));
           }
         }

@@ -14,6 +14,8 @@ constexpr double kDecayRate = 0.97;
 constexpr double kEps = 1e-3;
 constexpr double kBeta1 = 0.8;
 constexpr double kBeta2 = 0.95;
+constexpr double kSmallBeta1 = 0.49;
+constexpr double kSmallBeta2 = 0.2;
 constexpr double kVScale = 1.3;
 constexpr double kDecay = 0.02;
 
@@ -37,6 +39,14 @@ struct Optimizer {
 };
 
 template <class T>
+constexpr StepScalars<T> kNesterov = {.lr = T(kLr),
+                                      .a = T(kMomentum),
+                                      .b = T(kMomentum * kMomentum),
+                                      .eps = T((1 + kMomentum) * kLr),
+                                      .v_scale = 0,
+                                      .keep = 1};
+
+template <class T>
 constexpr Optimizer<T> kOptimizers[] = {
     {"sgd", 0, [](T& p, T g, T&, T&) { p -= T(kLr) * g; },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
@@ -56,20 +66,24 @@ constexpr Optimizer<T> kOptimizers[] = {
      [](const Arrays<T>& x, index_t n) { momentum(x.p, x.g, x.m, n, kLr, kMomentum); }},
     {"nesterov", 1,
      [](T& p, T g, T& m, T&) {
+       p += T(kMomentum * kMomentum) * m;
+       p -= T((1 + kMomentum) * kLr) * g;
+       m = T(kMomentum) * m - T(kLr) * g;
+     },
+     [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
+       kernels.nesterov(x.p, x.g, x.m, n, kNesterov<T>);
+     },
+     [](const Arrays<T>& x, index_t n) { nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
+    {"book_nesterov", 1,
+     [](T& p, T g, T& m, T&) {
        m = T(kMomentum) * m - T(kLr) * g;
        p += T(kMomentum * kMomentum) * m;
        p -= T((1 + kMomentum) * kLr) * g;
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
-       kernels.nesterov(x.p, x.g, x.m, n,
-                        {.lr = T(kLr),
-                         .a = T(kMomentum),
-                         .b = T(kMomentum * kMomentum),
-                         .eps = T((1 + kMomentum) * kLr),
-                         .v_scale = 0,
-                         .keep = 1});
+       kernels.book_nesterov(x.p, x.g, x.m, n, kNesterov<T>);
      },
-     [](const Arrays<T>& x, index_t n) { nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
+     [](const Arrays<T>& x, index_t n) { book_nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
     {"adagrad", 1,
      [](T& p, T g, T& m, T&) {
        m += g * g;
@@ -114,6 +128,27 @@ constexpr Optimizer<T> kOptimizers[] = {
      },
      [](const Arrays<T>& x, index_t n) {
        adam(x.p, x.g, x.m, x.v, n, kLr, kBeta1, kBeta2, kEps, kVScale, kDecay);
+     }},
+    {"adam of small betas", 2,
+     [](T& p, T g, T& m, T& v) {
+       m = g + T(kSmallBeta1) * (m - g);
+       v = g * g + T(kSmallBeta2) * (v - g * g);
+       p *= T(1 - kDecay);
+       p -= T(kLr) * m / (std::sqrt(v) * T(kVScale) + T(kEps));
+     },
+     [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
+       kernels.adam(x.p, x.g, x.m, x.v, n,
+                    {.lr = T(kLr),
+                     .a = T(kSmallBeta1),
+                     .b = T(kSmallBeta2),
+                     .eps = T(kEps),
+                     .v_scale = T(kVScale),
+                     .keep = T(1 - kDecay),
+                     .a_is_beta = true,
+                     .b_is_beta = true});
+     },
+     [](const Arrays<T>& x, index_t n) {
+       adam(x.p, x.g, x.m, x.v, n, kLr, kSmallBeta1, kSmallBeta2, kEps, kVScale, kDecay);
      }},
 };
 
@@ -227,6 +262,22 @@ TYPED_TEST(OptimizerStep, IsCloseToTheFormulaInFloat64) {
     EXPECT_TRUE(within(
         actual.p, [&](index_t i) { return static_cast<long double>(p[i]); },
         [](index_t) { return 3 * 8 * 2 * static_cast<long double>(kUnit<T>); }));
+  }
+}
+
+// Of one element after another: nothing of the large one is left when a beta is 0.
+TYPED_TEST(OptimizerStep, AdamWithoutMemoryDividesByTheGradientsOwnSize) {
+  using T = TypeParam;
+  T p = 0;
+  T m = 0;
+  T v = 0;
+  for (const T g : {T(1), T(1e-5), T(-3e4), T(2e-5)}) {
+    p = 0;
+    adam(&p, &g, &m, &v, 1, /*step_size=*/1.0, /*beta1=*/0.0, /*beta2=*/0.0, /*eps=*/1e-12, 1.0,
+         0.0);
+    EXPECT_EQ(m, g);
+    EXPECT_EQ(v, g * g);
+    EXPECT_NEAR(static_cast<double>(p), g > 0 ? -1 : 1, 1e-6);
   }
 }
 

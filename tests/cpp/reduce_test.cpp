@@ -86,7 +86,9 @@ TEST_P(ReduceKernel, SumOfSquaresIsTheFixedTree) {
     for (const auto draw : {&whole_number<T>, &real_number<T>, &special_number<T>}) {
       for (const index_t n : edge_sizes(kernels.lanes)) {
         const Array<T> x(n, /*seed=*/1, draw);
-        ASSERT_TRUE(same(lane_squares(x.data(), n), kernels.sum_of_squares(x.data(), n))) << n;
+        ASSERT_TRUE(
+            same(lane_squares(x.data(), n), kernels.sum_of_squares(x.data(), n, /*factor=*/1)))
+            << n;
       }
     }
   });
@@ -101,7 +103,7 @@ TEST_P(ReduceKernel, TouchesNothingPastItsArrays) {
       PageEnd<T> sum(1, T{0});
       kernels.row_sums(x.data(), sum.data(), 1, n);
       EXPECT_EQ(sum.data()[0], static_cast<T>(n));
-      EXPECT_EQ(kernels.sum_of_squares(x.data(), n), static_cast<double>(n));
+      EXPECT_EQ(kernels.sum_of_squares(x.data(), n, /*factor=*/2), 4.0 * static_cast<double>(n));
     }
   });
 }
@@ -158,6 +160,61 @@ TYPED_TEST(Reduce, SquaresOfLargeFloatsDoNotOverflow) {
   const float large[] = {1e30f, -1e30f};
   EXPECT_DOUBLE_EQ(sum_of_squares(large, 2), 2.0 * static_cast<double>(1e30f) * 1e30f);
   EXPECT_EQ(sum_of_squares<TypeParam>(nullptr, 0), 0);
+}
+
+// The norm of several arrays, as a caller joins them.
+template <class T>
+double norm_of_all(std::initializer_list<std::vector<T>> arrays) {
+  return norm_of([&](double factor) {
+    double sum = 0;
+    for (const std::vector<T>& x : arrays) {
+      sum += sum_of_squares(x.data(), static_cast<index_t>(x.size()), factor);
+    }
+    return sum;
+  });
+}
+
+TYPED_TEST(Reduce, NormIsFiniteWhereItsValueIs) {
+  using T = TypeParam;
+  using Limits = std::numeric_limits<T>;
+  for (const T x :
+       {Limits::denorm_min(), Limits::min(), T(0x1p-100), T(1), T(0x1p100), Limits::max() / 8}) {
+    const double value = static_cast<double>(x);
+    EXPECT_DOUBLE_EQ(norm_of_all<T>({{x}}), value);
+    EXPECT_DOUBLE_EQ(norm_of_all<T>({{4 * x, 0}, {}, {-4 * x, 4 * x}, {4 * x}}) / 8, value);
+  }
+  EXPECT_EQ(norm_of_all<T>({}), 0);
+  EXPECT_EQ(norm_of_all<T>({{}, {0, -T(0)}}), 0);
+}
+
+TYPED_TEST(Reduce, NormOfOrdinaryNumbersIsTheRootOfTheirSquares) {
+  using T = TypeParam;
+  const Array<T> x(1003, /*seed=*/1, &real_number<T>);
+  for (const T size : {T(1e-30), T(1), T(1e30)}) {
+    std::vector<T> scaled;
+    for (index_t i = 0; i < x.size(); ++i) scaled.push_back(size * x[i]);
+    const double sum = sum_of_squares(scaled.data(), x.size());
+    EXPECT_EQ(norm_of_all<T>({scaled}), std::sqrt(sum));
+    EXPECT_EQ(norm_of_all<T>({scaled, scaled}), std::sqrt(sum + sum));
+  }
+}
+
+TYPED_TEST(Reduce, NormPassesInfinityAndNanOn) {
+  using T = TypeParam;
+  const T inf = std::numeric_limits<T>::infinity();
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  for (const T other : {T(0), T(1), std::numeric_limits<T>::max(), -inf}) {
+    EXPECT_EQ(norm_of_all<T>({{other}, {1, inf}}), std::numeric_limits<double>::infinity());
+    EXPECT_TRUE(std::isnan(norm_of_all<T>({{other, nan}, {1}})));
+    EXPECT_TRUE(std::isnan(norm_of_all<T>({{inf, other}, {nan}})));
+  }
+}
+
+TEST(Norm, OfNumbersFarApartIsThatOfTheLarge) {
+  EXPECT_DOUBLE_EQ(norm_of_all<double>({{1e200, 1e-200}, {1}}), 1e200);
+  EXPECT_DOUBLE_EQ(norm_of_all<double>({{1e-170, 1e-200}}), 1e-170);
+  // A norm beyond float64 is infinite.
+  EXPECT_TRUE(std::isinf(norm_of_all<double>({{1.7e308, 1.7e308}})));
 }
 
 }  // namespace

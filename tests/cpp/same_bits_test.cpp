@@ -258,7 +258,7 @@ TYPED_TEST(SameBits, Dropout) {
   constexpr std::uint64_t kSeed = 12345;
   constexpr std::uint64_t kFirst = 7;
   const Array<T> x = drawn_array<T>(kMany, /*seed=*/1);
-  const std::unique_ptr<bool[]> mask(new bool[kMany]);
+  const std::unique_ptr<std::uint8_t[]> mask(new std::uint8_t[kMany]);
   Array<T> y(kMany);
   Array<T> dx(kMany);
   this->expect_recorded_rows(
@@ -291,7 +291,9 @@ TYPED_TEST(SameBits, SoftmaxAndItsLoss) {
     x[1] = -kInf<T>;
     x[cols + t[1]] = T{1e30f};
     const Array<T> dout = drawn_array<T>(rows * cols, /*seed=*/2);
-    const T factor = static_cast<T>(0.7 / static_cast<double>(rows));
+    const std::vector<double> factors(static_cast<std::size_t>(rows),
+                                      0.7 / static_cast<double>(rows));
+    Array<double> losses(rows);
     Array<T> y(rows * cols);
     Array<T> dx(rows * cols);
     Array<double> loss(2);
@@ -307,16 +309,20 @@ TYPED_TEST(SameBits, SoftmaxAndItsLoss) {
         "softmax_loss y and backward" + shape, rows,
         [&](index_t begin, index_t count) {
           const index_t at = begin * cols;
-          const std::int64_t* labels = t.data() + begin;
-          softmax_loss<T>(x.data() + at, labels, y.data() + at, count, cols);
-          softmax_loss_backward<T>(y.data() + at, labels, factor, dx.data() + at, count, cols);
+          const RowLabels<T> labels{t.data() + begin};
+          softmax_loss<T>(x.data() + at, y.data() + at, count, cols, labels, {}, losses.data());
+          softmax_loss_backward<T>(nullptr, y.data() + at, dx.data() + at, count, cols, labels, {},
+                                   factors.data());
         },
         y, dx);
     this->expect_recorded_whole(
         "losses" + shape,
         [&] {
-          loss[0] = softmax_loss<T>(x.data(), t.data(), y.data(), rows, cols);
-          loss[1] = cross_entropy_error<T>(y.data(), t.data(), rows, cols);
+          softmax_loss<T>(x.data(), y.data(), rows, cols, {t.data()}, {}, losses.data());
+          loss[0] = 0;
+          for (const double row : losses) loss[0] += row;
+          loss[0] /= static_cast<double>(rows);
+          loss[1] = cross_entropy_error<T>(y.data(), {t.data()}, rows, cols);
         },
         loss);
   }

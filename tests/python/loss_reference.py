@@ -26,11 +26,17 @@ def softmax_loss(
     z_loss=0.0,
     softcap=None,
 ):
-    """Compute the loss of scores (N, V) and labels (N,), and its gradient."""
+    """Compute the loss of scores (N, V), and its gradient.
+
+    Labels are class indices (N,) or rows of probabilities (N, V), none of which is ignored.
+    """
     x, t = np.asarray(scores, np.float64), np.asarray(t)
     n, v = x.shape
-    counts = np.ones(n, bool) if ignore_label is None else t != ignore_label
-    at = np.arange(n), np.where(counts, t, 0).astype(np.int64)
+    counts = np.ones(n, bool) if ignore_label is None or t.ndim == 2 else t != ignore_label
+    target = np.asarray(t, np.float64)
+    if t.ndim == 1:
+        target = np.zeros_like(x)
+        target[np.arange(n), np.where(counts, t, 0).astype(np.int64)] = 1
     w = np.ones(v) if class_weight is None else np.asarray(class_weight, np.float64)
     s = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
     s = np.where(counts, s, 0.0)
@@ -40,18 +46,17 @@ def softmax_loss(
     p = np.exp(z - lse[:, None])
 
     eps = label_smoothing
-    rows = (1 - eps) * w[at[1]] * (lse - z[at])
+    weight = (target * w).sum(axis=1)
+    rows = (1 - eps) * (target * w * (lse[:, None] - z)).sum(axis=1)
     rows += eps / v * (w * (lse[:, None] - z)).sum(axis=1)
     rows += z_loss * lse**2
     rows = np.where(counts, s * rows, 0.0)
-    total = (s * w[at[1]]).sum()
+    total = (s * weight).sum()
     value = {"mean": rows.sum() / total if n else np.nan, "sum": rows.sum(), "none": rows}[
         reduction
     ]
 
-    target = np.zeros_like(p)
-    target[at] = 1
-    dz = (1 - eps) * w[at[1]][:, None] * (p - target)
+    dz = (1 - eps) * (weight[:, None] * p - target * w)
     dz += eps / v * (w.sum() * p - w)
     dz += 2 * z_loss * lse[:, None] * p
     factor = np.broadcast_to(np.asarray(dout, np.float64) * s, n)

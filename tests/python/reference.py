@@ -233,6 +233,16 @@ def momentum(p, grads, lr, momentum):
 
 
 def nesterov(p, grads, lr, momentum):
+    """The paper's: the velocity moves the parameter before it is renewed."""
+    v = 0 * p
+    for g in grads:
+        p = p + momentum * momentum * v
+        p = p - (1 + momentum) * lr * g
+        v = momentum * v - lr * g
+    return p
+
+
+def book_nesterov(p, grads, lr, momentum):
     v = 0 * p
     for g in grads:
         v = momentum * v

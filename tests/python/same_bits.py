@@ -116,6 +116,14 @@ def losses(dtype):
         loss = layer.forward(x, t)
         yield f"softmax_loss y and backward ({n}, {c})", [layer.y, layer.backward(0.7)]
         yield f"losses ({n}, {c})", np.array([loss, functions.cross_entropy_error(layer.y, t)])
+        soft = np.zeros((n, c), dtype)
+        soft[np.arange(n), t] = 0.75
+        soft[np.arange(n), (t + 2) % c] = 0.25
+        x[0, 1] = 0
+        layer = layers.SoftmaxWithLoss(label_smoothing=0.1, class_weight=drawn(dtype, 4, c) + 2)
+        loss = layer.forward(x, soft)
+        yield f"softmax_loss of soft targets ({n}, {c})", np.array([loss])
+        yield f"softmax_loss backward of soft targets ({n}, {c})", layer.backward(0.7)
     x, t = drawn(dtype, 1, MANY) * dtype(30), drawn(dtype, 2, MANY) * dtype(0.5) + dtype(0.5)
     loss, y, t = _nnext.sigmoid_loss_forward(x, t)
     yield "sigmoid_loss y and backward", [y, _nnext.sigmoid_loss_backward(y, t, 0.7)]

@@ -1,13 +1,57 @@
 """The package itself: what it shows of its build, its names, its threads."""
 
+import importlib.metadata
+import os
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import nnext
+from nnext import _nnext
+from nnext._support import require
 
 KEYS = {"version", "compiler", "isa", "isa_available", "isa_compiled", "threads"}
+
+
+@pytest.fixture(scope="module")
+def project():
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["project"]
+
+
+def test_name_and_version_are_those_of_the_project(project):
+    assert (_nnext.__distribution__, nnext.__version__) == (project["name"], project["version"])
+    assert project["name"] != "nnext", "that is another project on the package index"
+
+
+def test_pip_knows_the_package_by_the_name_that_it_says():
+    try:
+        metadata = importlib.metadata.metadata(_nnext.__distribution__)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("imported from a folder: pip did not install it")
+    assert (metadata["Name"], metadata["Version"]) == (_nnext.__distribution__, nnext.__version__)
+
+
+def test_extras_that_contain_others_take_them_from_this_project(project):
+    extras = project["optional-dependencies"]
+    own = [re.fullmatch(r"(nnext[\w-]*)\[([\w,]+)\]", n) for e in extras.values() for n in e]
+    own = [match for match in own if match]
+    assert len(own) == 3
+    for match in own:
+        assert match[1] == project["name"]
+        assert set(match[2].split(",")) <= set(extras)
+
+
+def test_a_hint_names_this_project_and_one_of_its_extras(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError) as error:
+        require("tqdm", "progress", "A bar")
+    command = f'pip install "{project["name"]}[progress]"'
+    assert str(error.value) == f"A bar needs tqdm, which is not installed: {command}"
 
 
 def test_show_config_returns_what_it_prints(capsys):
@@ -77,7 +121,8 @@ def test_every_public_name_is_there_and_documented():
 def test_a_wrong_number_of_arguments_is_told_in_pythons_own_words():
     for name in nnext.__all__:
         function = getattr(nnext, name)
-        if callable(function):
+        is_error = isinstance(function, type) and issubclass(function, Exception)
+        if callable(function) and not is_error:
             with pytest.raises(TypeError) as error:
                 function(*range(20))
             assert "incompatible function arguments" not in str(error.value), name
@@ -91,3 +136,58 @@ def test_importing_the_package_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Threads: what is set wrongly is refused
+
+
+def imported(**environment):
+    """Import nnext in a process of its own; return its exit code, output and errors."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import nnext; print(nnext.get_num_threads())"],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout.strip(), done.stderr
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "1e3", " 2", "5000", "9" * 30, "2x"])
+def test_a_number_of_threads_that_is_none_is_refused_at_import(value):
+    code, _, errors = imported(NNEXT_NUM_THREADS=value)
+    assert code != 0
+    assert f"NNEXT_NUM_THREADS={value} is not a number of threads" in errors
+    assert "expected a whole number from 1 to 1024" in errors
+
+
+def test_threads_from_the_environment():
+    assert imported(NNEXT_NUM_THREADS="3", OMP_NUM_THREADS="2")[1] == "3"
+    assert imported(NNEXT_NUM_THREADS="", OMP_NUM_THREADS="2")[1] == "2"
+    assert imported(NNEXT_NUM_THREADS="", OMP_NUM_THREADS="4,2")[1] == "4"
+    # A variable of others: what is no number is passed over.
+    own = imported(NNEXT_NUM_THREADS="", OMP_NUM_THREADS="many")
+    assert own[0] == 0
+    assert int(own[1]) == nnext.show_config("dicts")["cpus"]
+
+
+@pytest.mark.parametrize("n", [0, -1, 1025, 2**40, 2**70, -(2**70)])
+def test_numbers_of_threads_out_of_range_are_refused(n):
+    before = nnext.get_num_threads()
+    with pytest.raises(ValueError, match="n: expected 1 to 1024 threads, got "):
+        nnext.set_num_threads(n)
+    assert nnext.get_num_threads() == before
+
+
+def test_a_sub_interpreter_is_told_so():
+    interpreters = pytest.importorskip("_xxsubinterpreters")
+    del interpreters
+    code = (
+        "import _xxsubinterpreters as interpreters\n"
+        "interpreters.run_string(interpreters.create(), 'import nnext._nnext')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "sub-interpreter" in done.stderr

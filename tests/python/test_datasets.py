@@ -53,7 +53,7 @@ def test_digits_are_scaled_real_images():
 def test_digits_without_scikit_learn_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
-    with pytest.raises(ImportError, match=r'scikit-learn.*pip install "nnext\[data\]"'):
+    with pytest.raises(ImportError, match=r'scikit-learn.*pip install "\S+\[data\]"'):
         datasets.digits()
 
 

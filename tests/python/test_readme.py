@@ -118,6 +118,21 @@ def test_documents_name_files_and_commands_that_are_there(name):
         assert re.search(rf"^{''.join(command)}:", makefile, re.MULTILINE), command
 
 
+def test_nobody_is_sent_to_another_project_of_the_package_index():
+    """Texts may install the clone (``pip install .``) or the distribution by its own name."""
+    folders = ["docs", "examples", "benchmarks", "python/nnext"]
+    texts = [ROOT / name for name in [*READMES, "CONTRIBUTING.md"]]
+    texts += [p for f in folders for p in (ROOT / f).rglob("*.*") if p.suffix in (".md", ".py")]
+    wanted = nnext._nnext.__distribution__
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        named = re.findall(r"pip install [^\n`]*?(?<![\w.])(nnext[\w-]*)", text)
+        named += re.findall(r"(?<![\w.])(nnext[\w-]*)\[[a-z,]+\]", text)
+        assert set(named) <= {wanted}, path
+    for name in READMES:
+        assert f"`{wanted}`" in (ROOT / name).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_and_learns(name, tmp_path):
     if name == "digits.py":

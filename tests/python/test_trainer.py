@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from nnext import _progress
-from nnext._support import find_shared
 from nnext.datasets import spiral
-from nnext.layers import Affine, Dropout, MatMul, ReLU, SoftmaxWithLoss
+from nnext.layers import SoftmaxWithLoss
 from nnext.models import Sequential, TwoLayerNet, affine
 from nnext.optimizer import SGD, Adam, Momentum
 from nnext.trainer import Trainer
@@ -73,6 +72,12 @@ def test_a_seed_fixes_the_order_and_without_one_numpys_own_governs():
     first = order(None)
     np.random.seed(5)
     assert order(None) == first != order(None)
+
+
+@pytest.mark.parametrize(("seed", "kind"), [("a", TypeError), (1.5, TypeError), (-1, ValueError)])
+def test_a_seed_that_is_none_is_named(seed, kind):
+    with pytest.raises(kind, match=f"seed: expected a whole number from 0 .* got {seed!r}"):
+        Trainer(Recorder(), SGD(), seed=seed)
 
 
 def test_history_holds_means_over_samples_per_interval_and_per_epoch():
@@ -148,143 +153,6 @@ def test_max_grad_bounds_the_norm_of_all_gradients_together():
     assert steps(1.0) == pytest.approx([0.6, 0.8], rel=1e-6)
 
 
-# Shared weights
-
-
-def test_sharing_is_a_matter_of_memory_never_of_numbers():
-    W = np.ones((3, 3))
-    assert find_shared([W, W, W.T, W.copy(), W[:], W[:2], np.ones(0), W.astype("f4")]) == [
-        (0, False),
-        (0, False),
-        (0, False) if W.strides == W.T.strides else (0, True),
-        (3, False),
-        (0, False),
-        (5, False),
-        (6, False),
-        (7, False),
-    ]
-    V = np.ones((2, 3))
-    assert find_shared([V.T, V, V.copy().T]) == [(0, False), (0, True), (2, False)]
-
-
-class Tied:
-    """y = x W V V' with given arrays, for gradients of shared weights."""
-
-    def __init__(self, *weights):
-        self.model = Sequential([MatMul(W) for W in weights])
-        self.params, self.grads = self.model.params, self.model.grads
-        self.forward, self.backward = self.model.forward, self.model.backward
-
-
-class Watcher(SGD):
-    """Notes what it is asked to update."""
-
-    def __init__(self, lr):
-        super().__init__(lr=lr)
-        self.seen = []
-
-    def update(self, params, grads):
-        self.seen.append((list(params), [g.copy() for g in grads]))
-        super().update(params, grads)
-
-
-def one_step(*weights):
-    rng = np.random.default_rng(2)
-    x, t = rng.standard_normal((4, weights[0].shape[0])), np.array([0, 1, 1, 0])
-    model, optimizer = Tied(*weights), Watcher(lr=0.1)
-    model.forward(x, t)
-    model.backward()
-    separate = [g.copy() for g in model.grads]
-    Trainer(model, optimizer).fit(x, t, 1, 4, progress="none")
-    return model, optimizer, separate
-
-
-def test_gradients_of_one_array_in_two_layers_are_summed_and_it_is_updated_once():
-    W = np.random.default_rng(0).standard_normal((3, 3))
-    before = W.copy()
-    model, optimizer, separate = one_step(W, W)
-    ((params, grads),) = optimizer.seen
-    assert len(params) == 1
-    assert params[0] is W
-    np.testing.assert_allclose(grads[0], separate[0] + separate[1], rtol=1e-12)
-    np.testing.assert_allclose(W, before - 0.1 * (separate[0] + separate[1]), rtol=1e-12)
-    assert len(model.params) == 2  # the model's own lists are left alone
-
-
-def test_gradients_of_a_transposed_view_are_summed_transposed():
-    W = np.random.default_rng(0).standard_normal((3, 2))
-    V = np.random.default_rng(1).standard_normal((2, 2))
-    _, optimizer, separate = one_step(W, V, W.T, W)
-    ((params, grads),) = optimizer.seen
-    assert len(params) == 2
-    assert params[0] is W
-    assert params[1] is V
-    np.testing.assert_allclose(grads[0], separate[0] + separate[2].T + separate[3], rtol=1e-12)
-    np.testing.assert_allclose(grads[1], separate[1], rtol=1e-12)
-
-
-@pytest.mark.parametrize("other", [np.copy, lambda W: W.T.copy()], ids=["alike", "transposed"])
-def test_equal_numbers_in_different_arrays_stay_separate(other):
-    W = np.eye(3)
-    V = other(W)
-    _, optimizer, separate = one_step(W, V)
-    ((params, grads),) = optimizer.seen
-    assert params[0] is W
-    assert params[1] is V
-    for g, expected in zip(grads, separate, strict=True):
-        np.testing.assert_allclose(g, expected, rtol=1e-12)
-
-
-def test_a_gradient_that_the_model_gathered_itself_is_not_added_twice():
-    class Gathered(Recorder):
-        def __init__(self):
-            super().__init__()
-            self.params, self.grads = self.params * 2, self.grads * 2
-
-        def backward(self):
-            self.grads[0][...] = 3
-
-    model = Gathered()
-    fit(model, n=4, optimizer=SGD(lr=1.0))
-    assert model.params[0] == -3
-
-
-@pytest.mark.parametrize("places", [(0, 1, 1), (0, 1, 0), (0, 0, 1), (1, 0, 0, 1)])
-def test_each_gradient_array_of_a_shared_weight_counts_once(places):
-    class Partly(Recorder):
-        def __init__(self):
-            super().__init__()
-            gathered = [np.zeros(1), np.zeros(1)]
-            self.params = self.params * len(places)
-            self.grads = [gathered[i] for i in places]
-            self.gathered = gathered
-
-        def backward(self):
-            self.gathered[0][...], self.gathered[1][...] = 1, 10
-
-    model = Partly()
-    fit(model, n=4, optimizer=SGD(lr=1.0))
-    assert model.params[0] == -11
-
-
-def test_shared_weights_and_optimizers_with_state_go_on_over_many_steps():
-    """A tied model does what one does whose gradient is summed by hand."""
-    rng = np.random.default_rng(3)
-    W = rng.standard_normal((3, 3))
-    V = W.copy()
-    x, t = rng.standard_normal((8, 3)), rng.integers(0, 3, 8)
-    Trainer(Tied(W, W), Adam(lr=0.1), seed=0).fit(x, t, 3, 4, progress="none")
-
-    model, optimizer, order = Tied(V, V), Adam(lr=0.1), np.random.RandomState(0)
-    for _ in range(3):
-        rows = order.permutation(8)
-        for k in (0, 4):
-            model.forward(x[rows[k : k + 4]], t[rows[k : k + 4]])
-            model.backward()
-            optimizer.update([V], [model.grads[0] + model.grads[1]])
-    np.testing.assert_allclose(W, V, rtol=1e-12)
-
-
 # Other people's models and optimizers
 
 
@@ -317,12 +185,6 @@ def test_any_model_and_any_optimizer_with_the_methods_will_do():
     history = Trainer(Book(), Plain(), seed=0).fit(*spiral(), 20, 30, progress="none")
     assert history.epoch_loss[-1] < 0.8 * history.epoch_loss[0]
     assert {type(loss) for loss in history.loss} == {float}
-
-
-def test_a_loss_that_is_not_a_number_does_not_stop_the_training():
-    history = fit(Recorder(iter([1.0, math.nan, 2.0])), eval_interval=1).history
-    assert math.isnan(history.loss[1])
-    assert history.loss[2] == 2
 
 
 def test_lists_will_do_for_data():
@@ -410,7 +272,7 @@ def test_auto_is_a_bar_on_a_terminal_with_tqdm_and_lines_elsewhere(monkeypatch, 
 def test_a_bar_without_tqdm_says_what_to_install_and_changes_nothing(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     model = Recorder()
-    with pytest.raises(ImportError, match=r'needs tqdm.*pip install "nnext\[progress\]"'):
+    with pytest.raises(ImportError, match=r'needs tqdm.*pip install "\S+\[progress\]"'):
         fit(model, progress="bar")
     assert model.batches == []
 
@@ -435,6 +297,9 @@ def test_a_bar_without_tqdm_says_what_to_install_and_changes_nothing(monkeypatch
         ({"max_grad": "a"}, "max_grad: expected a number, got str"),
         ({"max_grad": [1.0, 2.0]}, "max_grad: expected a number, got list"),
         ({"batch_size": 11, "drop_last": True}, "batch_size: 11 is more than the 10 samples"),
+        ({"on_nonfinite": "stop"}, 'on_nonfinite: expected "warn", "raise" or "ignore", got'),
+        ({"on_nonfinite": ["warn"]}, r"on_nonfinite: expected .*, got \['warn'\]"),
+        ({"on_epoch": 3}, "on_epoch: expected a function or None, got 3"),
         ({"progress": "loud"}, 'progress: expected "auto", "bar", "lines" or "none", got \'loud\''),
         ({"progress": ["lines"]}, r"progress: expected .*, got \['lines'\]"),
     ],
@@ -444,7 +309,8 @@ def test_arguments_are_refused_by_name_before_anything_happens(changes, message)
     model = Recorder()
     trainer = Trainer(model, SGD(), seed=0)
     state = trainer._rng.get_state()[1].copy()
-    with pytest.raises(TypeError if "a number, got" in message else ValueError, match=message):
+    wrong_type = "a number, got" in message or "on_epoch" in message
+    with pytest.raises(TypeError if wrong_type else ValueError, match=message):
         trainer.fit(**{"x": x, "t": t, "progress": "none", **changes})
     assert model.batches == []
     assert trainer.history.epoch_loss == []
@@ -480,18 +346,97 @@ def test_plot_without_a_path_opens_a_window(monkeypatch):
 def test_plot_without_matplotlib_says_what_to_install(monkeypatch):
     trainer = fit(Recorder(), eval_interval=1)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'needs matplotlib.*pip install "nnext\[plot\]"'):
+    with pytest.raises(ImportError, match=r'needs matplotlib.*pip install "\S+\[plot\]"'):
         trainer.plot()
 
 
-def test_a_failed_batch_leaves_the_parameters_untouched():
-    rng = np.random.default_rng(0)
-    model = Sequential([affine(2, 4, rng), Dropout(0.2, seed=0), ReLU(), affine(4, 3, rng)])
-    before = [p.copy() for p in model.params]
-    x, t = pairs(4)
-    with pytest.raises(IndexError):
-        Trainer(model, SGD()).fit(x.astype("f4"), t, 1, 4, progress="none")  # label 3 of 3 classes
-    for p, q in zip(model.params, before, strict=True):
-        np.testing.assert_array_equal(p, q)
-    assert isinstance(model.loss_layer, SoftmaxWithLoss)
-    assert isinstance(model.layers[0], Affine)
+# Losses that are not finite
+
+
+def test_the_first_loss_that_is_not_finite_is_named_by_epoch_and_step_once_a_call():
+    losses = iter([1.0, 2.0, 3.0, 4.0, math.nan, math.inf, *[math.inf] * 3])
+    trainer = Trainer(Recorder(losses), SGD(), seed=0)
+    with pytest.warns(RuntimeWarning, match="the loss is nan in epoch 2, step 2") as told:
+        trainer.fit(*pairs(10), 2, 4, eval_interval=1, progress="none")
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    np.testing.assert_array_equal(trainer.history.loss, [1, 2, 3, 4, np.nan, np.inf])
+    with pytest.warns(RuntimeWarning, match="the loss is inf in epoch 3, step 1"):
+        trainer.fit(*pairs(10), 1, 4, progress="none")
+
+
+def scores_model(seed=0, dtype="float32", **options):
+    rng = np.random.default_rng(seed)
+    return Sequential([affine(2, 3, rng, dtype=dtype)], SoftmaxWithLoss(**options))
+
+
+def points(n=50, ignored=0, dtype="float32"):
+    rng = np.random.default_rng(1)
+    t = rng.integers(0, 3, n)
+    t[:ignored] = -1
+    return rng.standard_normal((n, 2)).astype(dtype), t
+
+
+def test_raise_stops_before_anything_of_the_batch_is_applied():
+    model, optimizer = scores_model(), Adam(lr=0.1)
+    x, t = points(12)
+    x[5] = np.nan
+    trainer = Trainer(model, optimizer, seed=0)
+    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1, step"):
+        trainer.fit(x, t, 1, 1, on_nonfinite="raise", progress="none")
+    assert all(np.isfinite(p).all() for p in model.params)
+    assert optimizer.iter == trainer.history.batches < 12
+    assert trainer.history.epoch_loss == []
+
+
+def test_ignore_says_nothing():
+    history = fit(Recorder(iter([1.0, math.nan, 2.0])), eval_interval=1, on_nonfinite="ignore")
+    np.testing.assert_array_equal(history.history.loss, [1.0, np.nan, 2.0])
+
+
+# What it says of itself, and of what it was given
+
+
+def test_epochs_are_counted_over_all_calls(capsys):
+    pytest.importorskip("tqdm")
+    trainer = fit(Recorder(), max_epoch=2)
+    trainer.fit(*pairs(10), 2, 4, eval_interval=3, progress="lines")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" |")[0] for line in lines] == ["| epoch 3", "| epoch 4"]
+    trainer.fit(*pairs(10), 2, 4, progress="bar")
+    assert "epoch 5/6" in (shown := capsys.readouterr().err)
+    assert "epoch 6/6 100%" in shown
+
+
+def test_it_says_what_it_trains():
+    trainer = Trainer(Recorder(), (optimizer := SGD()))
+    assert repr(trainer) == f"Trainer(Recorder, {optimizer!r}, 0 epochs so far)"
+    trainer.fit(*pairs(4), 1, progress="none")
+    assert repr(trainer).endswith("1 epoch so far)")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ([0.5], r'expected a dict such as \{"accuracy": 0.9\} or None, got \[0.5\]'),
+        (0.5, "expected a dict .* got 0.5"),
+        ({"accuracy": "0.5"}, "expected a number for 'accuracy', got '0.5'"),
+        ({"good": 1.0, "bad": None}, "expected a number for 'bad', got None"),
+        ({3: 1.0}, "expected a name for each number, got 3"),
+    ],
+)
+def test_what_on_epoch_may_not_return_is_named_and_not_recorded(returned, message):
+    trainer = Trainer(Recorder(), SGD(), seed=0)
+    with pytest.raises(TypeError, match=f"on_epoch: {message}"):
+        trainer.fit(*pairs(4), 2, progress="none", on_epoch=lambda _: returned)
+    assert trainer.history.metrics == {}
+    assert len(trainer.history.epoch_loss) == 1
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.array])
+def test_numpys_integers_are_integers(kind):
+    model = Recorder()
+    trainer = fit(model, n=140, batch_size=kind(1), eval_interval=kind(20), max_epoch=kind(2))
+    assert trainer.history.iteration == list(range(20, 281, 20))
+    fit(model, n=300, batch_size=kind(100))
+    assert [len(batch) for batch in model.batches[-3:]] == [100, 100, 100]

@@ -14,20 +14,24 @@ enum class Unary { kExp, kLog, kSigmoid, kTanh, kRelu };
 template <class T>
 void apply(Unary f, const T* x, T* y, index_t n);
 
+// x = cap tanh(x / cap) in place: scores within (-cap, cap) (Gemma Team 2024). cap > 0.
+template <class T>
+void softcap(T* x, index_t n, T cap);
+
 // dx from y = f(x) and dout, for kSigmoid: dout y (1 - y), kTanh: dout (1 - y^2), kRelu: dout where
 // y > 0 (or NaN), else 0. The others have none.
 template <class T>
 void apply_backward(Unary f, const T* y, const T* dout, T* dx, index_t n);
 
-// Inverted dropout (Srivastava et al. 2014): mask[i] is true with probability 1 - ratio, and
-// y = mask x / (1 - ratio). Element i draws number first + i of the stream `seed`, a Philox 4x32-10
-// sequence: the same mask for any number of threads or slicing. 0 <= ratio < 1.
+// Inverted dropout (Srivastava et al. 2014): mask[i] is 1 with probability 1 - ratio, else 0,
+// and y = mask x / (1 - ratio). Element i draws number first + i of the stream `seed`, a Philox
+// 4x32-10 sequence: the same mask for any number of threads or slicing. 0 <= ratio < 1.
 template <class T>
-void dropout(const T* x, T* y, bool* mask, index_t n, double ratio, std::uint64_t seed,
+void dropout(const T* x, T* y, std::uint8_t* mask, index_t n, double ratio, std::uint64_t seed,
              std::uint64_t first);
 
-// dx = mask dout / (1 - ratio)
+// dx = mask dout / (1 - ratio); a mask that is not 0 counts as 1.
 template <class T>
-void dropout_backward(const T* dout, const bool* mask, T* dx, index_t n, double ratio);
+void dropout_backward(const T* dout, const std::uint8_t* mask, T* dx, index_t n, double ratio);
 
 }  // namespace nnext

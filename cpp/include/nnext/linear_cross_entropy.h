@@ -23,11 +23,12 @@ struct LinearScores {
   const T* bias;
 };
 
-// The rows of x that count, in rising order, and for each of them its label in [0, V), the gradient
-// of the whole by its loss, and where its loss goes.
+// The rows of x that count, in rising order, and for each of them its label, the gradient of the
+// whole by its loss, and where its loss goes.
+template <class T>
 struct LabelledRows {
   const index_t* row;
-  const std::int64_t* t;
+  RowLabels<T> labels;
   const double* factor;  // null: no gradient
   double* loss;
   index_t count;
@@ -43,9 +44,10 @@ struct LinearGradients {
 };
 
 // Losses of the rows, and with gradients not null these too. Rows of x that do not count are not
-// computed; their dx is 0. Nothing overlaps.
+// computed; their dx is 0. Nothing overlaps. Throws std::bad_alloc before anything is written, or
+// not at all.
 template <class T>
-void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows& rows,
+void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows<T>& rows,
                           const LossTerms<T>& terms, const LinearGradients<T>* gradients);
 
 // The k classes with the largest scores of each row of x, the largest first, of equal ones the

@@ -1,9 +1,11 @@
-// Softmax, the losses that follow it, and their gradients. Rows are contiguous: N rows of C
-// classes. Source: Deep Learning from Scratch 2, ch. 1.3. Outputs never overlap inputs.
+// Softmax and its gradient, the cross entropy of probabilities, and the loss of a sigmoid. Rows are
+// contiguous: N rows of C classes. Softmax with loss is in cross_entropy.h. Source: Deep Learning
+// from Scratch 2, ch. 1.3. Outputs never overlap inputs.
 #pragma once
 
 #include <cstdint>
 
+#include "nnext/cross_entropy.h"
 #include "nnext/types.h"
 
 namespace nnext {
@@ -18,21 +20,10 @@ void softmax(const T* x, T* y, index_t rows, index_t cols);
 template <class T>
 void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t cols);
 
-// Softmax as above; returns the mean over rows of -log softmax(x)[n, t[n]] by log-sum-exp, which
-// never saturates. rows >= 1, labels in [0, cols). Row losses are summed in float64 in order. A
-// row's loss is right to 2 ULP of T, and where exponentials fall below the normal range (losses
-// under 1e-30 or so in float32) to cols units of the smallest subnormal number more.
+// -(1 / N) sum_n log(y[n, t[n]] + 1e-7), in float64; for a soft row the sum over its classes of
+// their probability times that logarithm. rows >= 1, all of them count.
 template <class T>
-double softmax_loss(const T* x, const std::int64_t* t, T* y, index_t rows, index_t cols);
-
-// dx = (y - onehot(t)) factor
-template <class T>
-void softmax_loss_backward(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
-                           index_t cols);
-
-// -(1 / N) sum_n log(y[n, t[n]] + 1e-7), in float64. rows >= 1.
-template <class T>
-double cross_entropy_error(const T* y, const std::int64_t* t, index_t rows, index_t cols);
+double cross_entropy_error(const T* y, const RowLabels<T>& labels, index_t rows, index_t cols);
 
 // y = 1 / (1 + e^-x); returns the sum over n elements of -t log y - (1 - t) log(1 - y), computed
 // from x so that it never saturates, summed in float64 in order.

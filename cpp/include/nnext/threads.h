@@ -4,23 +4,33 @@
 #pragma once
 
 #include <algorithm>
+#include <string>
 
 #include "nnext/types.h"
 
 namespace nnext {
 
-// Processors this process may use: its affinity mask, cut by the CPU quota of its control group.
+constexpr int kMaxThreads = 1024;
+
+// Processors this process may use: its affinity mask, cut by the CPU quotas of its control group
+// and of those around it.
 int available_cpus();
 
 // Threads a parallel loop may use, the calling one counted. At first NNEXT_NUM_THREADS, else
-// OMP_NUM_THREADS, else available_cpus().
+// OMP_NUM_THREADS, else available_cpus(). Throws std::runtime_error if NNEXT_NUM_THREADS is set to
+// anything but a whole number from 1 to kMaxThreads (empty counts as unset). OMP_NUM_THREADS is
+// for others too: of a list the first number, at most kMaxThreads, and passed over if it is none.
 int num_threads();
 
-// Sets num_threads() to n >= 1, at most 1024. Threads are started when a loop first needs them, and
-// never more than available_cpus(): beyond that n only cuts loops into more parts.
+// Sets num_threads() to n, kept within 1 and kMaxThreads. Threads are started when a loop first
+// needs them, and never more than available_cpus(): beyond that n only cuts loops into more parts.
 void set_num_threads(int n);
 
 namespace detail {
+// CPUs that the quotas of a control group (v2) allow, rounded up: the least that the files cpu.max
+// say in the folder root + group and in those above it down to root; kMaxThreads where none does.
+int cpus_of_quotas(const std::string& root, std::string group);
+
 using PartFunction = void (*)(const void* body, int part);
 void run_parts(int parts, PartFunction function, const void* body);
 }  // namespace detail

@@ -20,7 +20,7 @@ NNEXT_INLINE double scalar_log1p(double x) { return log1p<double>(broadcast<doub
 
 // x = cap tanh(x / cap)
 template <class T>
-NNEXT_INLINE void cap_row(T* x, index_t n, T cap) {
+void softcap_array(T* x, index_t n, T cap) {
   const Vec<T> limit = broadcast<T>(cap);
   for (index_t i = 0; i < n; i += kLanes) {
     Lanes<T> v = load_lanes<T>(x + i, n - i, T{0});
@@ -29,16 +29,28 @@ NNEXT_INLINE void cap_row(T* x, index_t n, T cap) {
   }
 }
 
-// The sum of weight (m - x). A class of weight 0 adds nothing, however far away it is.
+// The product of `weight` and `soft` from element i on, where a null one is 1.
 template <class T>
-NNEXT_INLINE double weighted_distances(const T* x, index_t n, T m, const T* weight) {
+NNEXT_INLINE Lanes<T> product_lanes(const T* weight, const T* soft, index_t i, index_t left) {
+  if (weight == nullptr) return load_lanes<T>(soft + i, left, T{0});
+  Lanes<T> w = load_lanes<T>(weight + i, left, T{0});
+  if (soft == nullptr) return w;
+  const Lanes<T> q = load_lanes<T>(soft + i, left, T{0});
+  for (int j = 0; j < kParts<T>; ++j) w.part[j] *= q.part[j];
+  return w;
+}
+
+// The sum of weight soft (m - x), where a null one is 1. A class of weight 0 adds nothing, however
+// far away it is.
+template <class T>
+NNEXT_INLINE double weighted_distances(const T* x, index_t n, T m, const T* weight, const T* soft) {
   const Vec<T> most = broadcast<T>(m);
   Lanes<double> sum{};
   for (index_t i = 0; i < n; i += kLanes) {
     Lanes<T> d = load_lanes<T>(x + i, n - i, m);
     for (int j = 0; j < kParts<T>; ++j) d.part[j] = most - d.part[j];
-    if (weight != nullptr) {
-      const Lanes<T> w = load_lanes<T>(weight + i, n - i, T{0});
+    if (weight != nullptr || soft != nullptr) {
+      const Lanes<T> w = product_lanes<T>(weight, soft, i, n - i);
       for (int j = 0; j < kParts<T>; ++j) {
         const IntVec<T> is_zero = w.part[j] == Vec<T>{};
         d.part[j] = is_zero ? Vec<T>{} : w.part[j] * d.part[j];
@@ -49,49 +61,66 @@ NNEXT_INLINE double weighted_distances(const T* x, index_t n, T m, const T* weig
   return sum_lanes(sum);
 }
 
+// The sum of weight soft: what a soft row counts.
+template <class T>
+NNEXT_INLINE double soft_weight(const T* weight, const T* soft, index_t n) {
+  Lanes<double> sum{};
+  for (index_t i = 0; i < n; i += kLanes) {
+    add_lanes(sum, product_lanes<T>(weight, soft, i, n - i));
+  }
+  return sum_lanes(sum);
+}
+
 // What the elements of a row become: y = e inverse, and for a gradient
-// (y scale - smooth weight) (1 - (x / cap)^2).
+// (y scale - smooth weight - hard weight soft) (1 - (x / cap)^2).
 template <class T>
 struct RowGradient {
   Vec<T> inverse;
   Vec<T> scale;
   Vec<T> smooth;
+  Vec<T> hard;
   const T* weight;  // null: 1 for every class
+  const T* soft;    // null: the label's element is computed apart
   Vec<T> cap;
 };
 
-template <class T, bool Smooth>
+// Targets: whether anything is taken off y scale here.
+template <class T, bool Targets>
 NNEXT_INLINE Lanes<T> gradient_lanes(Lanes<T> e, index_t i, index_t left, const RowGradient<T>& g) {
   Lanes<T> w{};
-  if (Smooth && g.weight != nullptr) w = load_lanes<T>(g.weight + i, left, T{0});
+  Lanes<T> q{};
+  if (Targets && g.weight != nullptr) w = load_lanes<T>(g.weight + i, left, T{0});
+  if (Targets && g.soft != nullptr) q = product_lanes<T>(g.weight, g.soft, i, left);
   for (int j = 0; j < kParts<T>; ++j) {
     e.part[j] = (e.part[j] * g.inverse) * g.scale;
-    if constexpr (Smooth) {
+    if constexpr (Targets) {
       e.part[j] -= g.weight != nullptr ? g.smooth * w.part[j] : g.smooth;
+      if (g.soft != nullptr) e.part[j] -= g.hard * q.part[j];
     }
   }
   return e;
 }
 
-// With Capped the row still holds its scores, else their exponentials.
-template <class T, bool Smooth, bool Capped>
-NNEXT_INLINE void gradient_row(T* row, index_t n, T m, const RowGradient<T>& g) {
+// With Capped `from` holds the row's scores, else their exponentials (or, with inverse 1, y). It
+// may be the row itself.
+template <class T, bool Targets, bool Capped>
+NNEXT_INLINE void gradient_row(const T* from, T* row, index_t n, T m, const RowGradient<T>& g) {
   const Vec<T> most = broadcast<T>(m);
   for (index_t i = 0; i < n; i += kLanes) {
     const index_t left = n - i;
     if constexpr (Capped) {
-      const Lanes<T> x = load_lanes<T>(row + i, left, m);
+      const Lanes<T> x = load_lanes<T>(from + i, left, m);
       Lanes<T> d = x;
       for (int j = 0; j < kParts<T>; ++j) d.part[j] = exp_difference<T>(x.part[j], most);
-      d = gradient_lanes<T, Smooth>(d, i, left, g);
+      d = gradient_lanes<T, Targets>(d, i, left, g);
       for (int j = 0; j < kParts<T>; ++j) {
         const Vec<T> u = x.part[j] / g.cap;
         d.part[j] *= broadcast<T>(T{1}) - u * u;
       }
       store_lanes<T>(row + i, d, left);
     } else {
-      const Lanes<T> e = load_lanes<T>(row + i, left, T{0});
-      store_lanes<T>(row + i, gradient_lanes<T, Smooth>(e, i, left, g), left);
+      const Lanes<T> e = load_lanes<T>(from + i, left, T{0});
+      store_lanes<T>(row + i, gradient_lanes<T, Targets>(e, i, left, g), left);
     }
   }
 }
@@ -116,31 +145,74 @@ NNEXT_INLINE T label_gradient(const LossTerms<T>& terms, T y, T x, double factor
   return gradient * (T{1} - u * u);
 }
 
+// What a row's label or soft row has to do with its loss and gradient.
+template <class T>
+struct RowTarget {
+  index_t label;  // negative for a soft row
+  const T* soft;
+  double weight;  // of the label's class, or of the soft row
+
+  NNEXT_INLINE RowTarget(const RowLabels<T>& labels, index_t r, const LossTerms<T>& terms,
+                         index_t cols)
+      : label(static_cast<index_t>(labels.index[r])),
+        soft(labels.soft != nullptr ? labels.soft[r] : nullptr),
+        weight(1) {
+    if (soft != nullptr) {
+      weight = soft_weight<T>(terms.class_weight, soft, cols);
+    } else if (terms.class_weight != nullptr) {
+      weight = static_cast<double>(terms.class_weight[label]);
+    }
+  }
+};
+
+template <class T>
+NNEXT_INLINE RowGradient<T> row_gradient(const LossTerms<T>& terms, const RowTarget<T>& target,
+                                         T inverse, double factor, double lse, index_t cols) {
+  const double share = terms.smoothing / static_cast<double>(cols);
+  double scale = factor * target.weight;
+  if (terms.smoothing != 0 || terms.z_loss != 0) {
+    scale = factor * ((1 - terms.smoothing) * target.weight + share * terms.weight_sum +
+                      2 * terms.z_loss * lse);
+  }
+  return {broadcast<T>(inverse),
+          broadcast<T>(static_cast<T>(scale)),
+          broadcast<T>(static_cast<T>(factor * share)),
+          broadcast<T>(static_cast<T>(factor * (1 - terms.smoothing))),
+          terms.class_weight,
+          target.soft,
+          broadcast<T>(terms.softcap)};
+}
+
 // One row; the loss is returned. factor is that of the gradient.
 template <class T>
-NNEXT_INLINE double cross_entropy_row(T* row, index_t n, index_t label, const LossTerms<T>& terms,
-                                      double factor, RowResult result) {
-  if (terms.softcap != 0) cap_row<T>(row, n, terms.softcap);
+NNEXT_INLINE double cross_entropy_row(T* row, index_t n, const RowTarget<T>& target,
+                                      const LossTerms<T>& terms, double factor, RowResult result) {
+  if (terms.softcap != 0) softcap_array<T>(row, n, terms.softcap);
   const T m = row_maximum<T>(row, n);
-  const T x = row[label];
+  const T x = target.soft != nullptr ? m : row[target.label];
   const bool keeps_scores =
       result == RowResult::kLoss || (result == RowResult::kGradient && terms.softcap != 0);
   const double distances =
-      terms.smoothing != 0 ? weighted_distances<T>(row, n, m, terms.class_weight) : 0.0;
+      terms.smoothing != 0 ? weighted_distances<T>(row, n, m, terms.class_weight, nullptr) : 0.0;
+  const double soft_distances =
+      target.soft != nullptr ? weighted_distances<T>(row, n, m, terms.class_weight, target.soft)
+                             : 0.0;
   const double others = keeps_scores ? sum_of_others<T, false>(row, row, n, m)
                                      : sum_of_others<T, true>(row, row, n, m);
   const double log_sum = scalar_log1p(others);  // of e^(x - m)
   const double lse = static_cast<double>(m) + log_sum;
-  const double weight =
-      terms.class_weight != nullptr ? static_cast<double>(terms.class_weight[label]) : 1.0;
-  const double share = terms.smoothing / static_cast<double>(n);
+  const double weight = target.weight;
 
   double loss = 0;
-  if (weight != 0) {
+  if (target.soft != nullptr) {
+    loss = (1 - terms.smoothing) * (soft_distances + weight * log_sum);
+  } else if (weight != 0) {
     loss = (static_cast<double>(m) - static_cast<double>(x)) + log_sum;
     if (terms.smoothing != 0 || weight != 1) loss *= (1 - terms.smoothing) * weight;
   }
-  if (terms.smoothing != 0) loss += share * (distances + terms.weight_sum * log_sum);
+  if (terms.smoothing != 0) {
+    loss += terms.smoothing / static_cast<double>(n) * (distances + terms.weight_sum * log_sum);
+  }
   if (terms.z_loss != 0) loss += terms.z_loss * (lse * lse);
   if (result == RowResult::kLoss) return loss;
 
@@ -149,34 +221,54 @@ NNEXT_INLINE double cross_entropy_row(T* row, index_t n, index_t label, const Lo
     scale_row<T>(row, n, inverse);
     return loss;
   }
-  const T e = keeps_scores ? scalar_exp_difference<T>(x, m) : row[label];
-  const T y = e * inverse;
-  double scale = factor * weight;
-  if (terms.smoothing != 0 || terms.z_loss != 0) {
-    scale = factor *
-            ((1 - terms.smoothing) * weight + share * terms.weight_sum + 2 * terms.z_loss * lse);
+  T y{};
+  if (target.soft == nullptr) {
+    y = (keeps_scores ? scalar_exp_difference<T>(x, m) : row[target.label]) * inverse;
   }
-  const RowGradient<T> g{broadcast<T>(inverse), broadcast<T>(static_cast<T>(scale)),
-                         broadcast<T>(static_cast<T>(factor * share)), terms.class_weight,
-                         broadcast<T>(terms.softcap)};
+  const RowGradient<T> g = row_gradient<T>(terms, target, inverse, factor, lse, n);
+  const bool has_targets = terms.smoothing != 0 || target.soft != nullptr;
   if (terms.softcap != 0) {
-    terms.smoothing != 0 ? gradient_row<T, true, true>(row, n, m, g)
-                         : gradient_row<T, false, true>(row, n, m, g);
+    has_targets ? gradient_row<T, true, true>(row, row, n, m, g)
+                : gradient_row<T, false, true>(row, row, n, m, g);
   } else {
-    terms.smoothing != 0 ? gradient_row<T, true, false>(row, n, m, g)
-                         : gradient_row<T, false, false>(row, n, m, g);
+    has_targets ? gradient_row<T, true, false>(row, row, n, m, g)
+                : gradient_row<T, false, false>(row, row, n, m, g);
   }
-  row[label] = label_gradient<T>(terms, y, x, factor, weight, lse, n);
+  if (target.soft == nullptr) {
+    row[target.label] = label_gradient<T>(terms, y, x, factor, weight, lse, n);
+  }
   return loss;
 }
 
 template <class T>
 void cross_entropy_rows(T* scores, index_t row_stride, index_t rows, index_t cols,
-                        const std::int64_t* t, const LossTerms<T>& terms, const double* factor,
+                        const RowLabels<T>& labels, const LossTerms<T>& terms, const double* factor,
                         RowResult result, double* loss) {
   for (index_t r = 0; r < rows; ++r) {
-    loss[r] = cross_entropy_row<T>(scores + r * row_stride, cols, t[r], terms,
+    const RowTarget<T> target(labels, r, terms, cols);
+    loss[r] = cross_entropy_row<T>(scores + r * row_stride, cols, target, terms,
                                    factor != nullptr ? factor[r] : 0.0, result);
+  }
+}
+
+// The gradient from the probabilities: the bits of kGradient above, whose y these are.
+template <class T>
+void cross_entropy_backward_rows(const T* y, T* dx, index_t rows, index_t cols,
+                                 const RowLabels<T>& labels, const LossTerms<T>& terms,
+                                 const double* factor) {
+  for (index_t r = 0; r < rows; ++r, y += cols, dx += cols) {
+    const RowTarget<T> target(labels, r, terms, cols);
+    const RowGradient<T> g = row_gradient<T>(terms, target, T{1}, factor[r], 0.0, cols);
+    const T at_label = target.soft == nullptr ? y[target.label] : T{0};
+    if (terms.smoothing != 0 || target.soft != nullptr) {
+      gradient_row<T, true, false>(y, dx, cols, T{0}, g);
+    } else {
+      gradient_row<T, false, false>(y, dx, cols, T{0}, g);
+    }
+    if (target.soft == nullptr) {
+      dx[target.label] =
+          label_gradient<T>(terms, at_label, T{0}, factor[r], target.weight, 0.0, cols);
+    }
   }
 }
 

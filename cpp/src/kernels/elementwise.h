@@ -113,8 +113,8 @@ struct Philox {
 // Element first + i of the stream is kept when its random word is at least `threshold`. Word w of
 // block b is element 4 b + w; blocks are computed kBlocks at a time, one to a lane, for speed.
 template <class T>
-void dropout_array(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, std::uint64_t first,
-                   std::uint32_t threshold, T scale) {
+void dropout_array(const T* x, T* y, std::uint8_t* mask, index_t n, std::uint64_t seed,
+                   std::uint64_t first, std::uint32_t threshold, T scale) {
   constexpr int kBlocks = 16;
   index_t i = 0;
   while (i < n) {
@@ -129,7 +129,7 @@ void dropout_array(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, 
     const int count = left < 4 * kBlocks - skip ? static_cast<int>(left) : 4 * kBlocks - skip;
     for (int j = 0; j < count; ++j) {
       const bool keep = words[skip + j] >= threshold;
-      mask[i + j] = keep;
+      mask[i + j] = keep ? 1 : 0;
       y[i + j] = keep ? x[i + j] * scale : T{0};
     }
     i += count;
@@ -137,8 +137,8 @@ void dropout_array(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, 
 }
 
 template <class T>
-void dropout_backward_array(const T* dout, const bool* mask, T* dx, index_t n, T scale) {
-  for (index_t i = 0; i < n; ++i) dx[i] = mask[i] ? dout[i] * scale : T{0};
+void dropout_backward_array(const T* dout, const std::uint8_t* mask, T* dx, index_t n, T scale) {
+  for (index_t i = 0; i < n; ++i) dx[i] = mask[i] != 0 ? dout[i] * scale : T{0};
 }
 
 }  // namespace

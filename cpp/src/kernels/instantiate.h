@@ -42,6 +42,8 @@ constexpr Kernels<T> make_kernels() {
   k.softmax_backward = &softmax_backward_rows<T>;
   k.softmax_loss_backward = &softmax_loss_backward_rows<T>;
   k.cross_entropy = &cross_entropy_rows<T>;
+  k.cross_entropy_backward = &cross_entropy_backward_rows<T>;
+  k.softcap = &softcap_array<T>;
   k.sigmoid_loss = &sigmoid_loss_array<T>;
   k.sigmoid_loss_backward = &sigmoid_loss_backward_array<T>;
   k.row_sums = &row_sums_array<T>;
@@ -49,7 +51,8 @@ constexpr Kernels<T> make_kernels() {
   k.sum_of_squares = &sum_of_squares_array<T>;
   k.sgd = &sgd_step<T>;
   k.momentum = &momentum_step<T>;
-  k.nesterov = &nesterov_step<T>;
+  k.nesterov = &nesterov_step<T, /*Book=*/false>;
+  k.book_nesterov = &nesterov_step<T, /*Book=*/true>;
   k.adagrad = &adagrad_step<T>;
   k.rmsprop = &rmsprop_step<T>;
   k.adam = &adam_step<T>;

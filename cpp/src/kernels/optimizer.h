@@ -47,8 +47,9 @@ void momentum_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
   });
 }
 
-// v = a v - lr g; p += a^2 v; p -= (1 + a) lr g, with b = a^2 and eps = (1 + a) lr
-template <class T>
+// p += a^2 v; p -= (1 + a) lr g; v = a v - lr g, with b = a^2 and eps = (1 + a) lr. The book takes
+// the new v for the old one in the first of these.
+template <class T, bool Book>
 void nesterov_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
   const Vec<T> lr = broadcast<T>(s.lr);
   const Vec<T> momentum = broadcast<T>(s.a);
@@ -56,10 +57,11 @@ void nesterov_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
   const Vec<T> ahead = broadcast<T>(s.eps);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
-    const Vec<T> velocity = momentum * load_some<T>(v + i, count) - lr * gradient;
+    const Vec<T> old = load_some<T>(v + i, count);
+    const Vec<T> velocity = momentum * old - lr * gradient;
     store_some<T>(v + i, velocity, count);
-    store_some<T>(p + i, (load_some<T>(p + i, count) + squared * velocity) - ahead * gradient,
-                  count);
+    const Vec<T> moved = load_some<T>(p + i, count) + squared * (Book ? velocity : old);
+    store_some<T>(p + i, moved - ahead * gradient, count);
   });
 }
 
@@ -93,8 +95,16 @@ void rmsprop_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
   });
 }
 
+// The mean of `old` and `now` that gives the old one the weight beta, with `weight` 1 - beta or, if
+// `is_beta`, beta: begun at the one that weighs more, since the sum cannot hold more of the other
+// than its weight. (old + 1 (now - old) would be 0 for a small number after a large one.)
+template <class T>
+NNEXT_INLINE Vec<T> running_mean(Vec<T> old, Vec<T> now, Vec<T> weight, bool is_beta) {
+  return is_beta ? now + weight * (old - now) : old + weight * (now - old);
+}
+
 // m += a (g - m); v += b (g^2 - v); p = keep p - lr m / (sqrt(v) v_scale + eps), with a = 1 - beta1
-// and b = 1 - beta2
+// and b = 1 - beta2; or m = g + a (m - g) with a = beta1, and v likewise, where the scalars say so
 template <class T>
 void adam_step(T* p, const T* g, T* m, T* v, index_t n, const StepScalars<T>& s) {
   const Vec<T> lr = broadcast<T>(s.lr);
@@ -105,10 +115,9 @@ void adam_step(T* p, const T* g, T* m, T* v, index_t n, const StepScalars<T>& s)
   const Vec<T> keep = broadcast<T>(s.keep);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
-    Vec<T> mean = load_some<T>(m + i, count);
-    mean += a * (gradient - mean);
-    Vec<T> square = load_some<T>(v + i, count);
-    square += b * (gradient * gradient - square);
+    const Vec<T> mean = running_mean<T>(load_some<T>(m + i, count), gradient, a, s.a_is_beta);
+    const Vec<T> square =
+        running_mean<T>(load_some<T>(v + i, count), gradient * gradient, b, s.b_is_beta);
     store_some<T>(m + i, mean, count);
     store_some<T>(v + i, square, count);
     Vec<T> parameter = load_some<T>(p + i, count) * keep;

@@ -71,14 +71,16 @@ void column_sums_array(const T* x, index_t row_stride, T* sums, index_t rows, in
 }
 
 template <class T>
-double sum_of_squares_array(const T* x, index_t n) {
+double sum_of_squares_array(const T* x, index_t n, double factor) {
+  const Vec<double> scale = broadcast<double>(factor);
   Lanes<double> sum{};
   for (index_t i = 0; i < n; i += kLanes) {
     // Converted before squaring: the square of a float is exact in float64 and cannot overflow.
     Lanes<double> v{};
     add_lanes(v, load_lanes<T>(x + i, n - i, T{0}));
     for (int j = 0; j < kParts<double>; ++j) {
-      sum.part[j] = fma(v.part[j], v.part[j], sum.part[j]);
+      const Vec<double> scaled = v.part[j] * scale;
+      sum.part[j] = fma(scaled, scaled, sum.part[j]);
     }
   }
   return sum_lanes(sum);

@@ -68,6 +68,8 @@ struct StepScalars {
   T eps;
   T v_scale;
   T keep;
+  bool a_is_beta = false;  // adam: a and b are the betas themselves, not 1 less them
+  bool b_is_beta = false;
 };
 
 // The kernels of one element type. All arrays are contiguous; n counts elements and may be 0.
@@ -101,9 +103,9 @@ struct Kernels {
   void (*sigmoid_backward)(const T* y, const T* dout, T* dx, index_t n);
   void (*tanh_backward)(const T* y, const T* dout, T* dx, index_t n);
   void (*relu_backward)(const T* y, const T* dout, T* dx, index_t n);
-  void (*dropout)(const T* x, T* y, bool* mask, index_t n, std::uint64_t seed, std::uint64_t first,
-                  std::uint32_t threshold, T scale);
-  void (*dropout_backward)(const T* dout, const bool* mask, T* dx, index_t n, T scale);
+  void (*dropout)(const T* x, T* y, std::uint8_t* mask, index_t n, std::uint64_t seed,
+                  std::uint64_t first, std::uint32_t threshold, T scale);
+  void (*dropout_backward)(const T* dout, const std::uint8_t* mask, T* dx, index_t n, T scale);
   void (*add)(T* sum, const T* x, index_t n);  // sum += x
   void (*scale)(T* x, index_t n, T factor);    // x *= factor
 
@@ -115,10 +117,17 @@ struct Kernels {
   void (*softmax_loss_backward)(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
                                 index_t cols);
   // Rows of scores, row_stride apart: loss[r], and in the scores' place what `result` says.
-  // factor[r] is the gradient of the whole by loss[r] (not read unless for kGradient).
+  // factor[r] is the gradient of the whole by loss[r] (not read unless for kGradient). All rows
+  // count.
   void (*cross_entropy)(T* scores, index_t row_stride, index_t rows, index_t cols,
-                        const std::int64_t* t, const LossTerms<T>& terms, const double* factor,
+                        const RowLabels<T>& labels, const LossTerms<T>& terms, const double* factor,
                         RowResult result, double* loss);
+  // The gradient from the probabilities y, for terms that do not need the scores.
+  void (*cross_entropy_backward)(const T* y, T* dx, index_t rows, index_t cols,
+                                 const RowLabels<T>& labels, const LossTerms<T>& terms,
+                                 const double* factor);
+  // x = cap tanh(x / cap)
+  void (*softcap)(T* x, index_t n, T cap);
   // y = sigmoid(x), loss = -log of the probability given to t, element by element
   void (*sigmoid_loss)(const T* x, const T* t, T* y, double* loss, index_t n);
   void (*sigmoid_loss_backward)(const T* y, const T* t, T factor, T* dx, index_t n);
@@ -128,11 +137,12 @@ struct Kernels {
   void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
   void (*column_sums)(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
                       bool accumulate);
-  double (*sum_of_squares)(const T* x, index_t n);
+  double (*sum_of_squares)(const T* x, index_t n, double factor);  // of factor * x
 
   void (*sgd)(T* p, const T* g, index_t n, const StepScalars<T>& s);
   void (*momentum)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
   void (*nesterov)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
+  void (*book_nesterov)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
   void (*adagrad)(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s);
   void (*rmsprop)(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s);
   void (*adam)(T* p, const T* g, T* m, T* v, index_t n, const StepScalars<T>& s);

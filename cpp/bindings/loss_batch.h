@@ -1,0 +1,49 @@
+// A batch of labelled rows under a softmax loss: what each row counts, and what becomes of the
+// losses of all.
+#pragma once
+
+#include <vector>
+
+#include "labels.h"
+#include "loss_options.h"
+
+namespace nnext::bindings {
+
+class LossBatch {
+ public:
+  // The labels of rows of the given shape (see labels.h) and their weights, one for each row, or
+  // None. With `kept` the labels are what an earlier batch kept. Raises
+  // what Labels raises, and ValueError for weights of a wrong shape.
+  LossBatch(const LossOptions& options, py::handle t, py::handle sample_weight, const Shape& shape,
+            py::ssize_t classes, const ComputeType& type, bool kept = false);
+
+  const Labels& labels() const { return labels_; }
+  py::ssize_t size() const { return labels_.size(); }
+  bool counts(py::ssize_t row) const { return labels_.index(row) != Labels::kIgnored; }
+
+  // What a mean divides by: the rows that count or the sum of their weights.
+  double count() const { return count_; }
+  // EmptyBatchError if the loss is a mean over nothing.
+  void require_any() const;
+
+  // The gradient of the whole by each row's loss. dout is a number, or with "none" also an array of
+  // the losses' shape.
+  std::vector<double> factors(py::handle dout) const;
+
+  // The losses of all rows reduced: a float, or with "none" an array. Rows that do not count have
+  // loss 0.
+  py::object reduced(std::vector<double>& losses, const ComputeType& type) const;
+
+ private:
+  template <class T>
+  void weigh(py::ssize_t classes);
+
+  const LossOptions& options_;
+  Labels labels_;
+  Shape scores_shape_;
+  std::vector<double> sample_weight_;  // empty: 1
+  double count_ = 0;
+  bool any_ = false;  // whether any row counts
+};
+
+}  // namespace nnext::bindings

@@ -1,0 +1,55 @@
+// Arguments that are numbers; see scalars.h.
+#include "scalars.h"
+
+#include <string>
+
+namespace nnext::bindings {
+namespace {
+
+py::object index_of(const char* name, py::handle object) {
+  if (PyBool_Check(object.ptr()) || !PyIndex_Check(object.ptr())) {
+    throw py::type_error(std::string(name) + ": expected a whole number, got " +
+                         Py_TYPE(object.ptr())->tp_name);
+  }
+  auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!index) throw py::error_already_set();
+  return index;
+}
+
+}  // namespace
+
+double number(const char* name, py::handle object) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value == -1.0 && PyErr_Occurred() != nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
+    PyErr_Clear();
+    throw py::type_error(std::string(name) + ": expected a number, got " +
+                         Py_TYPE(object.ptr())->tp_name);
+  }
+  return value;
+}
+
+bool truth(py::handle object) {
+  const int result = PyObject_IsTrue(object.ptr());
+  if (result < 0) throw py::error_already_set();
+  return result != 0;
+}
+
+std::int64_t whole_number(const char* name, py::handle object) {
+  const py::object index = index_of(name, object);
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow != 0) {
+    throw py::value_error(std::string(name) + ": expected a number of 64 bits, got " +
+                          py::str(index).cast<std::string>());
+  }
+  return value;
+}
+
+std::uint64_t low_bits(const char* name, py::handle object) {
+  const std::uint64_t value = PyLong_AsUnsignedLongLongMask(index_of(name, object).ptr());
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return value;
+}
+
+}  // namespace nnext::bindings

@@ -1,0 +1,127 @@
+"""The data of `Trainer.fit`: read, cast and checked before the first weight changes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nnext._layer import is_float
+from nnext._support import Array
+
+
+def read_data(x: Any, t: Any) -> tuple[Array, Array]:
+    """Return samples and labels as arrays of equally many rows, at least one.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no array of numbers: a sparse matrix, objects, several arrays.
+    ValueError
+        If there are no rows or not equally many.
+    """
+    several = [_several(value) for value in (x, t)]
+    x_given, t_given = x, t
+    x, t = _as_array("x", x), _as_array("t", t)
+    if x.ndim == 0 or len(x) == 0:
+        raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
+    if t.ndim == 0 or len(t) != len(x):
+        # Several arrays of one shape have become one array, of as many rows as there were arrays.
+        for name, n, given in (("x", several[0], x_given), ("t", several[1], t_given)):
+            if n and len({len(part) for part in given}) == 1:
+                raise _one_array(name, given)
+        raise ValueError(
+            f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
+        )
+    return x, t
+
+
+def cast_to_parameters(x: Array, params: Sequence[Array]) -> Array:
+    """Return floating `x` in the type of the parameters, if these share one.
+
+    Whole numbers, such as indices of words, stay what they are.
+
+    Raises
+    ------
+    ValueError
+        If a finite number becomes infinite.
+    """
+    types = {getattr(p, "dtype", None) for p in params}
+    dtype = types.pop() if len(types) == 1 else None
+    if dtype is None or not is_float(dtype) or not (x.dtype.kind == "f" or is_float(x.dtype)):
+        return x
+    dtype = dtype.newbyteorder("=")
+    if x.dtype == dtype:
+        return x
+    with np.errstate(all="ignore"):
+        cast: Array = x.astype(dtype)
+    lost = np.isinf(cast)
+    if lost.any():
+        lost &= ~np.isinf(x)
+        if lost.any():
+            at = tuple(map(int, np.unravel_index(lost.argmax(), lost.shape)))
+            raise ValueError(
+                f"x: row {at[0]} holds {x[at]}, which is infinite in {dtype}, the type of the "
+                "model's parameters"
+            )
+    return cast
+
+
+def check_labels(model: Any, x: Array, t: Array) -> None:
+    """Check all labels in one pass, where the model and its loss can tell what fits them.
+
+    Raises
+    ------
+    IndexError, ValueError, TypeError
+        What the loss would say of them in training, with the row in the data; ValueError too if
+        every label is ignored.
+    """
+    scores = getattr(model, "scores", None)
+    labels = getattr(getattr(model, "loss_layer", None), "labels", None)
+    if scores is None or labels is None:
+        return
+    try:
+        shape = np.shape(scores(x[:1]))
+    except Exception:  # no scores, or not of one row: then each batch is checked as it comes
+        return
+    if shape[:1] != (1,):
+        return
+    if np.all(np.asarray(labels(t, (len(t), *shape[1:]))) < 0):
+        raise ValueError("t: every label is ignored, so that there is nothing to learn from")
+
+
+def _several(value: Any) -> bool:
+    """Whether this is a tuple or list of arrays, which may be rows or several inputs."""
+    return (
+        isinstance(value, tuple | list)
+        and len(value) > 0
+        and all(isinstance(part, np.ndarray) and part.ndim > 0 for part in value)
+    )
+
+
+def _one_array(name: str, parts: Sequence[Array]) -> TypeError:
+    shapes = ", ".join(str(part.shape) for part in parts[:4]) + (", ..." if len(parts) > 4 else "")
+    return TypeError(
+        f"{name}: expected one array with a row for each sample, got a {type(parts).__name__} of "
+        f"{len(parts)} arrays {shapes}; several inputs can be joined into one, as "
+        f"np.concatenate({name}, axis=1) does"
+    )
+
+
+def _as_array(name: str, value: Any) -> Array:
+    if hasattr(value, "toarray"):
+        raise TypeError(
+            f"{name}: expected a NumPy array; a sparse matrix must be made dense first, "
+            f"{name}.toarray()"
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        if _several(value):
+            raise _one_array(name, value) from None
+        raise ValueError(
+            f"{name}: expected an array, got rows of different lengths ({error})"
+        ) from None
+    if array.dtype.hasobject:
+        what = f"objects, {array.dtype} {array.shape}" if array.ndim else type(value).__name__
+        raise TypeError(f"{name}: expected a NumPy array of numbers, got {what}")
+    return array

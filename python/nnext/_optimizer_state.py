@@ -1,0 +1,430 @@
+"""What the optimizers share: checked numbers, whose state it is, and storing and restoring it.
+
+The formulas are in `optimizer`.
+"""
+
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nnext._support import Array, find_shared
+
+Arrays = Sequence[Array]
+
+# The form of what `state_dict` returns; another one is refused.
+_VERSION = 1
+
+_HALF_PARAMS = "the half-precision params"
+
+_OTHER_ARRAYS = (
+    "This optimizer holds the state of other arrays. Make a new optimizer for these, or call "
+    "reset() to begin anew, or load_state_dict() to give it their state."
+)
+
+
+class Number:
+    """An attribute that is a finite number of an interval, checked whenever it is set.
+
+    Parameters
+    ----------
+    interval : str
+        As in mathematics: ``"[0, 1)"`` holds 0 and not 1.
+
+    Raises
+    ------
+    TypeError
+        When it is set to what is no number. NumPy's scalars and 0-d arrays are numbers.
+    ValueError
+        When it is set to NaN, infinity or a number outside the interval.
+    """
+
+    def __init__(self, interval: str) -> None:
+        self._interval = interval
+        low, high = interval[1:-1].split(",")
+        self._low, self._high = float(low), float(high)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else instance.__dict__[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = self._checked(value)
+
+    def _checked(self, value: Any) -> float:
+        try:
+            math.isnan(value)  # refuses text, which float() would read
+            if np.ndim(value) > 0:  # of one element, which float() would still take
+                raise TypeError
+            number = float(value)
+        except TypeError:
+            found = type(value).__name__
+            raise TypeError(f"{self._name}: expected a number, got {found}") from None
+        except OverflowError:
+            number = math.inf
+        above = self._low <= number if self._interval[0] == "[" else self._low < number
+        below = number <= self._high if self._interval[-1] == "]" else number < self._high
+        if not (above and below):
+            raise ValueError(f"{self._name}: expected a number in {self._interval}, got {value}")
+        return number
+
+
+class Count(Number):
+    """An attribute that is a whole number of at least 0, checked whenever it is set."""
+
+    def __init__(self) -> None:
+        super().__init__("[0, inf)")
+
+    def _checked(self, value: Any) -> int:
+        try:
+            count = operator.index(value)
+        except TypeError:
+            count = -1
+        if count < 0:
+            raise ValueError(f"{self._name}: expected a whole number of at least 0, got {value!r}")
+        return count
+
+
+class Power:
+    """``base ** t`` as the product of t factors from the left.
+
+    Not by pow(), which rounds differently from one C library to the next. A function of its
+    arguments alone; it remembers the last answer, since t mostly goes up by one.
+    """
+
+    def __init__(self) -> None:
+        self._base, self._t, self._value = 1.0, 0, 1.0
+
+    def __call__(self, base: float, t: int) -> float:
+        if base != self._base or t < self._t:
+            self._base, self._t, self._value = base, 0, 1.0
+        while self._t < t:
+            value = self._value * base
+            # At 0 or the smallest number there is it stays: no need to count a billion steps.
+            self._t = t if value == self._value else self._t + 1
+            self._value = value
+        return self._value
+
+
+def _is_half(p: Any) -> bool:
+    return isinstance(p, np.ndarray) and p.dtype.name in ("float16", "bfloat16")
+
+
+def _state_type(p: Any) -> np.dtype[Any]:
+    """Return the type of what is remembered of a parameter: its own, float32 for half types."""
+    return np.dtype(np.float32) if _is_half(p) else np.asarray(p).dtype.newbyteorder("=")
+
+
+def _memory(p: Any) -> tuple[Any, ...]:
+    """Return what is equal for two arrays exactly if they are the same memory seen alike."""
+    if not isinstance(p, np.ndarray):
+        return (id(p),)
+    if p.size == 0:
+        return (p.shape, p.dtype)
+    # The stride of an axis of length 1 means nothing.
+    strides = [step for step, n in zip(p.strides, p.shape, strict=True) if n > 1]
+    return (p.__array_interface__["data"][0], p.shape, strides, p.dtype)
+
+
+def _same_objects(ones: Sequence[object], others: Sequence[object]) -> bool:
+    return len(ones) == len(others) and all(map(operator.is_, ones, others))
+
+
+def _listed(name: str, arrays: Iterable[Any]) -> list[Any]:
+    try:
+        items = iter(arrays)
+    except TypeError:
+        found = type(arrays).__name__
+        raise TypeError(f"{name}: expected a list of arrays, got {found}") from None
+    return list(items)
+
+
+def _check_list(name: str, arrays: Sequence[Any], models: Sequence[Any], of: str) -> None:
+    """Raise an error unless `arrays` can be the state of `models`, which are called `of`."""
+    if len(arrays) != len(models):
+        raise ValueError(
+            f"{name}: expected {len(models)} arrays, one for each of {of}, got {len(arrays)}"
+        )
+    for i, (array, model) in enumerate(zip(arrays, models, strict=True)):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name}[{i}]: expected an array, got {type(array).__name__}")
+        if array.shape != model.shape:
+            raise ValueError(
+                f"{name}[{i}]: expected shape {model.shape}, that of {of}[{i}], got {array.shape}"
+            )
+        if array.dtype != _state_type(model):
+            raise TypeError(
+                f"{name}[{i}]: expected {_state_type(model)}, the type of the state of {of}[{i}], "
+                f"got {array.dtype}"
+            )
+
+
+class _Halves:
+    """The float16 and bfloat16 parameters among others, of which an optimizer has float32 masters.
+
+    A step is often smaller than half the distance of two neighbouring halves, and what the
+    parameter cannot hold must not be lost: 1000 steps of AdamW against gradients of 1 at
+    lr = 1e-3, computed in float32 but kept in the parameter alone, left a bfloat16 of 1 at 1
+    and took a 0 to -0.5, a float16 to -0.9785, where -0.995 is right. A parameter that somebody
+    wrote since (it is not its rounded master any more) has the last word.
+    """
+
+    def __init__(self, params: list[Array]) -> None:
+        self.own: list[Array] = []  # each memory once
+        self._places: list[tuple[int, int, bool]] = []  # place, its master, whether transposed
+        if not any(map(_is_half, params)):
+            return
+        masters: dict[int, int] = {}
+        for i, (first, transposed) in enumerate(find_shared(params)):
+            if not _is_half(params[i]):
+                continue
+            if first == i:
+                masters[i] = len(self.own)
+                self.own.append(params[i])
+            self._places.append((i, masters[first], transposed))
+
+    def new_masters(self) -> list[Array]:
+        return [p.astype(np.float32, order="K") for p in self.own]
+
+    def read(self, params: list[Array], masters: list[Array]) -> list[Array]:
+        """Return `params` with the masters in the places of the halves, up to date with them."""
+        work = list(params)
+        for i, k, transposed in self._places:
+            if not params[i].flags.writeable:
+                raise ValueError(f"params[{i}]: the array is read-only")
+            work[i] = masters[k].T if transposed else masters[k]
+        for p, master in zip(self.own, masters, strict=True):
+            with np.errstate(all="ignore"):
+                rounded = master.astype(p.dtype)
+                # By their bits, so that a NaN equals itself.
+                written = rounded.view(np.uint16) != p.view(np.uint16)
+                np.copyto(master, p, where=written)
+        return work
+
+    def write(self, masters: list[Array]) -> None:
+        """Round every master into its parameter."""
+        for p, master in zip(self.own, masters, strict=True):
+            # A weight too large for float16 is infinite there: no error halfway through a step.
+            with np.errstate(all="ignore"):
+                np.copyto(p, master, casting="same_kind")
+
+
+class Optimizer:
+    """What every optimizer has: a rate, a state that belongs to its parameters, and `update`."""
+
+    lr = Number("[0, inf)")
+
+    # The lists of what is remembered, an array for each parameter.
+    _state: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, lr: float) -> None:
+        self.lr = lr
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in self._state:
+            setattr(self, name, None)
+        self.master: list[Array] | None = None
+        # The parameters that the state belongs to, and its lists as they were checked against
+        # them. They are kept, so that no other array can come to lie at their addresses. Without
+        # parameters the state belongs to the next ones whose shapes it has.
+        self._params: list[Array] | None = None
+        self._checked: list[object] = []
+        self._halves = _Halves([])
+
+    def reset(self) -> None:
+        """Forget everything but the options: the next `update` is the first one."""
+        self._forget()
+
+    def update(self, params: Arrays, grads: Arrays) -> None:
+        """Move `params` in place by one step against `grads`.
+
+        Parameters
+        ----------
+        params : sequence of ndarray
+            The parameters, float32, float64, float16 or bfloat16, of any shapes. Always the same
+            memory: what the optimizer remembers belongs to the arrays of the first call. New lists
+            and new views of it will do.
+        grads : sequence of ndarray
+            Their gradients, of the same shapes, which are not written.
+
+        Raises
+        ------
+        TypeError
+            For types that cannot be used.
+        ValueError
+            For lengths and shapes that do not fit, read-only parameters, and parameters other than
+            those that the state belongs to. In all cases nothing has been written.
+        """
+        params = _listed("params", params)
+        lists = self._lists()
+        bound = _same_objects(lists, self._checked) and self._belongs_to(params)
+        halves = self._halves if bound else _Halves(params)
+        if not bound:
+            lists = self._adopted(params, halves)
+        *state, masters = lists
+        self._step(halves.read(params, masters), grads, state)
+        halves.write(masters)
+        if not bound:
+            for name, arrays in zip(self._list_names(), lists, strict=True):
+                setattr(self, name, arrays)
+            self._params, self._checked, self._halves = params, lists, halves
+
+    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
+        """Call the core, and count the step where that is done."""
+        raise NotImplementedError
+
+    def _list_names(self) -> tuple[str, ...]:
+        return (*self._state, "master")
+
+    def _lists(self) -> list[Any]:
+        return [getattr(self, name) for name in self._list_names()]
+
+    def _belongs_to(self, params: list[Array]) -> bool:
+        held = self._params
+        if held is None:
+            return False
+        return _same_objects(params, held) or [*map(_memory, params)] == [*map(_memory, held)]
+
+    def _adopted(self, params: list[Array], halves: _Halves) -> list[Any]:
+        """Return the lists of the state, checked to be those of `params`, or new ones."""
+        *state, masters = self._lists()
+        known = self._params is None or self._belongs_to(params)
+        if all(arrays is None for arrays in state):
+            state = [[_zeros(p) for p in params] for _ in state]
+        elif self._params is not None and not known:
+            _raise_other_arrays(params, self._params)
+        else:
+            for name, arrays in zip(self._state, state, strict=True):
+                if arrays is None:
+                    raise ValueError(f"{name} is None: set all of {', '.join(self._state)} or none")
+                _check_list(name, arrays, params, "params")
+        if masters is None or not known:
+            masters = halves.new_masters()
+        else:
+            _check_list("master", masters, halves.own, _HALF_PARAMS)
+        return [*state, masters]
+
+    @classmethod
+    def _numbers(cls) -> list[str]:
+        """Return the names of all numbers: the options and what is counted."""
+        found = [vars(c).items() for c in reversed(cls.__mro__)]
+        return [name for items in found for name, value in items if isinstance(value, Number)]
+
+    @classmethod
+    def _type_name(cls) -> str:
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, apart from the parameters.
+
+        Returns
+        -------
+        dict
+            ``"type"`` (str) and ``"version"`` (int) say what it is; then every option and counter
+            as a float or int by its name, and every list of the state (``"master"`` too) as a list
+            of new arrays, empty before the first `update`.
+        """
+        state: dict[str, Any] = {"type": self._type_name(), "version": _VERSION}
+        state.update({name: getattr(self, name) for name in self._numbers()})
+        for name, arrays in zip(self._list_names(), self._lists(), strict=True):
+            state[name] = [np.array(a, order="K") for a in arrays or []]
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, options included.
+
+        The arrays are copied. The state then belongs to the parameters of the next `update`, which
+        must have its shapes and types.
+
+        Parameters
+        ----------
+        state : mapping
+            From an optimizer of the same type. Numbers and text may have become 0-d arrays, as
+            ``numpy.savez`` makes them.
+
+        Raises
+        ------
+        TypeError
+            For arrays of other types than a state has.
+        ValueError
+            For the state of another type of optimizer, missing or unknown entries, numbers that are
+            not allowed, lists that do not fit each other or the parameters that this optimizer
+            already has. In all cases nothing has been changed.
+        """
+        _check_kind(state, self._type_name(), [*self._numbers(), *self._list_names()])
+        restored = type(self).__new__(type(self))
+        restored._forget()
+        for name in self._numbers():
+            setattr(restored, name, _plain(state[name]))
+        lists = {name: _state_arrays(name, state[name]) for name in self._list_names()}
+        if any(lists[name] for name in self._state):
+            of = self._state[0] if self._params is None else "params"
+            models = lists[of] if self._params is None else self._params
+            for name in self._state:
+                _check_list(name, lists[name], models, of)
+        if lists["master"] and self._params is not None:
+            _check_list("master", lists["master"], self._halves.own, _HALF_PARAMS)
+        for name, arrays in lists.items():
+            setattr(restored, name, arrays or None)
+        vars(self).update(vars(restored))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of the parameters lies elsewhere in memory: the next ones are taken for them.
+        return {**vars(self), "_params": None, "_checked": [], "_halves": _Halves([])}
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, parameter in signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if name == "lr" or value != parameter.default:
+                shown.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _zeros(p: Array) -> Array:
+    return np.zeros_like(p, dtype=_state_type(p), subok=False)
+
+
+def _raise_other_arrays(params: list[Array], held: list[Array]) -> None:
+    if len(params) != len(held):
+        raise ValueError(f"params: expected {len(held)} arrays, got {len(params)}. {_OTHER_ARRAYS}")
+    for i, (p, own) in enumerate(zip(params, held, strict=True)):
+        if _memory(p) != _memory(own):
+            raise ValueError(
+                f"params[{i}], of shape {np.shape(p)}, is not the array of earlier updates, of "
+                f"shape {own.shape}. {_OTHER_ARRAYS}"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Return what a 0-d array holds, and anything else as it is."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+def _check_kind(state: Mapping[str, Any], kind: str, names: list[str]) -> None:
+    found = _plain(state.get("type"))
+    if found != kind:
+        raise ValueError(f"state: expected that of {kind}, got that of {found}")
+    version = _plain(state.get("version"))
+    if version != _VERSION:
+        raise ValueError(f"state: expected version {_VERSION}, got {version}")
+    wrong = set(state) ^ {"type", "version", *names}
+    if wrong:
+        raise ValueError(f"state: missing or unknown entries {sorted(wrong)}")
+
+
+def _state_arrays(name: str, arrays: Iterable[Any]) -> list[Array]:
+    types = ["float32"] if name == "master" else ["float32", "float64"]
+    copies = []
+    for i, array in enumerate(_listed(name, arrays)):
+        if not isinstance(array, np.ndarray) or array.dtype.name not in types:
+            found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(f"{name}[{i}]: expected an array of {' or '.join(types)}, got {found}")
+        copies.append(np.array(array, dtype=array.dtype.newbyteorder("="), order="K"))
+    return copies

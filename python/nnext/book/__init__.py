@@ -1,0 +1,1 @@
+"""What the programs of "Deep Learning from Scratch 2" need to give the numbers of the book."""

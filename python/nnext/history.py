@@ -1,0 +1,108 @@
+"""What happened in training: losses, times, metrics."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["History"]
+
+
+@dataclass(repr=False)
+class History:
+    """What happened in training, over all calls of `nnext.trainer.Trainer.fit`.
+
+    A mean of several batches weighs each with what it counts: the rows whose labels are not
+    ignored, or the sum of their weights. So with a learning rate of 0 `epoch_loss` is the loss of
+    the whole data. With a loss of ``reduction="sum"`` it is the sum over the whole data, and a
+    point of `loss` the mean of the batches' sums. Batches of which no row counts are left out.
+
+    Attributes
+    ----------
+    iteration : list of int
+        How many batches had been gone through, in all, at each point of `loss`.
+    loss : list of float
+        Mean loss since the point before.
+    epoch_loss : list of float
+        Mean (or sum) of the loss over each epoch; NaN if no row of it counts.
+    epoch_seconds : list of float
+        Time that each epoch's training took, without `on_epoch`.
+    metrics : dict of list of float
+        What ``on_epoch`` returned: a value for each epoch under each name, nan where it
+        returned none.
+    batches : int
+        How many batches have been gone through, in all.
+    """
+
+    iteration: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    epoch_loss: list[float] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    batches: int = 0
+
+    def __repr__(self) -> str:
+        parts = [_count(len(self.epoch_loss), "epoch"), _count(self.batches, "batch", "es")]
+        if self.epoch_loss:
+            parts.append(f"last loss {self.epoch_loss[-1]:.4g}")
+        parts += [f"{name} {values[-1]:.4g}" for name, values in self.metrics.items() if values]
+        return f"History({', '.join(parts)})"
+
+    def add_point(self, loss: float) -> None:
+        """Append a point of `loss`, at the present number of batches."""
+        self.iteration.append(self.batches)
+        self.loss.append(loss)
+
+    def add_epoch(self, loss: float, seconds: float) -> None:
+        """Append an epoch, with nan for every metric."""
+        self.epoch_loss.append(loss)
+        self.epoch_seconds.append(seconds)
+        self._level()
+
+    def set_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Note the metrics of the last epoch."""
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, [])
+            self._level()
+            self.metrics[name][-1] = float(value)
+
+    def trim(self) -> None:
+        """Make columns equally long again after an interrupt between two appends."""
+        del self.iteration[len(self.loss) :]
+        epochs = len(self.epoch_seconds)
+        del self.epoch_loss[epochs:]
+        self._level()
+
+    def _level(self) -> None:
+        for values in self.metrics.values():
+            values.extend([math.nan] * (len(self.epoch_loss) - len(values)))
+
+
+def read_metrics(returned: Any) -> dict[str, float]:
+    """Return what ``on_epoch`` returned as a dict of floats, an empty one for None.
+
+    Raises
+    ------
+    TypeError
+        If it is no dict of numbers.
+    """
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise TypeError(
+            f'on_epoch: expected a dict such as {{"accuracy": 0.9}} or None, got {returned!r}'
+        )
+    metrics = {}
+    for name, value in returned.items():
+        if not isinstance(name, str):
+            raise TypeError(f"on_epoch: expected a name for each number, got {name!r}")
+        try:
+            math.isnan(value)  # float() would take a string
+        except TypeError:
+            raise TypeError(f"on_epoch: expected a number for {name!r}, got {value!r}") from None
+        metrics[name] = float(value)
+    return metrics
+
+
+def _count(n: int, what: str, plural: str = "s") -> str:
+    return f"{n:,} {what}{'' if n == 1 else plural}"

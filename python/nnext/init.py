@@ -1,0 +1,83 @@
+"""Layers with weights drawn at random."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from nnext._support import check_count, check_numbers, random_state
+from nnext.layers import Affine
+
+__all__ = ["affine"]
+
+
+def affine(
+    input_size: int,
+    output_size: int,
+    rng: np.random.RandomState | np.random.Generator | None = None,
+    *,
+    seed: int | None = None,
+    dtype: DTypeLike = np.float32,
+    weight_scale: float | None = None,
+) -> Affine:
+    """Make an `Affine` layer (Linear, Dense) with normal random weights and biases of 0.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+    rng : RandomState or Generator, optional
+        Where the weights come from. Left out, ``numpy.random`` itself, as in the book, so that
+        ``numpy.random.seed`` governs it.
+    seed : int, optional
+        Draw from a stream of this seed, in place of `rng`.
+    dtype : dtype
+    weight_scale : float, optional
+        Standard deviation of the weights; ``sqrt(2 / input_size)`` if left out, which keeps the
+        size of the signal through layers with ReLU (He et al., 2015).
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number of at least 1, `weight_scale` is below 0 or not finite, or
+        both `rng` and `seed` are given.
+    TypeError
+        If `rng` is no source of random numbers, or `weight_scale` no number.
+
+    Examples
+    --------
+    >>> from nnext import affine
+    >>> affine(64, 10, seed=0)
+    Affine(64, 10)
+    """
+    check_count("input_size", input_size)
+    check_count("output_size", output_size)
+    if weight_scale is None:
+        weight_scale = math.sqrt(2.0 / input_size)
+    check_scale(weight_scale)
+    W = weight_scale * _source(rng, seed).standard_normal((input_size, output_size))
+    return Affine(W.astype(dtype), np.zeros(output_size, dtype))
+
+
+def check_scale(weight_scale: float) -> None:
+    """Raise a ValueError if weights cannot have this standard deviation."""
+    check_numbers(weight_scale=weight_scale)
+    if not 0 <= weight_scale < math.inf:
+        raise ValueError(
+            f"weight_scale: expected a finite number of at least 0, got {weight_scale!r}"
+        )
+
+
+def _source(rng: Any, seed: int | None) -> Any:
+    if rng is None:
+        return np.random if seed is None else random_state(seed)
+    if seed is not None:
+        raise ValueError(f"expected rng or seed, got both: rng={rng!r}, seed={seed!r}")
+    if not hasattr(rng, "standard_normal"):
+        hint = f"; a seed has a name: seed={rng!r}" if isinstance(rng, (int, np.integer)) else ""
+        raise TypeError(
+            f"rng: expected a numpy.random.RandomState or numpy.random.Generator, got {rng!r}{hint}"
+        )
+    return rng

@@ -1,0 +1,218 @@
+"""Parameters in files: written whole or not at all, read only if every number fits.
+
+The file is NumPy's ``.npz``: the i-th parameter is its member ``param_i.npy``. A type that NumPy
+itself does not have (bfloat16) is stored as unsigned integers of the same bits, and named by its
+member, ``param_i.bfloat16.npy``: the type itself comes from the parameter that it is read into.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from nnext._support import Array
+
+__all__ = ["load_params", "save_params"]
+
+PathLike = str | os.PathLike[str]
+
+_MEMBER = re.compile(r"param_(0|[1-9][0-9]*)(?:\.(\w+))?\.npy", re.ASCII)
+
+_NEW = 60.0  # seconds between the making of a part and its first data, at the very most
+
+
+def save_params(path: PathLike, params: Sequence[Array]) -> None:
+    """Write arrays to a file; see `nnext.base_model.BaseModel.save_params`."""
+    named: dict[str, Any] = {}
+    for i, p in enumerate(params):
+        if p.dtype.hasobject:
+            raise TypeError(f"params[{i}] is an array of Python objects, which are not saved")
+        if _is_numpys_own(p.dtype):
+            named[f"param_{i}"] = p
+        else:
+            named[f"param_{i}.{p.dtype.name}"] = p.view(_bits(p.dtype))
+    with _replacing(path) as file:
+        np.savez(file, **named)
+
+
+def load_params(path: PathLike, params: Sequence[Array]) -> None:
+    """Read what `save_params` wrote into arrays; see `nnext.base_model.BaseModel.load_params`."""
+    with _opened(path) as file:
+        with _refusing(path):
+            archive = zipfile.ZipFile(file)
+            members = _members(archive)
+        if len(members) != len(params):
+            raise ValueError(f"{path} holds {len(members)} parameters, the model has {len(params)}")
+        # All before any data is read: a header may promise terabytes, and so may the directory.
+        for i, (p, member) in enumerate(zip(params, members, strict=True)):
+            _check_member(path, archive, i, p, member)
+        with _refusing(path):
+            saved = [_read(archive, p, member) for p, member in zip(params, members, strict=True)]
+    for p, new in zip(params, saved, strict=True):
+        p[...] = new
+
+
+# Types
+
+
+def _is_numpys_own(dtype: np.dtype[Any]) -> bool:
+    return dtype.isbuiltin != 2  # 2: registered by another package, as ml_dtypes does
+
+
+def _bits(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(f"u{dtype.itemsize}")
+
+
+# Reading
+
+
+@contextmanager
+def _refusing(path: PathLike) -> Iterator[None]:
+    """Name the file, whatever zipfile and NumPy raise: for rubbish it is nearly anything."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a file of save_params ({error!r})") from error
+
+
+def _opened(path: PathLike) -> IO[bytes]:
+    """Open a regular file to read; opening a pipe without O_NONBLOCK would wait for a writer."""
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 the caller closes it
+    except IsADirectoryError:
+        _check_regular(path, stat.S_IFDIR)
+        raise
+    try:
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def _check_regular(path: PathLike, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "no regular file but a directory", os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "no regular file but a device or pipe", os.fspath(path))
+
+
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the members in the order of the parameters: one for each number from 0 on."""
+    found: dict[int, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        match = _MEMBER.fullmatch(info.filename)
+        if match is None or int(match[1]) in found:
+            raise ValueError(f"an unexpected member {info.filename!r}")
+        found[int(match[1])] = info
+    missing = set(range(len(found))) - found.keys()
+    if missing:
+        raise ValueError(f"no member param_{min(missing)}.npy among {len(found)}")
+    return [found[i] for i in range(len(found))]
+
+
+def _check_member(
+    path: PathLike, archive: zipfile.ZipFile, i: int, p: Array, member: zipfile.ZipInfo
+) -> None:
+    with _refusing(path), archive.open(member) as file:
+        if npy.read_magic(file) != (1, 0):
+            raise ValueError("not the version of .npy that is written for a plain array")
+        shape, _, dtype = npy.read_array_header_1_0(file)
+        if dtype.hasobject:
+            raise ValueError("objects for numbers")
+        start = file.tell()
+    named = _MEMBER.fullmatch(member.filename)
+    kind = (named and named[2]) or str(dtype.newbyteorder("="))
+    if shape != p.shape or not _fits(dtype, kind, p.dtype):
+        raise ValueError(
+            f"{path}: parameter {i} is {kind} {shape}, the model's is {p.dtype} {p.shape}"
+        )
+    if member.file_size != start + p.nbytes:
+        raise ValueError(
+            f"{path} is not a file of save_params (parameter {i} is {kind} {shape}, which takes "
+            f"{start + p.nbytes} bytes; its member has {member.file_size})"
+        )
+
+
+def _fits(dtype: np.dtype[Any], kind: str, wanted: np.dtype[Any]) -> bool:
+    """Say whether an array of `dtype`, named `kind` in the file, is read into one of `wanted`."""
+    if _is_numpys_own(wanted):
+        return kind == str(dtype.newbyteorder("=")) == str(wanted.newbyteorder("="))
+    if kind == wanted.name:
+        return dtype.newbyteorder("=") == _bits(wanted)
+    return dtype == np.dtype(f"V{wanted.itemsize}")  # as numpy.save writes such a type
+
+
+def _read(archive: zipfile.ZipFile, p: Array, member: zipfile.ZipInfo) -> Array:
+    with archive.open(member) as file:
+        array: Array = npy.read_array(file, allow_pickle=False)
+        if file.read(1):  # at the end the checksum is compared
+            raise ValueError("more data than the array has")
+    if _is_numpys_own(p.dtype):
+        return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False).view(p.dtype)
+
+
+# Writing
+
+
+@contextmanager
+def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of `path` once all is written.
+
+    It stands beside its final place under a name of its own, ``NAME.<16 hex digits>.part``, and
+    is locked while it is written: the lock ends with the process, so a part that nobody locks is
+    what a killed process left.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one; what it leads to is replaced
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        _check_regular(path, mode)
+    _remove_abandoned(target)
+    part = target.with_name(f"{target.name}.{os.urandom(8).hex()}.part")
+    try:
+        with part.open("xb") as file:
+            with suppress(OSError):  # a file system without locks: then parts are left alone
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a loss of power may leave the new name without data
+            part.replace(target)  # while it is locked, so that nobody takes it for abandoned
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove parts of `target` whose writers are dead; those being written are locked."""
+    name = re.compile(re.escape(target.name) + r"\.[0-9a-f]{16}\.part")
+    with suppress(OSError):  # a folder that may not be listed
+        for part in target.parent.iterdir():
+            if name.fullmatch(part.name):
+                # Gone meanwhile, locked, or another user's: not ours to remove.
+                with suppress(OSError), open(part, "rb", opener=_without_waiting) as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    found = os.fstat(file.fileno())
+                    # One without data may be new, and its writer about to lock it.
+                    if found.st_size or found.st_mtime < time.time() - _NEW:
+                        part.unlink()

@@ -1,0 +1,283 @@
+"""One step of training: loss, gradients, update; `nnext.trainer.Trainer` is the loop around it.
+
+Data, order, epochs and records are the loop's; what happens to one batch is here.
+"""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from nnext import _nnext
+from nnext._gathered import check_gathered
+from nnext._nnext import EmptyBatchError
+from nnext._support import Array, check_numbers, find_shared
+
+__all__ = ["Model", "Optimizer", "Step"]
+
+OnNonfinite = Literal["warn", "raise", "ignore"]
+Join = Callable[[list[Array], float], float]
+
+
+class Model(Protocol):
+    """What a step asks of a model."""
+
+    params: list[Array]
+    grads: list[Array]
+
+    def forward(self, x: Any, t: Any, /) -> float:
+        """Return the loss of a batch."""
+
+    def backward(self) -> Any:
+        """Write the gradients into ``grads``."""
+
+
+class Optimizer(Protocol):
+    """What a step asks of an optimizer."""
+
+    def update(self, params: list[Array], grads: list[Array], /) -> None:
+        """Change the parameters in place."""
+
+
+class Step:
+    """One step of training, as `Trainer` does it, for a loop of your own: ``loss = step(x, t)``.
+
+    1. ``model.forward(x, t)`` and ``model.backward()``.
+    2. The gradients of a weight that layers share are summed into the first one's, and the
+       optimizer sees the weight once. Shared is what has one memory: the same array, or a
+       transposed view of it. Arrays that only happen to hold equal numbers stay separate.
+    3. `join`, where several processes train one model.
+    4. The gradients are clipped to `max_grad`.
+    5. ``optimizer.update(params, grads)``.
+
+    A batch of which no row counts (`nnext._nnext.EmptyBatchError` from ``forward``, or a loss layer
+    whose ``count`` is 0) changes nothing: `count` is 0 then, and the loss NaN, or 0 for a sum.
+    A step that raises has changed no parameter, as long as the optimizer's own ``update`` keeps to
+    that; nnext's do.
+
+    Parameters
+    ----------
+    model : object
+        Has ``params`` and ``grads``, ``forward(x, t)`` that returns the loss of a batch, and
+        ``backward()`` that writes the gradients into ``grads``. All models of nnext and the book.
+    optimizer : object
+        Has ``update(params, grads)``.
+    max_grad : float, optional
+        The largest norm of all gradients together; longer ones are scaled down to it.
+    join : callable, optional
+        ``join(grads, count)`` makes each array of the list, in place, what it is over all
+        processes, and returns the sum of their counts, each of which is that of one process's
+        batch. For a mean: the sum of ``count * grad`` over the processes divided by that sum. A
+        process whose batch has no row that counts comes with zeros and count 0, so that
+        none waits for another; where the returned sum is 0 nothing is updated.
+    on_nonfinite : {"warn", "raise", "ignore"}
+        What to do about a loss that is NaN or infinite, and with `max_grad` about such a norm.
+        ``"warn"`` says so once with a RuntimeWarning; such a loss's step is done, a step with such
+        a norm is left out. ``"raise"`` raises a FloatingPointError, nothing of the batch is
+        applied. ``"ignore"`` goes on as IEEE arithmetic does.
+    where : callable, optional
+        Returns how a message names the batch, such as ``"epoch 2, step 7"``; left out, it is the
+        number of the call.
+
+    Attributes
+    ----------
+    count : float
+        What the last batch counts in a mean of several: ``model.loss_layer.count``, that is the
+        rows whose labels are not ignored or the sum of their weights; the number of rows, if the
+        model or its loss has none.
+
+    Raises
+    ------
+    TypeError
+        If `model` or `optimizer` lacks something, or `max_grad` is no number.
+    ValueError
+        If an argument cannot be used, the arrays of the model do not belong together or are
+        read-only, or its loss has ``reduction="none"``.
+
+    Examples
+    --------
+    >>> from nnext.datasets import spiral
+    >>> from nnext.models import TwoLayerNet
+    >>> from nnext.optimizer import SGD
+    >>> x, t = spiral()
+    >>> step = Step(TwoLayerNet(2, 10, 3, seed=0), SGD(lr=1.0), max_grad=5.0)
+    >>> losses = [step(x[first : first + 30], t[first : first + 30]) for first in range(0, 300, 30)]
+    >>> step.count
+    30.0
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer,
+        max_grad: float | None = None,
+        *,
+        join: Join | None = None,
+        on_nonfinite: OnNonfinite = "warn",
+        where: Callable[[], str] | None = None,
+    ) -> None:
+        check_model(model)
+        check_optimizer(optimizer)
+        check_gathered(model, writable=True)
+        if max_grad is not None:
+            check_numbers(max_grad=max_grad)
+            if not max_grad > 0:
+                raise ValueError(f"max_grad: expected a positive number or None, got {max_grad!r}")
+        for name, function in (("join", join), ("where", where)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name}: expected a function or None, got {function!r}")
+        if on_nonfinite not in ["warn", "raise", "ignore"]:  # a list, for what cannot be hashed
+            raise ValueError(
+                f'on_nonfinite: expected "warn", "raise" or "ignore", got {on_nonfinite!r}'
+            )
+        self.model = model
+        self.optimizer = optimizer
+        self.max_grad = max_grad
+        self.join = join
+        self.on_nonfinite = on_nonfinite
+        self.count = 0.0
+        self._where = where or (lambda: f"step {self._calls}")
+        self._calls = 0
+        self._told: set[str] = set()
+        self._params = len(model.params)
+        self._own, self._merged = _plan(model)
+
+    def __call__(self, x: Any, t: Any) -> float:
+        """Train on a batch.
+
+        Parameters
+        ----------
+        x, t : array_like, shape (N, ...)
+            Samples and labels, as the model takes them.
+
+        Returns
+        -------
+        float
+            The loss of the batch, before the update.
+        """
+        model = self.model
+        self._calls += 1
+        try:
+            loss = _number(model.forward(x, t))
+            count = getattr(getattr(model, "loss_layer", None), "count", None)
+            self.count = count = float(len(x) if count is None else count)
+        except EmptyBatchError:
+            loss, self.count, count = math.nan, 0.0, 0.0
+        if not count and self.join is None:
+            return loss
+
+        params, grads = model.params, model.grads
+        if not len(params) == len(grads) == self._params:
+            raise ValueError(
+                f"model: has {len(params)} params and {len(grads)} grads, and had {self._params} "
+                "when its training began"
+            )
+        if count:
+            if not math.isfinite(loss):
+                self.report(
+                    "loss",
+                    f"the loss is {loss} in {self._where()}: is the learning rate too large, or a "
+                    "number of the data not finite?",
+                )
+            model.backward()
+            for first, i, transposed in self._merged:
+                grads[first] += grads[i].T if transposed else grads[i]
+        else:
+            for grad in grads:
+                grad[...] = 0
+        if len(self._own) < len(params):
+            params, grads = [params[i] for i in self._own], [grads[i] for i in self._own]
+        if self.join is not None and not self.join(grads, count):
+            return loss
+        if self.max_grad is not None:
+            norm = _nnext.clip_grads(grads, self.max_grad)
+            if not math.isfinite(norm) and self.on_nonfinite != "ignore":
+                self.report(
+                    "norm",
+                    f"the norm of the gradients is {norm} in {self._where()}: such steps are not "
+                    "done",
+                )
+                return loss
+        self.optimizer.update(params, grads)
+        return loss
+
+    def report(self, kind: str, message: str) -> None:
+        """Warn or raise, as `on_nonfinite` says, that something is not finite.
+
+        Parameters
+        ----------
+        kind : str
+            What it is; a warning comes once for each.
+        message : str
+        """
+        if self.on_nonfinite == "raise":
+            raise FloatingPointError(message)
+        if self.on_nonfinite == "warn" and kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(message, RuntimeWarning, stacklevel=_callers_level())
+
+
+def check_model(model: Any) -> None:
+    """Refuse what cannot be trained: a class, what lacks a part, a loss for each row."""
+    if isinstance(model, type):
+        raise TypeError(f"model: expected a model, got the class {model.__name__}, not an object")
+    missing = [a for a in ("params", "grads", "forward", "backward") if not hasattr(model, a)]
+    if missing:
+        raise TypeError(f"model: expected a model, got {model!r} without {', '.join(missing)}")
+    if len(model.params) != len(model.grads):
+        raise ValueError(
+            f"model: has {len(model.params)} params but {len(model.grads)} grads; "
+            "there must be a gradient for each parameter"
+        )
+    if getattr(getattr(model, "loss_layer", None), "reduction", "mean") == "none":
+        raise ValueError(
+            'model.loss_layer: reduction="none" gives a loss for each row, and training goes down '
+            'one number: expected reduction="mean" or "sum"'
+        )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Refuse what is no optimizer; a class gets the advice to call it."""
+    if isinstance(optimizer, type):
+        name = optimizer.__name__
+        raise TypeError(f"optimizer: expected an object, got the class {name}; write {name}()")
+    if not callable(getattr(optimizer, "update", None)):
+        raise TypeError(
+            "optimizer: expected an object with update(params, grads), such as "
+            f"nnext.optimizer.Adam(), got {optimizer!r}"
+        )
+
+
+def _plan(model: Model) -> tuple[list[int], list[tuple[int, int, bool]]]:
+    """Say which parameters the optimizer sees, and which gradients are added to which before."""
+    shared = find_shared(model.params)
+    own = [i for i, (first, _) in enumerate(shared) if first == i]
+    # A model may gather gradients of a shared weight itself, in one array: it counts once.
+    grad = [first for first, _ in find_shared(model.grads)]
+    counted = {(i, grad[i]) for i in own}
+    merged = []
+    for i, (first, transposed) in enumerate(shared):
+        if (first, grad[i]) not in counted:
+            counted.add((first, grad[i]))
+            merged.append((first, i, transposed))
+    return own, merged
+
+
+def _number(loss: Any) -> float:
+    if type(loss) is float:  # not NumPy's subclass
+        return loss
+    try:
+        math.isnan(loss)  # float() would take a string
+        return float(loss)
+    except TypeError:
+        what = f"an array of shape {loss.shape}" if hasattr(loss, "shape") else repr(loss)
+        raise TypeError(f"model.forward: expected the loss, one number, got {what}") from None
+
+
+def _callers_level() -> int:
+    """Return the ``stacklevel`` of the first caller outside the package, for `warnings.warn`."""
+    frame, level = sys._getframe(1), 1  # the function that warns
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        frame, level = frame.f_back, level + 1
+    return level

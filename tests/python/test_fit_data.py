@@ -1,0 +1,190 @@
+"""The data of fit are read, cast and checked before the first weight changes."""
+
+import numpy as np
+import pytest
+
+from nnext.layers import (
+    AffineSoftmaxWithLoss,
+    Dropout,
+    Embedding,
+    ReLU,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+)
+from nnext.models import Sequential, affine
+from nnext.optimizer import Adam
+from nnext.trainer import Trainer
+
+
+def chain(dtype="float32", loss=None):
+    rng = np.random.default_rng(0)
+    layers = [affine(2, 4, rng, dtype=dtype), Dropout(0.2, seed=0), ReLU()]
+    if not isinstance(loss, AffineSoftmaxWithLoss):
+        layers.append(affine(4, 3, rng, dtype=dtype))
+    return Sequential(layers, loss)
+
+
+def fused():
+    return AffineSoftmaxWithLoss(np.ones((4, 3), np.float32), ignore_label=-1)
+
+
+def points(n=20):
+    rng = np.random.default_rng(1)
+    return rng.standard_normal((n, 2)).astype("f4"), rng.integers(0, 3, n)
+
+
+def fit(model, x, t, **options):
+    trainer = Trainer(model, Adam(), seed=0)
+    trainer.fit(x, t, **{"max_epoch": 1, "batch_size": 3, "progress": "none", **options})
+    return trainer
+
+
+def refused(model, x, t, kind, message, **options):
+    """Expect an error before anything has changed."""
+    before = [p.copy() for p in model.params]
+    trainer = Trainer(model, optimizer := Adam(), seed=0)
+    state = trainer._rng.get_state()[1].copy()
+    with pytest.raises(kind, match=message):
+        trainer.fit(x, t, **{"max_epoch": 1, "batch_size": 3, "progress": "none", **options})
+    for p, q in zip(model.params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+    assert optimizer.iter == trainer.history.batches == 0
+    np.testing.assert_array_equal(trainer._rng.get_state()[1], state)
+
+
+@pytest.mark.parametrize("make_loss", [SoftmaxWithLoss, fused])
+@pytest.mark.parametrize("row", [0, 7, 19])
+def test_a_bad_label_is_named_by_its_row_in_the_data(make_loss, row):
+    x, t = points()
+    t[row] = 3
+    model = chain(loss=make_loss())
+    refused(model, x, t, IndexError, rf"\b{row}\b")
+    assert model.layers[1].offset == 0  # of Dropout: looking at the data is not training
+
+
+def test_labels_of_the_wrong_shape_or_binary_ones_out_of_range_are_refused():
+    x, t = points()
+    refused(chain(), x, np.zeros((20, 2), int), ValueError, r"\(20, 2\)")
+    binary = np.zeros((20, 3))
+    binary[11, 1] = 2
+    refused(chain(loss=SigmoidWithLoss()), x, binary, ValueError, r"\b11\b")
+    fit(chain(loss=SigmoidWithLoss()), x, np.eye(3)[t])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_data_of_which_every_label_is_ignored_are_refused(reduction):
+    loss = SoftmaxWithLoss(ignore_label=-1, reduction=reduction)
+    x, _ = points()
+    refused(chain(loss=loss), x, np.full(20, -1), ValueError, "t: every label is ignored")
+
+
+def test_a_loss_that_cannot_tell_is_checked_batch_by_batch():
+    class Plain:
+        params, grads = [], []
+
+        def __init__(self):
+            self.inner = SoftmaxWithLoss()
+            self.forward, self.backward = self.inner.forward, self.inner.backward
+
+    x, t = points()
+    fit(chain(loss=Plain()), x, t)
+    t[4] = 9
+    with pytest.raises(IndexError):
+        fit(chain(loss=Plain()), x, t)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("given", ["float16", ">f4", "float32", "float64", "longdouble"])
+def test_floating_data_are_cast_to_the_parameters_type_once(dtype, given):
+    seen = set()
+    model = chain(dtype)
+    forward = model.forward
+    model.forward = lambda x, t: seen.add(x.dtype) or forward(x, t)
+    x, t = points()
+    data = x.astype(given)
+    fit(model, data, t)
+    assert seen == {np.dtype(dtype)}
+    np.testing.assert_array_equal(data, x.astype(given))  # the caller's own is left alone
+
+
+def test_whole_numbers_and_data_for_parameters_of_several_types_stay():
+    class Model:
+        def __init__(self, *dtypes):
+            self.params = [np.zeros(1, dtype) for dtype in dtypes]
+            self.grads = [np.zeros(1, dtype) for dtype in dtypes]
+            self.seen = set()
+
+        def forward(self, x, t):
+            self.seen.add(x.dtype.name)
+            return 1.0
+
+        def backward(self):
+            pass
+
+    for model, dtype in [
+        (Model("float32"), "int64"),
+        (Model("float32"), "bool"),
+        (Model("float32", "float64"), "float64"),
+    ]:
+        fit(model, np.ones((4, 2), dtype), np.zeros(4, int))
+        assert model.seen == {dtype}
+    words = np.array([[0, 1], [2, 1]])
+    rng = np.random.default_rng(0)
+    table = Embedding(rng.standard_normal((3, 2)).astype("f4"))
+    fit(Sequential([table, affine(2, 3, rng)]), words, words)
+
+
+def test_a_number_that_is_infinite_in_the_parameters_type_is_refused():
+    x, t = points()
+    x = x.astype(np.float64)
+    x[6, 1] = -1e300
+    message = r"x: row 6 holds -1e\+300, which is infinite in float32"
+    refused(chain(), x, t, ValueError, message)
+    x[6, 1] = 1e-300
+    with np.errstate(all="raise"):
+        fit(chain(), x, t)
+    x[6, 1] = np.inf  # it is what it was
+    fit(chain(), x, t, on_nonfinite="ignore")
+
+
+class Sparse:
+    """What a sparse matrix of SciPy has."""
+
+    shape = (20, 2)
+
+    def toarray(self):
+        return np.zeros(self.shape)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"x": Sparse()}, TypeError, r"x: .* a sparse matrix must be made dense.* x\.toarray\(\)"),
+        ({"t": Sparse()}, TypeError, r"t: .* a sparse matrix must be made dense.* t\.toarray\(\)"),
+        ({"x": np.full((20, 2), None)}, TypeError, r"x: .* of numbers, got objects.*\(20, 2\)"),
+        ({"x": {"a": 1}}, TypeError, "x: expected a NumPy array of numbers, got dict"),
+        ({"x": None}, TypeError, "x: .* got NoneType"),
+        ({"x": iter([1])}, TypeError, "x: .* got list_iterator"),
+        (
+            {"x": (np.ones((20, 2)), np.ones((20, 3)))},
+            TypeError,
+            r"x: expected one array .* got a tuple of 2 arrays \(20, 2\), \(20, 3\); .*concatenate",
+        ),
+        ({"x": [np.ones((20, 2))] * 2}, TypeError, "x: expected one array .* a list of 2 arrays"),
+        ({"t": (np.ones(20), np.ones(20))}, TypeError, "t: expected one array .* a tuple of 2"),
+        ({"x": [[1.0], [1.0, 2.0]]}, ValueError, "x: .* rows of different lengths"),
+        (
+            {"x": np.zeros((0, 2)), "t": []},
+            ValueError,
+            r"x: expected at least one sample.*\(0, 2\)",
+        ),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused_by_name(changes, kind, message):
+    x, t = points()
+    refused(chain(), changes.get("x", x), changes.get("t", t), kind, message)
+
+
+def test_lists_of_rows_are_data():
+    x, t = points()
+    fit(chain(), list(x), [int(label) for label in t])
