@@ -24,7 +24,8 @@ struct Cut {
   index_t size(index_t piece) const { return begin(piece + 1) - begin(piece); }
 };
 
-// C = A B + bias, or added to what C holds. B is the operand that is read in vectors, along its columns.
+// C = A B + bias, or added to what C holds. B is the operand that is read in vectors, along its
+// columns.
 template <class T>
 struct Problem {
   MatrixView<const T> a;
@@ -215,9 +216,7 @@ class BlockedProduct {
   // is packed), they take turns in the room of one, which then stays in the second-level cache:
   // (32, 1024, 1024) nt 101 against 72 GFLOP/s
   // (Zen 4).
-  bool keeps_b(const Problem<T>& p) const {
-    return packs_b_ && p.c.rows > kMC && lean_ == nullptr;
-  }
+  bool keeps_b(const Problem<T>& p) const { return packs_b_ && p.c.rows > kMC && lean_ == nullptr; }
 
   T* packed_panel(const Block& block, index_t panel) const {
     const index_t begin = keeps_b(block.p) ? block.panels.begin(panel) * kernels_.lanes : 0;

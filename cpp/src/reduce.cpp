@@ -54,8 +54,7 @@ void sum_axis(const T* x, T* sums, index_t outer, index_t axis, index_t inner) {
 }
 
 template <class T>
-void sum_rows(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols,
-              SumInto into) {
+void sum_rows(const T* x, index_t row_stride, T* sums, index_t rows, index_t cols, SumInto into) {
   parallel_ranges(
       cols, kLightGrain / (rows + 1) + 1, 4 * kLineElements, [&](index_t begin, index_t end) {
         for (index_t j = begin; j < end; j += kColumns) {
@@ -76,10 +75,10 @@ void scale(T* x, index_t n, T factor) {
                   [&](index_t begin, index_t end) { table.scale(x + begin, end - begin, factor); });
 }
 
-#define NNEXT_INSTANTIATE(T)                                                \
-  template void sum_axis<T>(const T*, T*, index_t, index_t, index_t);       \
+#define NNEXT_INSTANTIATE(T)                                                   \
+  template void sum_axis<T>(const T*, T*, index_t, index_t, index_t);          \
   template void sum_rows<T>(const T*, index_t, T*, index_t, index_t, SumInto); \
-  template double sum_of_squares<T>(const T*, index_t, double);             \
+  template double sum_of_squares<T>(const T*, index_t, double);                \
   template void scale<T>(T*, index_t, T)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);

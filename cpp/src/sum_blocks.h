@@ -18,8 +18,7 @@ void for_sum_blocks(index_t n, SumInto into, const Block& block) {
   }
   for (index_t first = 0; first < n; first += kSumBlock) {
     const bool begins = first == 0 && into == SumInto::kOverwrite;
-    block(first, std::min(kSumBlock, n - first),
-          begins ? SumInto::kOverwrite : SumInto::kAdd);
+    block(first, std::min(kSumBlock, n - first), begins ? SumInto::kOverwrite : SumInto::kAdd);
   }
 }
 

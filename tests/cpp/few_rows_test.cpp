@@ -35,7 +35,7 @@ testing::AssertionResult check_few_rows(TileFunction<T> function, int rows, inde
             .cols = cols,
             .bias = plus ? bias.data() : nullptr,
             .row_bias = plus ? row_bias.data() : nullptr,
-            .accumulate = plus});
+            .into = continued(plus)});
   const testing::AssertionResult result = c.holds(expected);
   if (result) return result;
   return testing::AssertionFailure()
@@ -79,7 +79,7 @@ TEST_P(FewRows, ColumnTilesTouchNothingPastTheirOperands) {
                                 .c_row_stride = cols,
                                 .cols = cols,
                                 .bias = nullptr,
-                                .accumulate = true});
+                                .into = SumInto::kContinue});
         ASSERT_EQ(c.data()[cols - 1], static_cast<T>(k + 2));
       }
     }

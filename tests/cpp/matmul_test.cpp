@@ -28,7 +28,7 @@ struct Case {
   Layout b_layout = kRowMajor;
   Layout c_layout = kPadded;
   bool bias = false;
-  bool accumulate = false;
+  SumInto into = SumInto::kOverwrite;
   T (*draw)(Random&) = &real_number<T>;
 };
 
@@ -41,16 +41,17 @@ testing::AssertionResult check(const Case<T>& test) {
   const Array<T> bias(test.bias ? test.n : 0, /*seed=*/13, test.draw);
   const Matrix<T> start(test.m, test.n, test.c_layout, /*seed=*/14, test.draw);
   Matrix<T> c(test.m, test.n, test.c_layout);
-  if (test.accumulate) c = start;
+  const bool reads = test.into != SumInto::kOverwrite;
+  if (reads) c = start;
   const auto reference = test.draw == &whole_number<T> ? &triple_loop<T> : &ordered_chain<T>;
-  const Array<T> expected = reference(a, b, bias, test.accumulate ? &start : nullptr);
-  matmul<T>(a.view(), b.view(), c.view(), test.bias ? bias.data() : nullptr, test.accumulate);
+  const Array<T> expected = reference(a, b, bias, reads ? &start : nullptr, test.into);
+  matmul<T>(a.view(), b.view(), c.view(), test.bias ? bias.data() : nullptr, test.into);
   const testing::AssertionResult result = c.holds(expected);
   if (result) return result;
   return testing::AssertionFailure()
          << "(" << test.m << ", " << test.k << ") " << test.a_layout.name << " times (" << test.k
          << ", " << test.n << ") " << test.b_layout.name << " to " << test.c_layout.name
-         << ", bias " << test.bias << ", accumulate " << test.accumulate << ": "
+         << ", bias " << test.bias << ", into " << static_cast<int>(test.into) << ": "
          << result.message();
 }
 
@@ -69,8 +70,12 @@ TYPED_TEST(Matmul, RealsAreTheOrderedChainAroundEveryEdge) {
     for (const index_t n : kWidths) {
       const bool odd = (m + n) % 2 != 0;
       ASSERT_TRUE(check<TypeParam>({.m = m, .n = n, .k = 9, .bias = odd}));
-      ASSERT_TRUE(check<TypeParam>(
-          {.m = m, .n = n, .k = 10, .b_layout = kTransposed, .bias = odd, .accumulate = !odd}));
+      ASSERT_TRUE(check<TypeParam>({.m = m,
+                                    .n = n,
+                                    .k = 10,
+                                    .b_layout = kTransposed,
+                                    .bias = odd,
+                                    .into = continued(!odd)}));
     }
   }
 }
@@ -80,7 +85,7 @@ TYPED_TEST(Matmul, LongSumsAreOneChainAcrossBlocksOfK) {
                           513, 767, 769, 1023, 1024, 1025, 2047, 2048, 2049, 3073}) {
     for (const index_t m : {1, 5, 49}) {
       const bool odd = k % 2 != 0;
-      ASSERT_TRUE(check<TypeParam>({.m = m, .n = 17, .k = k, .bias = odd, .accumulate = odd}));
+      ASSERT_TRUE(check<TypeParam>({.m = m, .n = 17, .k = k, .bias = odd, .into = continued(odd)}));
       ASSERT_TRUE(
           check<TypeParam>({.m = m, .n = 1, .k = k, .a_layout = kTransposed, .bias = true}));
     }
@@ -105,15 +110,15 @@ TYPED_TEST(Matmul, EveryLayoutOfOperandsAndResult) {
     for (const Layout& a : kLayouts) {
       for (const Layout& b : kLayouts) {
         for (const Layout& c : kResultLayouts) {
-          for (const bool accumulate : {false, true}) {
+          for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
             ASSERT_TRUE(check<TypeParam>({.m = size.m,
                                           .n = size.n,
                                           .k = size.k,
                                           .a_layout = a,
                                           .b_layout = b,
                                           .c_layout = c,
-                                          .bias = !c.by_columns && accumulate,
-                                          .accumulate = accumulate}));
+                                          .bias = !c.by_columns && into == SumInto::kContinue,
+                                          .into = into}));
           }
         }
       }
@@ -128,7 +133,7 @@ TYPED_TEST(Matmul, InfinitiesNansAndZerosAreTheOrderedChain) {
                                     .n = 35,
                                     .k = k,
                                     .bias = true,
-                                    .accumulate = k % 2 != 0,
+                                    .into = continued(k % 2 != 0),
                                     .draw = &special_number<TypeParam>}));
     }
   }
@@ -281,8 +286,7 @@ TYPED_TEST(Matmul, GradientGatheredOverMicroBatchesIsThatOfTheWhole) {
       some_x.data += row * some_x.row_stride;
       some_dout.data += row * some_dout.row_stride;
       some_x.rows = some_dout.rows = std::min<index_t>(batch, 1100 - row);
-      matmul<T>(some_x.transposed(), some_dout, gathered.view(), nullptr,
-                /*accumulate=*/row > 0);
+      matmul<T>(some_x.transposed(), some_dout, gathered.view(), nullptr, continued(row > 0));
     }
     ASSERT_TRUE(gathered.holds(elements_of(whole))) << "batches of " << batch;
   }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "nnext/sum.h"
 #include "support.h"
 
 namespace nnext::test {
@@ -121,16 +122,38 @@ class Matrix {
   index_t col_stride_ = 0;
 };
 
-// The specification: every element one chain of fused multiply-adds in the order of k, from +0 or
-// from `start` where it is given, the bias (unless it has no elements) added last.
+// What a sum does with its result: goes on with what is there if `on`, else overwrites it.
+inline SumInto continued(bool on) { return on ? SumInto::kContinue : SumInto::kOverwrite; }
+
+// The specification of a sum by nnext/sum.h: chain(first, count, from) is one chain of terms.
+template <class T, class Chain>
+T sum_by_the_rule(index_t k, SumInto into, T start, const Chain& chain) {
+  if (into == SumInto::kAdd) return start + sum_by_the_rule(k, SumInto::kOverwrite, T{0}, chain);
+  const bool goes_on = into == SumInto::kContinue;
+  if (k <= kLongestChain) return chain(index_t{0}, k, goes_on ? start : T{0});
+  T total = start;
+  for (index_t first = 0; first < k; first += kSumBlock) {
+    const T block = chain(first, std::min(kSumBlock, k - first), T{0});
+    total = first == 0 && !goes_on ? block : total + block;
+  }
+  return total;
+}
+
+// The specification of the product: every element a sum by the rule, whose chains are fused
+// multiply-adds in the order of k; the bias (unless it has no elements) added last. `start` is what
+// C held, null for kOverwrite.
 template <class T>
 Array<T> ordered_chain(const Matrix<T>& a, const Matrix<T>& b, const Array<T>& bias,
-                       const Matrix<T>* start = nullptr) {
+                       const Matrix<T>* start = nullptr, SumInto into = SumInto::kContinue) {
   Array<T> c(a.rows() * b.cols());
   for (index_t i = 0; i < a.rows(); ++i) {
     for (index_t j = 0; j < b.cols(); ++j) {
-      T sum = start != nullptr ? (*start)(i, j) : T{0};
-      for (index_t p = 0; p < a.cols(); ++p) sum = std::fma(a(i, p), b(p, j), sum);
+      const auto chain = [&](index_t first, index_t count, T sum) {
+        for (index_t p = first; p < first + count; ++p) sum = std::fma(a(i, p), b(p, j), sum);
+        return sum;
+      };
+      const T sum = start == nullptr ? sum_by_the_rule(a.cols(), SumInto::kOverwrite, T{0}, chain)
+                                     : sum_by_the_rule(a.cols(), into, (*start)(i, j), chain);
       c[i * b.cols() + j] = bias.size() > 0 ? sum + bias[j] : sum;
     }
   }
@@ -140,7 +163,7 @@ Array<T> ordered_chain(const Matrix<T>& a, const Matrix<T>& b, const Array<T>& b
 // The naive triple loop in float64.
 template <class T>
 Array<T> triple_loop(const Matrix<T>& a, const Matrix<T>& b, const Array<T>& bias,
-                     const Matrix<T>* start = nullptr) {
+                     const Matrix<T>* start = nullptr, SumInto /*into*/ = SumInto::kContinue) {
   Array<T> c(a.rows() * b.cols());
   for (index_t i = 0; i < a.rows(); ++i) {
     for (index_t j = 0; j < b.cols(); ++j) {

@@ -1,6 +1,7 @@
 // Sums over an axis, the sum of squares, and scaling.
 #include "nnext/reduce.h"
 
+#include "matrix.h"
 #include "page_end.h"
 #include "support.h"
 
@@ -127,9 +128,13 @@ TYPED_TEST(Reduce, SumAxisIsItsWrittenOrderOnAnyNumberOfThreads) {
     for (index_t o = 0; o < outer; ++o) {
       for (index_t i = 0; i < inner; ++i) {
         const T* from = x.data() + o * axis * inner + i;
-        T chain = 0;
-        for (index_t a = 0; a < axis; ++a) chain += from[a * inner];
-        expected[o * inner + i] = inner == 1 ? lane_sum(from, axis) : chain;
+        const auto chain = [&, n = inner](index_t first, index_t count, T sum) {
+          for (index_t a = first; a < first + count; ++a) sum += from[a * n];
+          return sum;
+        };
+        expected[o * inner + i] = inner == 1
+                                      ? lane_sum(from, axis)
+                                      : sum_by_the_rule(axis, SumInto::kOverwrite, T{0}, chain);
       }
     }
     for (const int threads : {1, 2, 3, 8}) {

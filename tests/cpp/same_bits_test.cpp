@@ -128,7 +128,7 @@ TYPED_TEST(SameBits, MatrixProductInSlicesAndMicroBatches) {
           const MatrixView<const T> across = a.view().transposed();
           matmul<T>(rows_of(across, 0, cut).transposed(), rows_of(b.view(), 0, cut), view());
           matmul<T>(rows_of(across, cut, s.k - cut).transposed(), rows_of(b.view(), cut, s.k - cut),
-                    view(), nullptr, /*accumulate=*/true);
+                    view(), nullptr, SumInto::kContinue);
         },
         c);
   }

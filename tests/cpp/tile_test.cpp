@@ -29,7 +29,7 @@ std::vector<int> tile_columns(const Kernels<T>& kernels, int vectors) {
 
 template <class T>
 using Reference = Array<T> (*)(const Matrix<T>&, const Matrix<T>&, const Array<T>&,
-                               const Matrix<T>*);
+                               const Matrix<T>*, SumInto);
 
 struct Size {
   int vectors;
@@ -41,7 +41,7 @@ struct Size {
 // Runs one tile on operands that `draw` fills and compares it with a reference.
 template <class T>
 testing::AssertionResult check_tile(const Kernels<T>& kernels, const Size& size,
-                                    const Layout& a_layout, bool with_bias, bool accumulate,
+                                    const Layout& a_layout, bool with_bias, SumInto into,
                                     T (*draw)(Random&), Reference<T> reference) {
   const Matrix<T> a(size.rows, size.k, a_layout, /*seed=*/1, draw);
   Matrix<T> b(size.k, size.vectors * kernels.lanes, kPadded, /*seed=*/2, draw);
@@ -51,12 +51,13 @@ testing::AssertionResult check_tile(const Kernels<T>& kernels, const Size& size,
   const Array<T> bias(with_bias ? size.cols : 0, /*seed=*/3, draw);
   Matrix<T> c(size.rows, size.cols, kPadded);
   const Matrix<T> start(size.rows, size.cols, kPadded, /*seed=*/4, draw);
-  if (accumulate) c = start;
+  const bool reads = into != SumInto::kOverwrite;
+  if (reads) c = start;
   Matrix<T> b_of_c(size.k, size.cols, kRowMajor);
   for (index_t p = 0; p < size.k; ++p) {
     for (index_t j = 0; j < size.cols; ++j) b_of_c(p, j) = b(p, j);
   }
-  const Array<T> expected = reference(a, b_of_c, bias, accumulate ? &start : nullptr);
+  const Array<T> expected = reference(a, b_of_c, bias, reads ? &start : nullptr, into);
 
   const MatrixView<const T> a_view = a.view();
   const Tile<T> tile{.k = size.k,
@@ -69,14 +70,14 @@ testing::AssertionResult check_tile(const Kernels<T>& kernels, const Size& size,
                      .c_row_stride = c.view().row_stride,
                      .cols = size.cols,
                      .bias = with_bias ? bias.data() : nullptr,
-                     .accumulate = accumulate};
+                     .into = into};
   kernels.tile[size.vectors][size.rows](tile);
   const testing::AssertionResult result = c.holds(expected);
   if (result) return result;
   return testing::AssertionFailure()
          << size.rows << " rows, " << size.vectors << " vectors, " << size.cols
          << " columns, k = " << size.k << ", A " << a_layout.name << ", bias " << with_bias
-         << ", accumulate " << accumulate << ": " << result.message();
+         << ", into " << static_cast<int>(into) << ": " << result.message();
 }
 
 TEST_P(TileKernel, TableHasEveryTileItPromises) {
@@ -100,8 +101,8 @@ TEST_P(TileKernel, WholeNumbersAreExact) {
       for (const int cols : tile_columns(kernels, vectors)) {
         for (const index_t k : {0, 1, 2, 3, 19}) {
           for (const bool bias : {false, true}) {
-            for (const bool accumulate : {false, true}) {
-              ASSERT_TRUE(check_tile(kernels, {vectors, rows, k, cols}, kRowMajor, bias, accumulate,
+            for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
+              ASSERT_TRUE(check_tile(kernels, {vectors, rows, k, cols}, kRowMajor, bias, into,
                                      &whole_number<T>, &triple_loop<T>));
             }
           }
@@ -117,8 +118,8 @@ TEST_P(TileKernel, RealsAreTheOrderedChainInEveryLayoutOfA) {
       for (const Layout& layout : kLayouts) {
         for (const bool plus : {false, true}) {
           for (const int cols : tile_columns(kernels, vectors)) {
-            ASSERT_TRUE(check_tile(kernels, {vectors, rows, 23, cols}, layout, plus, plus,
-                                   &real_number<T>, &ordered_chain<T>));
+            ASSERT_TRUE(check_tile(kernels, {vectors, rows, 23, cols}, layout, plus,
+                                   continued(plus), &real_number<T>, &ordered_chain<T>));
           }
         }
       }
@@ -132,8 +133,8 @@ TEST_P(TileKernel, InfinitiesNansZerosAndSubnormalsAreTheOrderedChain) {
       for (const index_t k : {0, 1, 2}) {
         for (const bool plus : {false, true}) {
           for (const int cols : tile_columns(kernels, vectors)) {
-            ASSERT_TRUE(check_tile(kernels, {vectors, rows, k, cols}, kTransposed, plus, plus,
-                                   &special_number<T>, &ordered_chain<T>));
+            ASSERT_TRUE(check_tile(kernels, {vectors, rows, k, cols}, kTransposed, plus,
+                                   continued(plus), &special_number<T>, &ordered_chain<T>));
           }
         }
       }
@@ -168,7 +169,7 @@ TEST_P(TileKernel, ACallComputesSeveralTiles) {
                      .cols = width,
                      .bias = bias.data(),
                      .row_bias = row_bias.data(),
-                     .accumulate = true,
+                     .into = SumInto::kContinue,
                      .count = kCount,
                      .a_step = below ? rows * a.view().row_stride : 0,
                      .b_step = below ? 0 : width,
@@ -217,7 +218,7 @@ TEST_P(TileKernel, TouchesNothingPastItsOperands) {
                                      .c_row_stride = cols,
                                      .cols = cols,
                                      .bias = bias.data(),
-                                     .accumulate = true});
+                                     .into = SumInto::kContinue});
         EXPECT_EQ(c.data()[rows * cols - 1], T{5});
       }
     });

@@ -89,6 +89,21 @@ def products(dtype):
     yield "affine backward (70, 90, 50)", [dx, *layer.grads]
 
 
+def long_sums(dtype):
+    """Sum more terms than one chain may have."""
+    k = 20_000
+    a, b = drawn(dtype, 1, 3, k), drawn(dtype, 2, k, 5)
+    yield "matmul (3, 20000, 5)", nnext.matmul(a, b)
+    layer = layers.Affine(drawn(dtype, 2, 9, 20), drawn(dtype, 3, 20))
+    layer.forward(drawn(dtype, 1, k, 9))
+    yield "affine backward (20000, 9, 20)", [layer.backward(drawn(dtype, 4, k, 20)), *layer.grads]
+    layer = layers.Embedding(drawn(dtype, 1, 3, 4))
+    layer.forward(np.arange(k) * 7919 % 3)
+    layer.backward(drawn(dtype, 2, k, 4))
+    yield "embedding backward (20000, 4)", layer.grads[0]
+    yield "sum over axis 0 (20000, 7)", _nnext.sum(drawn(dtype, 1, k, 7), 0)
+
+
 def element_by_element(dtype):
     limits = np.finfo(dtype)
     specials = np.array([0, 1, limits.smallest_subnormal, limits.tiny, limits.max, np.inf], dtype)
@@ -199,7 +214,15 @@ def trained():
     yield "weights of the digits demo after 3 epochs", model.params
 
 
-CASES = (products, element_by_element, losses, linear_losses, tables_and_sums, optimizers)
+CASES = (
+    products,
+    long_sums,
+    element_by_element,
+    losses,
+    linear_losses,
+    tables_and_sums,
+    optimizers,
+)
 
 
 def hashes():

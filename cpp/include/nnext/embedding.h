@@ -13,9 +13,9 @@ template <class T>
 void embedding(const T* w, index_t row_stride, const std::int64_t* index, index_t n, index_t width,
                T* out);
 
-// dw[v] = sum of dout[i] over the i with index[i] = v, in order, as nnext/sum.h says of n terms: with
-// more than kLongestChain indices, each kSumBlock of them add up apart. dw has `rows` rows. Needs no
-// memory of its own.
+// dw[v] = sum of dout[i] over the i with index[i] = v, in order, as nnext/sum.h says of n terms:
+// with more than kLongestChain indices, each kSumBlock of them add up apart. dw has `rows` rows.
+// Needs no memory of its own.
 template <class T>
 void embedding_backward(const T* dout, const std::int64_t* index, index_t n, index_t width, T* dw,
                         index_t rows, index_t row_stride);

@@ -202,9 +202,8 @@ void column_tile(const Tile<T>& t) {
     Vec<T> acc[MR];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      acc[i] = t.into == SumInto::kContinue
-                   ? load_partial<T>(c + i * t.c_row_stride, cols, T{0})
-                   : Vec<T>{};
+      acc[i] = t.into == SumInto::kContinue ? load_partial<T>(c + i * t.c_row_stride, cols, T{0})
+                                            : Vec<T>{};
     }
     const T* a = t.a;
     const T* square = b;
