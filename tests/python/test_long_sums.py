@@ -66,7 +66,7 @@ def test_the_error_beside_numpys(way, low, factor, k):
     """Products of sums too long for one chain, and sums over rows.
 
     On data of both signs the blocks of 1024 come out at 1.5 times the error of OpenBLAS's AVX-512
-    kernels where the sum is short, and at 2.3 times that of its AVX2 ones, whose blocks are shorter.
+    kernels where the sum is short, and at 2.3 times that of its AVX2 ones with their short blocks.
     """
     rng = np.random.default_rng(k)
     a = rng.uniform(low, 1, (8, k) if way == "nn" else (k, 8)).astype(np.float32)
