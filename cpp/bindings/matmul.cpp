@@ -267,7 +267,7 @@ py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out_o
     commit({&*target});
     return target->object();
   }
-  const py::array done = finished(result, type);
+  py::array done = finished(result, type);
   if (shape.empty()) return done[py::tuple()];
   return done;
 }

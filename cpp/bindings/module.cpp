@@ -46,6 +46,7 @@ PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
 
 // Before pybind11 does anything: its first step waits, in a sub-interpreter and for ever, for the
 // GIL that the thread itself holds.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): Python gives the name.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__nnext() {
   if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
     PyErr_SetString(PyExc_ImportError,

@@ -224,6 +224,7 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
   read_all({&g});
   List* const lists[] = {&g};
   std::vector<View> values;
+  values.reserve(g.size());
   for (std::size_t i = 0; i < g.size(); ++i) {
     values.push_back(contiguous_operand(g.at(i), compute_type({&g.at(i)})));
   }

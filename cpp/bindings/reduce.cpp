@@ -42,7 +42,7 @@ py::object sum_any(py::handle x_object, py::handle axis_object, py::handle keepd
     const MaybeReleaseGil release(static_cast<double>(values.size()));
     sum_axis<T>(input<T>(values), output<T>(sums), sizes[0], sizes[1], sizes[2]);
   });
-  const py::array done = finished(sums, type);
+  py::array done = finished(sums, type);
   if (shape.empty()) return done[py::tuple()];
   return done;
 }

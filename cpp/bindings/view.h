@@ -39,6 +39,7 @@ class Layout {
   }
   Layout(const Layout& other) : Layout(other.ndim, other.shape_, other.strides_) {}
   Layout& operator=(const Layout& other) {
+    if (this == &other) return *this;
     ndim = other.ndim;
     std::copy_n(other.shape_, ndim, shape_);
     std::copy_n(other.strides_, ndim, strides_);

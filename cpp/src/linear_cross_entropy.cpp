@@ -134,29 +134,30 @@ void linear_cross_entropy(const LinearScores<T>& scores, const LabelledRows<T>& 
   const index_t classes = scores.w.cols;
   ScoreChunk<T> chunk(scores, rows.count);
   chunk.take(rows.row, rows.count);
-  std::optional<ParameterGradients<T>> of_parameters;
-  if (gradients != nullptr) of_parameters.emplace(*gradients, scores.x.rows, chunk.rows());
+  std::optional<ParameterGradients<T>> held;
+  ParameterGradients<T>* const of_parameters =
+      gradients == nullptr ? nullptr : &held.emplace(*gradients, scores.x.rows, chunk.rows());
   const bool wants_dx = gradients != nullptr && gradients->dx.data != nullptr;
   if (wants_dx && rows.count < scores.x.rows) clear_rows(gradients->dx);
-  if (gradients != nullptr && rows.count == 0) {  // sums over nothing
+  if (of_parameters != nullptr && rows.count == 0) {  // sums over nothing
     of_parameters->add(0, chunk.x(nullptr, 0), {nullptr, 0, classes, classes, 1});
   }
   index_t n = 0;
   for (index_t first = 0; first < rows.count; first += n) {
     const index_t* const row = rows.row + first;
     n = std::min(chunk.rows(), rows.count - first);
-    if (of_parameters) n = of_parameters->fitting(row, n);
+    if (of_parameters != nullptr) n = of_parameters->fitting(row, n);
     const MatrixView<const T> x = chunk.x(row, n);
     chunk.compute(x);
     cross_entropy<T>(chunk.data(), chunk.stride(), n, classes, rows.labels.from(first), terms,
                      rows.factor != nullptr ? rows.factor + first : nullptr,
                      gradients != nullptr ? RowResult::kGradient : RowResult::kLoss,
                      rows.loss + first);
-    if (gradients == nullptr) continue;
+    if (of_parameters == nullptr) continue;
     of_parameters->add(row[0], x, {chunk.data(), n, classes, chunk.stride(), 1});
     if (wants_dx) input_gradient(chunk, scores.w, row, n, gradients->dx);
   }
-  if (of_parameters) of_parameters->finish();
+  if (of_parameters != nullptr) of_parameters->finish();
 }
 
 void set_score_budget(std::size_t bytes) noexcept { budget = bytes; }

@@ -375,7 +375,7 @@ TEST_P(DropoutKernel, BackwardPassesWhatTheMaskKept) {
       for (index_t i = 0; i < n; ++i) {
         // Any byte but 0 counts: the memory of booleans may have held something else.
         const bool keep = i % 3 != 0;
-        mask[i] = keep ? static_cast<std::uint8_t>(i % 250 + 1) : 0;
+        mask[i] = static_cast<std::uint8_t>(keep ? i % 250 + 1 : 0);
         expected[i] = keep ? dout[i] * T(1.25) : T{0};
       }
       Array<T> dx(n);

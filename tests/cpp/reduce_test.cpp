@@ -197,6 +197,7 @@ TYPED_TEST(Reduce, NormOfOrdinaryNumbersIsTheRootOfTheirSquares) {
   const Array<T> x(1003, /*seed=*/1, &real_number<T>);
   for (const T size : {T(1e-30), T(1), T(1e30)}) {
     std::vector<T> scaled;
+    scaled.reserve(static_cast<std::size_t>(x.size()));
     for (index_t i = 0; i < x.size(); ++i) scaled.push_back(size * x[i]);
     const double sum = sum_of_squares(scaled.data(), x.size());
     EXPECT_EQ(norm_of_all<T>({scaled}), std::sqrt(sum));
