@@ -79,7 +79,7 @@ struct Grid {
 
 template <class T>
 void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const T* bias,
-            SumInto into) noexcept {
+            SumInto into) {
   if (c.rows == 0 || c.cols == 0) return;
   const Kernels<T>& table = kernels<T>();
   // A stride that is never taken may be any: let it not look like a layout of its own.
@@ -114,8 +114,8 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const
 }
 
 template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                            const float*, SumInto) noexcept;
+                            const float*, SumInto);
 template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
-                             const double*, SumInto) noexcept;
+                             const double*, SumInto);
 
 }  // namespace nnext

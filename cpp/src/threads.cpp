@@ -34,6 +34,7 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -135,8 +136,8 @@ class Pool {
   void start_workers(int wanted) {
     const auto workers = [this] { return static_cast<int>(workers_.size()); };
     if (workers() >= wanted || workers() >= allowed_) return;
-    allowed_ = available_cpus() - 1;
     try {
+      allowed_ = available_cpus() - 1;
       while (workers() < std::min(wanted, allowed_)) {
         workers_.reserve(workers_.size() + 1);
         std::thread worker([this] { work(); });
@@ -200,9 +201,10 @@ class Pool {
 // Never destroyed: its detached threads may outlive every static object.
 std::atomic<Pool*> current_pool{nullptr};
 
-Pool& pool() {
+// Null where there is no memory for one: loops then run in the calling thread.
+Pool* pool() {
   Pool* existing = current_pool.load(std::memory_order_acquire);
-  if (existing != nullptr) return *existing;
+  if (existing != nullptr) return existing;
 #if defined(__linux__) || defined(__APPLE__)
   static std::once_flag registered;
   std::call_once(registered, [] {
@@ -210,10 +212,11 @@ Pool& pool() {
                    [] { current_pool.store(nullptr, std::memory_order_release); });
   });
 #endif
-  Pool* made = new Pool;
-  if (current_pool.compare_exchange_strong(existing, made, std::memory_order_acq_rel)) return *made;
+  Pool* made = new (std::nothrow) Pool;
+  if (made == nullptr) return nullptr;
+  if (current_pool.compare_exchange_strong(existing, made, std::memory_order_acq_rel)) return made;
   delete made;  // another thread was first; no worker of this one has been started
-  return *existing;
+  return existing;
 }
 
 // CPUs that a file cpu.max allows; kMaxThreads where there is none or it says "max PERIOD".
@@ -300,7 +303,8 @@ int cpus_of_quotas(const std::string& root, std::string group) {
 
 void run_parts(int parts, PartFunction function, const void* body) {
   const int threads = std::min(parts, num_threads());
-  if (threads > 1 && pool().try_run(parts, threads, function, body)) return;
+  Pool* const workers = threads > 1 ? pool() : nullptr;
+  if (workers != nullptr && workers->try_run(parts, threads, function, body)) return;
   for (int part = 0; part < parts; ++part) function(body, part);
 }
 

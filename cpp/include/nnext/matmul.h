@@ -19,9 +19,10 @@ namespace nnext {
 // apart, and for rows of k up to kLongestChain in all gathered in order (kContinue). |error| <= k u
 // (|A| |B|) with u the unit roundoff (Higham, Accuracy and Stability, ch. 3).
 //
-// Never throws: where there is no memory to pack operands in, it goes on without, more slowly.
+// Never throws for want of memory: where there is none to pack operands in, it goes on without,
+// more slowly. A first call may throw what isa_in_use() and num_threads() say of the environment.
 template <class T>
 void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, const T* bias = nullptr,
-            SumInto into = SumInto::kOverwrite) noexcept;
+            SumInto into = SumInto::kOverwrite);
 
 }  // namespace nnext

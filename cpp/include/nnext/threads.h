@@ -38,8 +38,9 @@ void run_parts(int parts, PartFunction function, const void* body);
 // Calls body(part) once for each part in [0, parts), on up to num_threads() threads at a time, and
 // returns when all have returned. If parts throw, one of the exceptions is thrown again here, after
 // all threads have left the loop. Parts run in the calling thread alone when another thread is
-// inside a parallel loop already, so loops may nest and callers never wait for each other. Safe in
-// a forked child at any time: the child starts threads of its own.
+// inside a parallel loop already, so loops may nest and callers never wait for each other, or when
+// there is no memory for other threads. Safe in a forked child at any time: the child starts
+// threads of its own.
 template <class Body>
 void parallel_for(int parts, const Body& body) {
   if (parts <= 1) {
