@@ -28,8 +28,8 @@ namespace nnext::test {
 namespace {
 
 template <class T>
-class NoMemory : public testing::Test {};
-TYPED_TEST_SUITE(NoMemory, Reals, RealNames);
+class MatmulWithoutMemory : public testing::Test {};
+TYPED_TEST_SUITE(MatmulWithoutMemory, Reals, RealNames);
 
 struct Shape {
   index_t m, k, n;
@@ -61,7 +61,7 @@ int expect_the_rule(const Shape& s, const Layout& la, const Layout& lb, const La
   return refused - before;
 }
 
-TYPED_TEST(NoMemory, PackedProductsAreRight) {
+TYPED_TEST(MatmulWithoutMemory, PackedProductsAreRight) {
   using T = TypeParam;
   for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
     for (const int threads : {1, 2}) {
@@ -82,7 +82,7 @@ TYPED_TEST(NoMemory, PackedProductsAreRight) {
   }
 }
 
-TYPED_TEST(NoMemory, SumsOfSeveralPassesAreRight) {
+TYPED_TEST(MatmulWithoutMemory, SumsOfSeveralPassesAreRight) {
   using T = TypeParam;
   for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
     for (const int threads : {1, 2}) {
@@ -94,7 +94,7 @@ TYPED_TEST(NoMemory, SumsOfSeveralPassesAreRight) {
   }
 }
 
-TYPED_TEST(NoMemory, StreamedProductsAreRight) {
+TYPED_TEST(MatmulWithoutMemory, StreamedProductsAreRight) {
   using T = TypeParam;
   const index_t n = 515;
   const index_t k = kStreamBytes / (n * index_t{sizeof(T)}) + kStreamKC + 3;
