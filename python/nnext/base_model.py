@@ -306,10 +306,9 @@ class BaseModel:
         for name, layer in zip(names, self._all_layers(), strict=True):
             own = type(layer).__repr__ is not object.__repr__
             count = sum(p.size for p in layer.params)
-            rows.append((f"{name}: {layer if own else type(layer).__name__}", count))
-        width = max(len(text) for text, _ in rows)
-        lines = [f"  {text:<{width}}  {count:>9,}".rstrip() if count else f"  {text}"
-                 for text, count in rows]  # fmt: skip
+            rows.append((f"{name}: {layer if own else type(layer).__name__}", f"{count:,}"))
+        a, b = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = [f"  {x}" if y == "0" else f"  {x:<{a}}  {y:>{b}}" for x, y in rows]
         count, kinds = self._totals()
         return "\n".join(
             [f"{type(self).__name__}(", *lines, f")  {count:,} parameters, type {kinds}"]
