@@ -7,9 +7,8 @@ another array there) and returns the gradient of its input.
 
 import numpy as np
 
-from nnext import Adam, Sequential, Trainer, check_gradients
+from nnext import Adam, Sequential, Trainer, affine, check_gradients
 from nnext.datasets import spiral
-from nnext.models import affine
 
 
 class PReLU:

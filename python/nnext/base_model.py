@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -75,7 +75,7 @@ class BaseModel:
         self.loss_layer = loss_layer
         self.params: list[Array] = []
         self.grads: list[Array] = []
-        for layer in [*self.layers, loss_layer]:
+        for layer in self._all_layers():
             self.params += layer.params
             self.grads += layer.grads
 
@@ -282,7 +282,7 @@ class BaseModel:
         the model computes in.
         """
         rows = []
-        for layer in [*self.layers, self.loss_layer]:
+        for layer in self._all_layers():
             shapes = ", ".join(str(p.shape) for p in layer.params)
             count = sum(p.size for p in layer.params)
             rows.append((type(layer).__name__, shapes or "-", f"{count:,}"))
@@ -303,13 +303,12 @@ class BaseModel:
     def __repr__(self) -> str:
         names = [*map(str, range(len(self.layers))), "loss"]
         rows = []
-        for name, layer in zip(names, [*self.layers, self.loss_layer], strict=True):
+        for name, layer in zip(names, self._all_layers(), strict=True):
             own = type(layer).__repr__ is not object.__repr__
             count = sum(p.size for p in layer.params)
-            rows.append((f"{name}: {layer if own else type(layer).__name__}", count))
-        width = max(len(text) for text, _ in rows)
-        lines = [f"  {text:<{width}}  {count:>9,}".rstrip() if count else f"  {text}"
-                 for text, count in rows]  # fmt: skip
+            rows.append((f"{name}: {layer if own else type(layer).__name__}", f"{count:,}"))
+        a, b = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = [f"  {x}" if y == "0" else f"  {x:<{a}}  {y:>{b}}" for x, y in rows]
         count, kinds = self._totals()
         return "\n".join(
             [f"{type(self).__name__}(", *lines, f")  {count:,} parameters, type {kinds}"]
@@ -358,43 +357,38 @@ class BaseModel:
         model_files.load_params(path, self.params)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Name the places of the layers' arrays in ``params`` and ``grads``, not the arrays.
+        """Put places for the layers' arrays in ``params`` and ``grads``; say which share memory.
 
         So they are the layers' own again whatever copies or loads the model, also where that knows
         no two places of one array (joblib), and views of shared weights are views again.
         """
-        state: dict[str, Any] = {**vars(self), "_shared": find_shared(self.params)}
+        state = dict(vars(self))
         for name in ("params", "grads"):
-            places = {
-                id(array): _Place(i, j)
-                for i, layer in enumerate([*self.layers, self.loss_layer])
-                for j, array in enumerate(getattr(layer, name))
-            }
+            inside = [array for layer in self._all_layers() for array in getattr(layer, name)]
+            places = {id(array): place for place, array in enumerate(inside)}
             state[name] = [places.get(id(array), array) for array in state[name]]
+            state[f"_shared_{name}"] = find_shared([*inside, *getattr(self, name)])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        shared = state.pop("_shared")
-        vars(self).update(state)
-        layers = [*self.layers, self.loss_layer]
+        state = dict(state)
         for name in ("params", "grads"):
-            gathered = [
-                getattr(layers[a.layer], name)[a.number] if isinstance(a, _Place) else a
-                for a in state[name]
-            ]
-            setattr(self, name, gathered)
-        for k, (first, transposed) in enumerate(shared):
-            if find_shared([self.params[first], self.params[k]])[1][0] == 1 and first != k:
-                self.params[k] = self.params[first].T if transposed else self.params[first]
-                if isinstance(place := state["params"][k], _Place):
-                    layers[place.layer].params[place.number] = self.params[k]
+            state[name] = list(state[name])  # not the list of whoever copies
+            shared = state.pop(f"_shared_{name}")
+            lists = [getattr(layer, name) for layer in [*state["layers"], state["loss_layer"]]]
+            places = [(arrays, j) for arrays in [*lists, state[name]] for j in range(len(arrays))]
+            for (arrays, j), (first, transposed) in zip(places, shared, strict=True):
+                if isinstance(place := arrays[j], int):
+                    of, k = places[place]
+                    arrays[j] = of[k]
+                    continue
+                of, k = places[first]
+                if find_shared([of[k], arrays[j]])[1][0] != 0:  # they shared it, and do no longer
+                    arrays[j] = of[k].T if transposed else of[k]
+        vars(self).update(state)
 
-
-class _Place(NamedTuple):
-    """Where a gathered array stands: in which of the layers, the loss the last, and its number."""
-
-    layer: int
-    number: int
+    def _all_layers(self) -> list[LayerLike]:
+        return [*self.layers, self.loss_layer]
 
 
 def as_input(x: Any, params: Sequence[Array] = ()) -> Array:

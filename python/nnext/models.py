@@ -51,9 +51,9 @@ class Sequential(BaseModel):
     >>> rng = np.random.default_rng(0)
     >>> Sequential([affine(2, 10, rng), ReLU(), affine(10, 3, rng)])
     Sequential(
-      0: Affine(2, 10)             30
+      0: Affine(2, 10)         30
       1: ReLU()
-      2: Affine(10, 3)             33
+      2: Affine(10, 3)         33
       loss: SoftmaxWithLoss()
     )  63 parameters, type float32
     """

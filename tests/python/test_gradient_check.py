@@ -100,6 +100,25 @@ def test_shared_weights_have_the_sum_of_their_gradients():
     assert len(check.entries) == 1
 
 
+def test_a_gradient_that_the_model_gathered_itself_is_counted_once():
+    r = np.random.default_rng(1)
+    W, x = r.standard_normal((4, 4)), r.standard_normal((5, 4))
+    chain = nnext.Sequential([nnext.MatMul(W), nnext.Tanh(), nnext.MatMul(W.T)])
+
+    class Gathered:
+        params, forward = chain.params, staticmethod(chain.forward)
+        total = np.zeros((4, 4))
+        grads = (total, total.T)
+
+        def backward(self):
+            chain.backward()
+            self.total[...] = chain.grads[0] + chain.grads[1].T
+
+    check = nnext.check_gradients(Gathered(), x, [0, 1, 2, 3, 0])
+    assert check.ok, str(check)
+    assert len(check.entries) == 1
+
+
 def test_a_gradient_of_zero_is_no_error():
     # Softmax does not see what is added to all scores alike, nor ReLU what stays below 0.
     r = np.random.default_rng(2)
@@ -127,7 +146,7 @@ def test_a_step_may_be_given():
 def test_a_model_that_is_not_deterministic_is_refused():
     r = np.random.default_rng(3)
     model = nnext.Sequential([nnext.Dropout(0.5, seed=1), nnext.MatMul(r.standard_normal((3, 4)))])
-    with pytest.raises(ValueError, match="not deterministic"):
+    with pytest.raises(ValueError, match=r"not deterministic.*Dropout.*dropout_ratio of 0"):
         nnext.check_gradients(model, r.standard_normal((8, 3)), [0] * 8)
 
 
@@ -151,6 +170,8 @@ def test_the_report_can_be_read():
     lines = str(nnext.check_gradients(model, x, t)).splitlines()
     assert lines[0].startswith("params[0] float64 (3, 5): relative error ")
     assert lines[3].startswith("all gradients agree; the worst is params[")
+    for change in (1, -1):  # also a terminal without other letters can show it
+        assert str(nnext.check_gradients(Wrong(model, 0, change), x, t)).isascii()
 
 
 # numerical_gradient
