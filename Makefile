@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize same-bits bench lint format clean
+.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize check-gil same-bits bench lint format clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -102,12 +102,20 @@ test-portable: cpp-build ## the C++ tests on an emulated x86-64 CPU without AVX,
 	  $(call cpp-run,cross,-Fork.*:Accuracy*)
 
 # The thread sanitizer gets what runs on several threads. Nothing is suppressed.
-sanitize: .venv-test/.tools ## the C++ tests under address, undefined-behaviour and thread sanitizers
+sanitize: .venv-test/.tools check-gil ## check-gil, and the C++ tests under the sanitizers
 	$(call cpp-build,asan)
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(call cpp-run,asan,*)
 	$(call cpp-build,tsan)
 	TSAN_OPTIONS=halt_on_error=1 $(call cpp-run,tsan,-Accuracy*)
+
+# The wheel is put beside the installed one and found first.
+CHECK_GIL := build/check-gil
+check-gil: .venv-test/.installed ## the Python tests on a build that asserts Python's lock at every reference
+	rm -rf $(CHECK_GIL)
+	.venv-test/bin/python -P -m build --wheel --outdir $(CHECK_GIL) -Ccmake.define.NNEXT_CHECK_GIL=ON
+	@.venv-test/bin/python -P -m pip install --quiet --no-deps --target $(CHECK_GIL)/site $(CHECK_GIL)/*.whl
+	PYTHONPATH="$(CURDIR)/$(CHECK_GIL)/site" $(PYTEST)
 
 same-bits: .venv-test/.installed ## write tests/same_bits.txt anew, unless instruction sets disagree
 	.venv-test/bin/python -P tests/python/same_bits.py --write

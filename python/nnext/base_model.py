@@ -148,7 +148,7 @@ class BaseModel:
         ValueError
             If there are no samples; an `EmptyBatchError` if none counts and the loss is a mean.
         """
-        check_count("batch_size", batch_size)
+        batch_size = check_count("batch_size", batch_size)
         x, t = as_input(x), np.asarray(t)
         if x.ndim == 0 or len(x) == 0:
             raise ValueError(f"x: expected at least one sample, got shape {x.shape}")

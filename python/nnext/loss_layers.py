@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._layer import Layer, before_forward
+from nnext._layer import Layer, before_forward, check_weights
 from nnext._nnext import EmptyBatchError, LossOptions
 from nnext._support import Array
 
@@ -37,6 +37,9 @@ class _SoftmaxLoss(Layer):
         super().__init__(*params)
         self.options = LossOptions(**options)
         self.count = 0.0
+
+    def _arguments(self) -> str:
+        return ", ".join(filter(None, [super()._arguments(), str(self.options)]))
 
     @property
     def reduction(self) -> str:
@@ -241,6 +244,12 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss):
         z_loss: float = 0.0,
         softcap: float | None = None,
     ) -> None:
+        check_weights(W, b)
+        if np.ndim(W) == 2 and np.shape(W)[1] < 2:
+            raise ValueError(
+                f"W: expected a column for each of at least 2 classes, got shape {W.shape}; for "
+                "two classes by one score take SigmoidWithLoss"
+            )
         super().__init__(
             *((W,) if b is None else (W, b)),
             reduction=reduction,

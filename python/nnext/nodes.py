@@ -26,9 +26,10 @@ def _check_shape(what: str, array: ArrayLike, expected: Shape) -> None:
         raise ValueError(f"{what} has shape {np.shape(array)}, expected {expected}")
 
 
-def _check_axis(axis: object) -> None:
+def _check_axis(axis: object) -> int:
     if not isinstance(axis, (int, np.integer)):
         raise TypeError(f"axis: expected a whole number, got {axis!r}")
+    return int(axis)
 
 
 class Multiply(Layer):
@@ -87,7 +88,7 @@ class Branch(Layer):
     """
 
     def __init__(self, n: int = 2) -> None:
-        check_count("n", n)
+        n = check_count("n", n)
         super().__init__()
         self.n = n
         self.shape: Shape | None = None
@@ -129,8 +130,8 @@ class Repeat(Layer):
     """
 
     def __init__(self, n: int, axis: int = 0) -> None:
-        check_count("n", n)
-        _check_axis(axis)
+        n = check_count("n", n)
+        axis = _check_axis(axis)
         super().__init__()
         self.n = n
         self.axis = axis
@@ -170,7 +171,7 @@ class Sum(Layer):
     """
 
     def __init__(self, axis: int = 0, keepdims: bool = True) -> None:
-        _check_axis(axis)
+        axis = _check_axis(axis)
         if not isinstance(keepdims, (bool, np.bool)):
             raise TypeError(f"keepdims: expected True or False, got {keepdims!r}")
         super().__init__()

@@ -200,3 +200,9 @@ def test_a_loss_of_ones_own_may_answer_itself():
     t[0] = -1  # ignored
     t[1] = 1 - t[1]
     assert model.accuracy(x, t) == pytest.approx(5 / 6)
+
+
+def test_a_numpy_integer_is_a_batch_size():
+    model = Sequential([affine(2, 3, seed=0)])
+    x, t = np.ones((300, 2), np.float32), np.arange(300) % 3
+    assert model.loss(x, t, batch_size=np.int8(100)) == pytest.approx(model.loss(x, t))

@@ -198,3 +198,10 @@ def test_wrong_counts_and_axes_are_refused():
 def test_nodes_keep_the_contract_of_layers():
     model = nnext.Sequential([nnext.MatMul(normal(np.float64, 4, 3)), nodes.Repeat(2)])
     assert nnext.check_gradients(model, normal(np.float64, 3, 4), [0, 1, 2, 0, 1, 2]).ok
+
+
+def test_numpy_integers_are_integers():
+    node = nodes.Repeat(np.int8(100), axis=np.int8(0))
+    assert node.forward(np.ones((3, 1))).shape == (300, 1)
+    np.testing.assert_array_equal(node.backward(np.ones((300, 1))), np.full((3, 1), 100))
+    assert type(nodes.Branch(np.int8(2)).n) is type(nodes.Sum(np.int8(1)).axis) is int

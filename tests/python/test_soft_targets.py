@@ -353,3 +353,20 @@ def test_layers_with_options_are_pickled_with_them():
     again = pickle.loads(pickle.dumps(layer))
     np.testing.assert_array_equal(again.backward(), layer.backward())
     assert again.forward(x, t) == loss
+
+
+def test_the_fused_layer_checks_its_weights_when_it_is_made():
+    with pytest.raises(ValueError, match=r"b: expected shape \(9,\)"):
+        AffineSoftmaxWithLoss(np.ones((4, V)), np.ones(V + 1))
+    with pytest.raises(ValueError, match="W: expected a matrix"):
+        AffineSoftmaxWithLoss(np.ones(4))
+    for classes in (0, 1):
+        with pytest.raises(ValueError, match="W: expected a column for each of at least 2 classes"):
+            AffineSoftmaxWithLoss(np.ones((4, classes)))
+
+
+def test_losses_show_their_sizes_and_the_options_off_their_defaults():
+    assert repr(SoftmaxWithLoss()) == "SoftmaxWithLoss()"
+    assert repr(SoftmaxWithLoss(softcap=3)) == "SoftmaxWithLoss(softcap=3.0)"
+    fused = AffineSoftmaxWithLoss(np.ones((4, V)), ignore_label=0)
+    assert repr(fused) == "AffineSoftmaxWithLoss(4, 9, ignore_label=0)"
