@@ -3,7 +3,7 @@
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -52,7 +52,7 @@ class Table:
         return Table(**{**data, "rows": [Row(**row) for row in data["rows"]]})
 
 
-_UNITS = {
+_UNITS: dict[str, Callable[[float, float], float]] = {
     "GFLOP/s": lambda seconds, work: 1e-9 * work / seconds,
     "µs": lambda seconds, work: 1e6 * seconds,
     "ns": lambda seconds, work: 1e9 * seconds,

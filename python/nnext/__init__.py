@@ -6,14 +6,21 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 =================  ==========================================================
 `functions`        matrix product, softmax, cross entropy, element by element
 `layers`           forward and backward pairs with ``params`` and ``grads``
+`loss_layers`      the layers that end a network in a loss
 `init`             layers with weights drawn at random: `affine` (Linear, Dense)
 `nodes`            the nodes of a computational graph
 `optimizer`        SGD to AdamW
 `base_model`       what models have in common
 `models`           chains of layers
-`trainer`          batches, epochs, history
+`model_files`      parameters in files
+`step`             one step of training, for a loop of your own
+`trainer`          batches, epochs, progress
+`history`          what happened in training
+`plotting`         pictures of it (needs matplotlib)
 `datasets`         spiral, digits, MNIST
 `gradient_check`   gradients against central differences
+`book`             what the book's programs need to give the book's numbers
+`config`           threads, memory, how nnext was built
 =================  ==========================================================
 """
 
@@ -39,6 +46,7 @@ from nnext.functions import (
     tanh,
 )
 from nnext.gradient_check import check_gradients, numerical_gradient
+from nnext.history import History
 from nnext.init import affine
 from nnext.layers import (
     Affine,
@@ -55,6 +63,7 @@ from nnext.layers import (
 )
 from nnext.models import Sequential, TwoLayerNet
 from nnext.optimizer import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
+from nnext.step import Step
 from nnext.trainer import Trainer
 
 __all__ = [
@@ -68,6 +77,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EmptyBatchError",
+    "History",
     "MatMul",
     "Momentum",
     "Nesterov",
@@ -78,6 +88,7 @@ __all__ = [
     "SigmoidWithLoss",
     "Softmax",
     "SoftmaxWithLoss",
+    "Step",
     "Tanh",
     "Trainer",
     "TwoLayerNet",

@@ -1,6 +1,8 @@
 """How the package was built, what it runs on, and on how many threads."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, Literal, overload
 
 from nnext import _nnext
 
@@ -77,6 +79,12 @@ def get_score_budget() -> int:
     return _nnext.get_score_budget()
 
 
+@overload
+def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
+@overload
+def show_config(mode: Literal["dicts"]) -> dict[str, Any]: ...
+@overload
+def show_config(mode: str) -> dict[str, Any] | None: ...
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Show how nnext was built and what it uses here, as `numpy.show_config` does.
 

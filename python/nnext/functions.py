@@ -11,6 +11,8 @@ A result of 128 KiB or more lives in a block of memory that is used again when t
 ``result.resize(...)`` in place is refused. ``result.copy()`` has memory of its own.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What happened in training: losses, times, metrics."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

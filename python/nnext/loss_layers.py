@@ -8,20 +8,23 @@ which loss they have: ``evaluate`` (the loss without remembering anything), ``co
 last batch counted), ``scores``, ``probabilities``, ``predictions`` and ``labels``.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._layer import Layer, before_forward, check_weights
+from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError, LossOptions
 from nnext._support import Array
 
 __all__ = ["AffineSoftmaxWithLoss", "EmptyBatchError", "SigmoidWithLoss", "SoftmaxWithLoss"]
 
 
-class _SoftmaxLoss(Layer):
+class _SoftmaxLoss(Layer, Generic[LossT]):
     """What the two softmax losses share: their options.
 
     Attributes
@@ -73,7 +76,7 @@ class _SoftmaxLoss(Layer):
         return _nnext.softcap(scores, self.options.softcap)
 
 
-class SoftmaxWithLoss(_SoftmaxLoss):
+class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
     """Softmax and the cross entropy of its output with the labels, as one layer.
 
     The loss is the mean over the rows of ``log(Σ exp(x)) - x[t]``, computed from the scores
@@ -96,6 +99,18 @@ class SoftmaxWithLoss(_SoftmaxLoss):
         weights.
     """
 
+    @overload
+    def __init__(
+        self: SoftmaxWithLoss[float], *, reduction: One = "mean", **options: Unpack[Options]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: SoftmaxWithLoss[Array], *, reduction: Each, **options: Unpack[Options]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: SoftmaxWithLoss[Any], *, reduction: str, **options: Unpack[Options]
+    ) -> None: ...
     def __init__(
         self,
         *,
@@ -119,7 +134,7 @@ class SoftmaxWithLoss(_SoftmaxLoss):
         self._x: ArrayLike | None = None  # the scores, where the probabilities are not enough
         self._sample_weight: ArrayLike | None = None
 
-    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
+    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> LossT:
         """Return the loss.
 
         Parameters
@@ -149,6 +164,7 @@ class SoftmaxWithLoss(_SoftmaxLoss):
         TypeError
             If a type cannot be used, such as class indices that are floats.
         """
+        loss: LossT
         loss, y, t, count = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
         options = self.options
         self._x = x if options.z_loss or options.softcap is not None else None
@@ -201,7 +217,7 @@ class SoftmaxWithLoss(_SoftmaxLoss):
         return np.asarray(np.argmax(self._capped(x), axis=-1), dtype=np.int64)
 
 
-class AffineSoftmaxWithLoss(_SoftmaxLoss):
+class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
     """`Affine` and `SoftmaxWithLoss` in one, for many classes: the scores are never whole.
 
     N rows and V classes would make N·V scores, and several arrays of that size. Here they are made
@@ -232,6 +248,33 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss):
 
     skips_input_grad = True
 
+    @overload
+    def __init__(
+        self: AffineSoftmaxWithLoss[float],
+        W: Array,
+        b: Array | None = None,
+        *,
+        reduction: One = "mean",
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: AffineSoftmaxWithLoss[Array],
+        W: Array,
+        b: Array | None = None,
+        *,
+        reduction: Each,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: AffineSoftmaxWithLoss[Any],
+        W: Array,
+        b: Array | None = None,
+        *,
+        reduction: str,
+        **options: Unpack[Options],
+    ) -> None: ...
     def __init__(
         self,
         W: Array,
@@ -266,7 +309,7 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss):
     def _parameters(self) -> tuple[Array, Array | None]:
         return self.params[0], self.params[1] if len(self.params) > 1 else None
 
-    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
+    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> LossT:
         """Return the loss.
 
         Parameters
@@ -287,10 +330,19 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss):
             As `SoftmaxWithLoss.forward`.
         """
         W, b = self._parameters()
+        loss: LossT
         loss, count = _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
         self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss
 
+    @overload
+    def backward(self, dout: ArrayLike = 1, input_grad: Literal[True] = True) -> Array: ...
+    @overload
+    def backward(self, dout: ArrayLike = 1, *, input_grad: Literal[False]) -> None: ...
+    @overload
+    def backward(self, dout: ArrayLike, input_grad: Literal[False]) -> None: ...
+    @overload
+    def backward(self, dout: ArrayLike = 1, input_grad: bool = True) -> Array | None: ...
     def backward(self, dout: float | ArrayLike = 1, input_grad: bool = True) -> Array | None:
         """Write the gradients of the parameters into ``grads`` and return the input's.
 
@@ -308,19 +360,9 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss):
         if self.x is None or self.t is None:
             raise before_forward(self)
         W, b = self._parameters()
-        db = self.grads[1] if b is not None else None
+        out = None, self.grads[0], self.grads[1] if b is not None else None
         dx: Array | None = _nnext.linear_cross_entropy_with_grad(
-            self.x,
-            W,
-            self.t,
-            b,
-            self.options,
-            self._sample_weight,
-            dout,
-            None,
-            self.grads[0],
-            db,
-            input_grad,
+            self.x, W, self.t, b, self.options, self._sample_weight, dout, *out, input_grad
         )[1]
         return dx
 

@@ -24,6 +24,8 @@ parameter and g for its gradient, the operations element by element; `Nesterov` 
 their sources below.
 """
 
+from __future__ import annotations
+
 from math import sqrt
 
 from nnext import _nnext

@@ -3,6 +3,8 @@
 Data, order, epochs and records are the loop's; what happens to one batch is here.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 import warnings

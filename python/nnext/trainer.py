@@ -1,10 +1,12 @@
 """The training loop: batches, epochs, progress, history. What is done to a batch is in step.py."""
 
+from __future__ import annotations
+
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from numpy.typing import ArrayLike
 
@@ -14,10 +16,19 @@ from nnext._support import Array, check_count, random_state
 from nnext.history import History, read_metrics
 from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a default, so that the bare Trainer is a type too
+
+    OptimizerT = TypeVar("OptimizerT", bound=Optimizer, default=Any)
+else:
+    from typing import TypeVar
+
+    OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
+
 __all__ = ["History", "Model", "Optimizer", "Trainer"]
 
 
-class Trainer:
+class Trainer(Generic[OptimizerT]):
     """Trains a model with an optimizer (the book's ``common/trainer.py``).
 
     Weights that layers share are recognised by their memory: the same array, or a transposed view
@@ -65,7 +76,7 @@ class Trainer:
     2
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, seed: int | None = None) -> None:
+    def __init__(self, model: Model, optimizer: OptimizerT, seed: int | None = None) -> None:
         check_model(model)
         check_optimizer(optimizer)
         self.model = model
@@ -90,7 +101,7 @@ class Trainer:
         eval_interval: int | None = 20,
         *,
         drop_last: bool = False,
-        on_epoch: Callable[["Trainer"], Mapping[str, float] | None] | None = None,
+        on_epoch: Callable[[Trainer[OptimizerT]], Mapping[str, float] | None] | None = None,
         on_nonfinite: OnNonfinite = "warn",
         progress: Literal["auto", "bar", "lines", "none"] = "auto",
     ) -> History:
@@ -194,7 +205,7 @@ class Trainer:
         used: int,
         eval_interval: int | None,
         step: Step,
-        on_epoch: Callable[["Trainer"], Mapping[str, float] | None] | None,
+        on_epoch: Callable[[Trainer[OptimizerT]], Mapping[str, float] | None] | None,
         shown: Progress,
     ) -> None:
         history = self.history
