@@ -1,13 +1,17 @@
 // Arguments that are numbers; see scalars.h.
 #include "scalars.h"
 
+#include <pybind11/numpy.h>
+
 #include <string>
 
 namespace nnext::bindings {
 namespace {
 
 py::object index_of(const char* name, py::handle object) {
-  if (PyBool_Check(object.ptr()) || !PyIndex_Check(object.ptr())) {
+  // An array of one integer has an index too, and is none.
+  if (PyBool_Check(object.ptr()) || !PyIndex_Check(object.ptr()) ||
+      py::isinstance<py::array>(object)) {
     throw py::type_error(std::string(name) + ": expected a whole number, got " +
                          Py_TYPE(object.ptr())->tp_name);
   }

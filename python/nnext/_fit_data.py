@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 
 from nnext._layer import is_float
-from nnext._support import Array
+from nnext._nnext import EmptyBatchError
+from nnext._support import Array, refuse_masked
+
+_ROWS = 64  # looked at together for one that counts
 
 
 def read_data(x: Any, t: Any) -> tuple[Array, Array]:
@@ -15,7 +18,7 @@ def read_data(x: Any, t: Any) -> tuple[Array, Array]:
     Raises
     ------
     TypeError
-        If one of them is no array of numbers: a sparse matrix, objects, several arrays.
+        If one of them is no array of numbers: sparse or masked, objects, several arrays.
     ValueError
         If there are no rows or not equally many.
     """
@@ -72,8 +75,9 @@ def check_labels(model: Any, x: Array, t: Array) -> None:
     Raises
     ------
     IndexError, ValueError, TypeError
-        What the loss would say of them in training, with the row in the data; ValueError too if
-        every label is ignored.
+        What the loss would say of them in training, with the row in the data.
+    EmptyBatchError
+        A ValueError, if no row counts: every label is ignored, or of a class of weight 0.
     """
     scores = getattr(model, "scores", None)
     labels = getattr(getattr(model, "loss_layer", None), "labels", None)
@@ -86,7 +90,24 @@ def check_labels(model: Any, x: Array, t: Array) -> None:
     if shape[:1] != (1,):
         return
     if np.all(np.asarray(labels(t, (len(t), *shape[1:]))) < 0):
-        raise ValueError("t: every label is ignored, so that there is nothing to learn from")
+        raise EmptyBatchError("t: every label is ignored, so that there is nothing to learn from")
+    _check_weights(model, x, t)
+
+
+def _check_weights(model: Any, x: Array, t: Array) -> None:
+    """Refuse data of which no row counts for the loss, as soon as one does it is enough."""
+    evaluate = getattr(model.loss_layer, "evaluate", None)
+    if evaluate is None:
+        return
+    row = np.zeros_like(getattr(model, "loss_input", model.scores)(x[:1]))
+    for first in range(0, len(t), _ROWS):
+        labels = t[first : first + _ROWS]
+        if evaluate(np.broadcast_to(row, (len(labels), *row.shape[1:])), labels)[1]:
+            return
+    raise EmptyBatchError(
+        "t: every label is ignored or of a class whose weight is 0, so that there is nothing to "
+        "learn from"
+    )
 
 
 def _several(value: Any) -> bool:
@@ -113,6 +134,7 @@ def _as_array(name: str, value: Any) -> Array:
             f"{name}: expected a NumPy array; a sparse matrix must be made dense first, "
             f"{name}.toarray()"
         )
+    refuse_masked(name, value)
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -55,6 +55,31 @@ def check_numbers(**numbers: Any) -> None:
             raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
 
 
+def whole_number(name: str, value: Any) -> int:
+    """Return a whole number as an int, NumPy's integers too: these would overflow in sums.
+
+    Raises
+    ------
+    TypeError
+        If it is none; the message names the argument. True and False are none, nor is an array.
+    """
+    if not isinstance(value, bool | np.ndarray):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{name}: expected a whole number, got {value!r}")
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise a TypeError for an array of which something is masked: nothing here knows masks."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise TypeError(
+            f"{name}: expected an array without masked elements, whose mask would be lost; "
+            f"{name}.filled(value) is an array without"
+        )
+
+
 def check_count(name: str, value: Any) -> int:
     """Return a whole number of at least 1 as an int: NumPy's own integers would overflow.
 
@@ -64,7 +89,7 @@ def check_count(name: str, value: Any) -> int:
         If it is none; the message names the argument.
     """
     try:
-        count = 0 if isinstance(value, bool) else operator.index(value)
+        count = whole_number(name, value)
     except TypeError:
         count = 0
     if count < 1:
@@ -79,7 +104,8 @@ def random_state(seed: int | None) -> np.random.RandomState:
     the same order of samples and the same points with every version of NumPy.
     """
     try:
-        return np.random.RandomState(np.random.randint(2**31) if seed is None else seed)
+        number = np.random.randint(2**31) if seed is None else whole_number("seed", seed)
+        return np.random.RandomState(number)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"seed: expected a whole number from 0 to {2**32 - 1}, got {seed!r}") from None

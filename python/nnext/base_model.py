@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from nnext._gathered import check_gathered
 from nnext._layer import is_float
 from nnext._nnext import EmptyBatchError
-from nnext._support import Array, check_count, find_shared
+from nnext._support import Array, check_count, find_shared, refuse_masked
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -149,6 +149,7 @@ class BaseModel:
             If there are no samples; an `EmptyBatchError` if none counts and the loss is a mean.
         """
         batch_size = check_count("batch_size", batch_size)
+        refuse_masked("t", t)
         x, t = as_input(x), np.asarray(t)
         if x.ndim == 0 or len(x) == 0:
             raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
@@ -400,7 +401,7 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
     Raises
     ------
     TypeError
-        If `x` is a sparse matrix, or a tuple of several inputs.
+        If `x` is a sparse matrix, a tuple of several inputs, or an array with masked elements.
     """
     if hasattr(x, "toarray") and not isinstance(x, np.ndarray):
         raise TypeError(
@@ -411,6 +412,7 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
             f"x: expected one array, got a tuple of {len(x)}: the model has one input. Samples are "
             "joined by numpy.stack, features by numpy.concatenate(x, axis=-1)"
         )
+    refuse_masked("x", x)
     x = np.asarray(x)
     if params and is_float(x.dtype):
         kind = params[0].dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, overload
 
 from nnext import _nnext
+from nnext._support import whole_number
 
 __all__ = [
     "empty_cache",
@@ -32,7 +33,7 @@ def set_num_threads(n: int) -> None:
     TypeError
         If `n` is not an integer.
     """
-    _nnext.set_num_threads(n)
+    _nnext.set_num_threads(whole_number("n", n))
 
 
 def get_num_threads() -> int:
@@ -71,7 +72,7 @@ def set_score_budget(nbytes: int) -> None:
     TypeError
         If `nbytes` is not an integer.
     """
-    _nnext.set_score_budget(nbytes)
+    _nnext.set_score_budget(whole_number("nbytes", nbytes))
 
 
 def get_score_budget() -> int:

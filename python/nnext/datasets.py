@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnext._support import Array, random_state, require
+from nnext._support import Array, check_numbers, random_state, refuse_masked, require
 
 _MNIST_PARTS = ("train", "t10k")
 _CHUNK = 1 << 16
@@ -148,7 +148,12 @@ def train_test_split(
     ------
     ValueError
         If `x` and `t` have different lengths, or a side would be left empty.
+    TypeError
+        If `test_size` is no number, `seed` no whole number, or something is masked.
     """
+    check_numbers(test_size=test_size)
+    refuse_masked("x", x)
+    refuse_masked("t", t)
     x, t = np.asarray(x), np.asarray(t)
     if x.ndim == 0 or t.ndim == 0 or len(x) != len(t):
         raise ValueError(f"t: expected one label for each sample of x {x.shape}, got {t.shape}")

@@ -52,8 +52,8 @@ def affine(
     >>> affine(64, 10, seed=0)
     Affine(64, 10)
     """
-    check_count("input_size", input_size)
-    check_count("output_size", output_size)
+    input_size = check_count("input_size", input_size)
+    output_size = check_count("output_size", output_size)
     if weight_scale is None:
         weight_scale = math.sqrt(2.0 / input_size)
     check_scale(weight_scale)

@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
 from nnext._layer import Layer, before_forward, check_weights, is_float
-from nnext._support import Array, check_numbers
+from nnext._support import Array, check_numbers, whole_number
 from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
 __all__ = [
@@ -266,13 +266,13 @@ class Dropout(Layer):
 
     def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer, type(None))):
-            raise TypeError(f"seed: expected a whole number or None, got {seed!r}")
+        if seed is not None:
+            seed = whole_number("seed", seed)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
         super().__init__()
         self.dropout_ratio = dropout_ratio
-        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else int(seed)
+        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else seed
         self.offset = 0
         self.mask: NDArray[np.bool_] | None = None
         self.train_flg: bool | None = None

@@ -10,7 +10,7 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nnext._support import Array, check_count, random_state
+from nnext._support import Array, check_count, random_state, refuse_masked
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
 from nnext.layers import Sigmoid, SoftmaxWithLoss
@@ -138,6 +138,7 @@ class Sequential(BaseModel):
         -------
         float
         """
+        refuse_masked("t", t)
         loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t)
         return loss
 

@@ -13,7 +13,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._support import Array, check_count
+from nnext._support import Array, check_count, whole_number
 from nnext.layers import Layer, MatMul, before_forward
 
 __all__ = ["Add", "Branch", "MatMul", "Multiply", "Repeat", "Sum"]
@@ -27,9 +27,7 @@ def _check_shape(what: str, array: ArrayLike, expected: Shape) -> None:
 
 
 def _check_axis(axis: object) -> int:
-    if not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"axis: expected a whole number, got {axis!r}")
-    return int(axis)
+    return whole_number("axis", axis)
 
 
 class Multiply(Layer):

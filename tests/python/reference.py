@@ -7,9 +7,12 @@ tolerance is a number of roundings times the unit roundoff times the size of wha
 
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 
 FLOATS = [np.float32, np.float64]
+HALVES = [np.float16, ml_dtypes.bfloat16]  # stored so, computed in float32
+SWAPPED = [np.dtype(t).newbyteorder("S") for t in (np.float16, *FLOATS)]  # as good as native
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 
 # The same numbers in other places of memory

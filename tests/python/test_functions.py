@@ -70,11 +70,12 @@ def test_integers_and_booleans_become_float64(name):
         ref.assert_same_bits(f(x), f(np.asarray(x, np.float64)))
 
 
+@pytest.mark.parametrize("dtype", ref.HALVES)
 @pytest.mark.parametrize("name", UNARY)
-def test_float16_is_computed_in_float32_and_rounded_once(name):
+def test_half_precision_is_computed_in_float32_and_rounded_once(name, dtype):
     f = getattr(nnext, name)
-    x = np.random.default_rng(3).uniform(0.1, 4, (6, 5)).astype(np.float16)
-    ref.assert_same_bits(f(x), f(x.astype(np.float32)).astype(np.float16))
+    x = np.random.default_rng(3).uniform(0.1, 4, (6, 5)).astype(dtype)
+    ref.assert_same_bits(f(x), f(x.astype(np.float32)).astype(dtype))
 
 
 @pytest.mark.parametrize("name", UNARY)

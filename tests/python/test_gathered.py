@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 
@@ -27,7 +28,6 @@ def in_pieces(model):
 
 
 def through_joblib(model):
-    joblib = pytest.importorskip("joblib")
     buffer = io.BytesIO()
     joblib.dump(model, buffer)
     buffer.seek(0)
@@ -155,7 +155,6 @@ def test_wirings_that_work_are_not_refused():
 def test_read_only_parameters_are_told_apart_from_those_that_came_apart(tmp_path):
     model = Sequential([affine(2, 3, seed=0)])
     model.save_params(tmp_path / "weights")
-    joblib = pytest.importorskip("joblib")
     joblib.dump(model, tmp_path / "model.joblib")
     mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
     check_gathered(mapped)

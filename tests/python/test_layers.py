@@ -277,9 +277,9 @@ def test_gradients_are_rounded_to_the_type_of_the_array_they_are_written_into(na
     ref.assert_same_bits(layer.grads[0], expected.astype(np.float64))
 
 
+@pytest.mark.parametrize("dtype", ref.HALVES)
 @pytest.mark.parametrize("name", ["MatMul", "Affine"])
-def test_float16_is_computed_in_float32_and_rounded_once(name):
-    dtype = np.float16
+def test_half_precision_is_computed_in_float32_and_rounded_once(name, dtype):
     half, x = layers(dtype)[name]
     single = type(half)(*[p.astype(np.float32) for p in half.params])
     y = half.forward(x)

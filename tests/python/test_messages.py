@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nnext
+import reference as ref
 from nnext import Affine, Dropout, Embedding, MatMul, ReLU, Sequential, TwoLayerNet, affine
 
 
@@ -101,7 +102,7 @@ def test_the_sizes_of_a_net_are_named(sizes):
 
 @pytest.mark.parametrize("seed", [1.5, np.float64(2), True, "a", [1]])
 def test_the_seed_of_dropout_is_a_whole_number_from_the_start(seed):
-    with pytest.raises(TypeError, match="seed: expected a whole number or None, got "):
+    with pytest.raises(TypeError, match="seed: expected a whole number, got "):
         Dropout(0.5, seed=seed)
 
 
@@ -122,7 +123,7 @@ def test_dropout_takes_numbers_in_inference_too(x, train_flg):
         layer.backward([1.0])
 
 
-@pytest.mark.parametrize("kind", [bool, np.int32, np.uint8, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [bool, np.int32, np.uint8, *ref.HALVES, *ref.FLOATS])
 def test_dropout_gives_the_same_type_in_both_modes(kind):
     layer, x = Dropout(0.5, seed=0), np.ones(3, kind)
     assert layer.forward(x, train_flg=False).dtype == layer.forward(x, train_flg=True).dtype

@@ -27,15 +27,7 @@ OPTIONS = {
 SHAPES = [(3, 5), (7,), (), (0, 4), (2, 3, 7)]
 
 
-def half_types():
-    try:
-        import ml_dtypes
-    except ModuleNotFoundError:
-        return [np.float16]
-    return [np.float16, ml_dtypes.bfloat16]
-
-
-TYPES = [*ref.FLOATS, *half_types()]
+TYPES = [*ref.FLOATS, *ref.HALVES]
 
 
 def make(name, **options):
@@ -366,7 +358,7 @@ def test_the_order_of_the_parameters_matters():
 # ------------------------------------------------------------------ half precision
 
 
-@pytest.mark.parametrize("dtype", half_types())
+@pytest.mark.parametrize("dtype", ref.HALVES)
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("name", NAMES)
 def test_small_steps_add_up_in_half_precision(name, start, dtype):
@@ -380,7 +372,7 @@ def test_small_steps_add_up_in_half_precision(name, start, dtype):
     assert optimizer.master[0].dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", half_types())
+@pytest.mark.parametrize("dtype", ref.HALVES)
 def test_half_parameters_among_others_keep_a_master_each(dtype):
     optimizer, alone = nnext.Adam(), nnext.Adam()
     [a, c], [b] = drawn(dtype, 0, [(3, 2), (5,)]), drawn(np.float64, 0, [(4,)])
@@ -394,7 +386,7 @@ def test_half_parameters_among_others_keep_a_master_each(dtype):
     assert_same([a, c], halves)
 
 
-@pytest.mark.parametrize("dtype", half_types())
+@pytest.mark.parametrize("dtype", ref.HALVES)
 def test_a_half_parameter_that_was_written_between_two_steps_is_listened_to(dtype):
     optimizer, p = nnext.SGD(lr=1.0), np.ones(3, dtype)
     optimizer.update([p], [np.full(3, 2.0**-14, dtype)])  # less than the parameter can hold

@@ -97,7 +97,7 @@ def test_the_gradient_of_soft_targets_agrees_with_central_differences():
         ref.assert_gradient(layer.backward(), numerical, np.float64)
 
 
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [*ref.HALVES, *ref.FLOATS])
 def test_a_row_depends_on_itself_alone_whether_the_others_are_soft_or_not(kind):
     x, t = normal(np.float32, N, V), soft_rows(kind, sharp=(1, 4))
     for options in ({}, {"label_smoothing": 0.1}):
@@ -184,12 +184,12 @@ def test_labels_are_never_matched_by_their_size(shape, dtype):
             way(x, t)
 
 
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("kind", [*ref.HALVES, *ref.FLOATS])
 def test_probabilities_may_be_off_by_what_their_type_rounds(kind):
     t = soft_rows(kind, v=1000)
     SoftmaxWithLoss().forward(np.zeros((N, 1000)), t)
     with pytest.raises(ValueError, match="adds up to"):
-        SoftmaxWithLoss().forward(np.zeros((N, 1000)), (t * 1.02).astype(kind))
+        SoftmaxWithLoss().forward(np.zeros((N, 1000)), (t * 1.05).astype(kind))
 
 
 def test_one_class_under_softmax_names_the_binary_loss():
