@@ -34,6 +34,8 @@ class History:
         returned none.
     batches : int
         How many batches have been gone through, in all.
+    epoch_iteration : list of int
+        How many batches had been gone through, in all, at the end of each epoch.
     """
 
     iteration: list[int] = field(default_factory=list)
@@ -42,6 +44,7 @@ class History:
     epoch_seconds: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     batches: int = 0
+    epoch_iteration: list[int] = field(default_factory=list)
 
     def __repr__(self) -> str:
         parts = [_count(len(self.epoch_loss), "epoch"), _count(self.batches, "batch", "es")]
@@ -57,6 +60,7 @@ class History:
 
     def add_epoch(self, loss: float, seconds: float) -> None:
         """Append an epoch, with nan for every metric."""
+        self.epoch_iteration.append(self.batches)
         self.epoch_loss.append(loss)
         self.epoch_seconds.append(seconds)
         self._level()
@@ -72,7 +76,7 @@ class History:
         """Make columns equally long again after an interrupt between two appends."""
         del self.iteration[len(self.loss) :]
         epochs = len(self.epoch_seconds)
-        del self.epoch_loss[epochs:]
+        del self.epoch_iteration[epochs:], self.epoch_loss[epochs:]
         self._level()
 
     def _level(self) -> None:

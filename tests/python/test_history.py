@@ -49,9 +49,24 @@ def test_histories_are_equal_when_all_that_happened_is():
 
 
 def test_what_an_interrupt_left_half_is_cut_off():
-    history = History(iteration=[1, 2], loss=[0.5], epoch_loss=[0.5, 0.4], epoch_seconds=[0.1])
+    history = History(
+        iteration=[1, 2],
+        loss=[0.5],
+        epoch_loss=[0.5, 0.4],
+        epoch_seconds=[0.1],
+        epoch_iteration=[1, 2],
+    )
     history.trim()
     assert (history.iteration, history.epoch_loss) == ([1], [0.5])
+    assert history.epoch_iteration == [1]
+
+
+def test_an_epoch_notes_the_number_of_batches():
+    history = History(batches=7)
+    history.add_epoch(0.5, 0.1)
+    history.batches = 9
+    history.add_epoch(0.5, 0.1)
+    assert history.epoch_iteration == [7, 9]
 
 
 # What an epoch's loss means
