@@ -9,7 +9,7 @@ ARGS ?=
 
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize check-gil same-bits bench lint format clean
+.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize check-python same-bits bench lint format clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -61,13 +61,13 @@ py-test: .venv-test/.installed ## the Python tests alone, against the installed 
 	$(PYTEST)
 
 .venv-test/.tools: .venv-test/.made
-	$(call pip,.venv-test,build cmake ninja)
+	$(call pip,.venv-test,build cmake ninja pybind11)
 	@touch $@
 
-# $(call cpp-build,PRESET): builds the C++ tests of a preset in build/PRESET.
+# $(call cpp-build,PRESET,SETTINGS): builds a preset, the C++ tests with it, in build/PRESET.
 define cpp-build
 	@scripts/need.sh googletest
-	.venv-test/bin/cmake --preset $(1) -DCMAKE_MAKE_PROGRAM="$(CURDIR)/.venv-test/bin/ninja"
+	.venv-test/bin/cmake --preset $(1) $(2) -DCMAKE_MAKE_PROGRAM="$(CURDIR)/.venv-test/bin/ninja"
 	.venv-test/bin/cmake --build build/$(1)
 endef
 
@@ -102,20 +102,25 @@ test-portable: cpp-build ## the C++ tests on an emulated x86-64 CPU without AVX,
 	  $(call cpp-run,cross,-Fork.*:Accuracy*)
 
 # The thread sanitizer gets what runs on several threads. Nothing is suppressed.
-sanitize: .venv-test/.tools check-gil ## check-gil, and the C++ tests under the sanitizers
-	$(call cpp-build,asan)
-	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(call cpp-run,asan,*)
+sanitize: check-python ## the C++ tests under the sanitizers, and check-python
+	$(SANITIZERS) $(call cpp-run,asan,*)
 	$(call cpp-build,tsan)
 	TSAN_OPTIONS=halt_on_error=1 $(call cpp-run,tsan,-Accuracy*)
 
-# The wheel is put beside the installed one and found first.
-CHECK_GIL := build/check-gil
-check-gil: .venv-test/.installed ## the Python tests on a build that asserts Python's lock at every reference
-	rm -rf $(CHECK_GIL)
-	.venv-test/bin/python -P -m build --wheel --outdir $(CHECK_GIL) -Ccmake.define.NNEXT_CHECK_GIL=ON
-	@.venv-test/bin/python -P -m pip install --quiet --no-deps --target $(CHECK_GIL)/site $(CHECK_GIL)/*.whl
-	PYTHONPATH="$(CURDIR)/$(CHECK_GIL)/site" $(PYTEST)
+# Python is built without the sanitizers, so what they need is loaded before it (libstdc++ too, else
+# they miss exceptions), and what it never frees is no leak of ours. The module stands beside the
+# package in a folder that is found before the installed wheel.
+SANITIZERS = ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
+PYTHON_SANITIZERS = ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)"
+SITE := build/asan/site
+check-python: .venv-test/.installed ## the Python tests under the sanitizers, Python's lock asserted at every reference (GCC)
+	$(call cpp-build,asan,-DNNEXT_BUILD_PYTHON=ON -DNNEXT_CHECK_GIL=ON \
+	  -DPython_EXECUTABLE="$(CURDIR)/.venv-test/bin/python" \
+	  -Dpybind11_DIR="$$(.venv-test/bin/python -P -m pybind11 --cmakedir)")
+	rm -rf $(SITE) && mkdir $(SITE) && cp -R python/nnext $(SITE) && rm -f $(SITE)/nnext/*.so
+	cp build/asan/_nnext*.so $(SITE)/nnext
+	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) -m 'not memory_limit'
 
 same-bits: .venv-test/.installed ## write tests/same_bits.txt anew, unless instruction sets disagree
 	.venv-test/bin/python -P tests/python/same_bits.py --write

@@ -10,7 +10,7 @@ void take_gil(PyThreadState* state) noexcept;
 
 // Releases the GIL for its lifetime when the work (element operations, roughly) lasts longer than
 // letting go and taking back: about 0.1 us, against some 10 us for this many. NNEXT_CHECK_GIL (make
-// check-gil) releases it for any work, so that tests with small arrays find what touches Python
+// check-python) releases it for any work, so that tests with small arrays find what touches Python
 // without it.
 class MaybeReleaseGil {
  public:
