@@ -3,6 +3,7 @@
 #   PYTHON=python3.12   the interpreter (run `make clean` when changing it)
 #   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py
 #   TORCH=              bench without PyTorch (a download of some 200 MB)
+#   NNEXT_NO_APT=1      install nothing from Debian; otherwise scripts/need.sh says what, then does
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=

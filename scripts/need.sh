@@ -1,12 +1,14 @@
 #!/bin/sh
 # Makes sure of one thing that a make target cannot go on without, or says plainly what is missing.
-# What Debian's packages can supply is installed, where apt-get may be run without asking.
+# What Debian's packages can supply is installed, where apt-get may be run without asking, and said to be
+# beforehand; with NNEXT_NO_APT set to anything, nothing is installed.
 # usage: scripts/need.sh python PYTHON | compiler | googletest | emulators
 set -eu
 
 say() { printf 'nnext: %s\n' "$*" >&2; }
 
 apt_install() {
+    [ -z "${NNEXT_NO_APT:-}" ] || return 1
     command -v apt-get >/dev/null || return 1
     if [ "$(id -u)" = 0 ]; then
         sudo=
@@ -15,7 +17,7 @@ apt_install() {
     else
         return 1
     fi
-    say "apt-get install $*"
+    say "installing Debian packages with ${sudo:+sudo }apt-get: $* (to refuse: make ... NNEXT_NO_APT=1)"
     get="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120"
     install="$get install -y --no-install-recommends"
     { $install "$@" || { $get update && $install "$@"; }; } </dev/null >/dev/null 2>&1
