@@ -119,6 +119,7 @@ def training(x: Array, t: Array) -> History:
     trainer = Trainer(model, Adam(lr=0.01), seed=0)
     assert_type(trainer, Trainer[Adam])
     assert_type(trainer.optimizer, Adam)
+    assert_type(trainer.optimizer.lr, float)
     trainer.optimizer.lr *= 0.5
     print(trainer.optimizer.beta1, Trainer(model, AdamW()).optimizer.weight_decay)
 
