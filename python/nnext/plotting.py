@@ -116,7 +116,7 @@ def _draw(ax: Any, curves: Sequence[_Curve]) -> None:
     if low > 0 and high > _LOGARITHMIC * low:
         ax.set_yscale("log")
     # Ticks at whole numbers, even where there is but one, and room for those of six digits.
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1, nbins=6)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1, nbins=7)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     # Above the axes, where it hides nothing.
@@ -175,8 +175,12 @@ def plot_predictions(
     ------
     ImportError
         If matplotlib is not installed.
+    ValueError
+        If there is no image.
     """
     images, t, proba = np.asarray(images), np.asarray(t), np.asarray(proba)
+    if not len(images):
+        raise ValueError(f"images: expected at least one, got shape {images.shape}")
     y = proba.argmax(axis=-1)
     wrong = np.flatnonzero(y != t)
     first, mistakes = np.arange(min(len(t), 4 * _COLUMNS)), wrong[: 2 * _COLUMNS]
@@ -228,11 +232,16 @@ def plot_decision_boundary(
     ------
     ImportError
         If matplotlib is not installed.
+    ValueError
+        If there is no point.
     """
     x, t = np.asarray(x), np.asarray(t)
+    if not len(x):
+        raise ValueError(f"x: expected at least one point, got shape {x.shape}")
     labels = t.argmax(axis=-1) if t.ndim == 2 else t
     low, high = x.min(axis=0), x.max(axis=0)
-    margin = 0.1 * (high - low)
+    # Points on one horizontal or vertical line need a margin too.
+    margin = np.where(high > low, 0.1 * (high - low), 0.5)
     a, b = (np.linspace(low[i] - margin[i], high[i] + margin[i], 400) for i in (0, 1))
     points = np.stack(np.meshgrid(a, b), axis=-1).reshape(-1, 2).astype(x.dtype)
     proba = model.predict_proba(points)
@@ -247,7 +256,11 @@ def plot_decision_boundary(
 
     figure = _figure(path, (6.6, 5.0))
     ax = figure.subplots()
-    ax.imshow(pixels, origin="lower", extent=(a[0], a[-1], b[0], b[-1]), interpolation="bilinear")
+    sides = high - low + 2 * margin
+    # A plane of one scale, unless that made a strip of it.
+    aspect = "equal" if sides.max() <= 4 * sides.min() else "auto"
+    extent = (a[0], a[-1], b[0], b[-1])
+    ax.imshow(pixels, origin="lower", extent=extent, aspect=aspect, interpolation="bilinear")
     for k, color in enumerate(table):
         mine = labels == k
         ax.plot(

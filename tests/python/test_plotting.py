@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from nnext import plotting
 from nnext.history import History
+from nnext.models import TwoLayerNet
 from nnext.optimizer import SGD
 from nnext.trainer import Trainer
 
@@ -15,9 +17,7 @@ NAN, INF = math.nan, math.inf
 
 @pytest.fixture
 def draw(monkeypatch, tmp_path):
-    """Draw a history into a file; return its figure."""
-    from nnext import plotting
-
+    """Draw into a file, a history if no other function is named; return the figure."""
     saved = []
     save = figures.Figure.savefig
 
@@ -27,9 +27,9 @@ def draw(monkeypatch, tmp_path):
 
     monkeypatch.setattr(figures.Figure, "savefig", keep)
 
-    def drawn(history, **options):
-        plotting.plot_loss(history, path=tmp_path / "loss.png", **options)
-        assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    def drawn(*what, function=plotting.plot_loss, **options):
+        function(*what, path=tmp_path / "picture.png", **options)
+        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
         return saved[-1]
 
     return drawn
@@ -227,3 +227,35 @@ def test_names_are_shown_as_they_are(draw):
 def test_lines_of_one_panel_can_be_told_apart(draw):
     ax = draw(history([1.0], **{f"m{k}": [1.0 + k / 10, 1.0] for k in range(20)})).axes[1]
     assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 20
+
+
+# Points and images
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("x", "aspect"),
+    [
+        ([[0, 0], [1, 3]], 1.0),
+        ([[0, 0], [1000, 5]], "auto"),
+        ([[2, 0], [2, 1]], 1.0),
+        ([[2, 3]], 1.0),
+    ],
+)
+def test_points_lie_within_a_plane_that_is_no_strip(draw, x, aspect, dtype):
+    x = np.array(x, dtype)
+    model = TwoLayerNet(2, 3, 3, seed=0, dtype=dtype)
+    (ax,) = draw(model, x, [0] * len(x), function=plotting.plot_decision_boundary).axes
+    assert ax.get_aspect() == aspect
+    for (low, high), values in zip((ax.get_xlim(), ax.get_ylim()), x.T, strict=True):
+        assert low < values.min() <= values.max() < high
+
+
+def test_where_there_is_nothing_to_draw_it_says_so(draw):
+    with pytest.raises(ValueError, match=r"history: there is no loss"):
+        draw(History())
+    with pytest.raises(ValueError, match=r"images: expected at least one, got shape \(0, 8, 8\)"):
+        draw(np.zeros((0, 8, 8)), [], np.zeros((0, 3)), function=plotting.plot_predictions)
+    nothing = np.zeros((0, 2), np.float32)
+    with pytest.raises(ValueError, match=r"x: expected at least one point, got shape \(0, 2\)"):
+        draw(TwoLayerNet(2, 3, 3), nothing, [], function=plotting.plot_decision_boundary)
