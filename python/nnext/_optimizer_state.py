@@ -84,6 +84,13 @@ class Count(Number):
     def __init__(self) -> None:
         super().__init__("[0, inf)")
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> int: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return super().__get__(instance, owner)
+
     def _checked(self, value: Any) -> int:
         try:
             count = operator.index(value)
