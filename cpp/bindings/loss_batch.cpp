@@ -76,7 +76,7 @@ void LossBatch::weigh(py::ssize_t classes) {
       labels_.ignore(i);
       continue;
     }
-    any_ = true;
+    ++rows_;
     count_ += own * weight;
   }
 }
@@ -87,7 +87,7 @@ void LossBatch::require_any() const {
     raise_empty_batch("x: expected at least 1 sample for a mean loss, got shape " +
                       shape_text(scores_shape_));
   }
-  if (!any_) {
+  if (rows_ == 0) {
     raise_empty_batch(
         "t: expected at least 1 label that is not ignored and has a weight for a mean loss, got "
         "shape " +
@@ -108,11 +108,13 @@ std::vector<double> LossBatch::factors(py::handle dout) const {
     compute_type({&values});
     factor = doubles(values);
   } else {
-    const double whole = number("dout", dout);
-    std::fill(factor.begin(), factor.end(),
-              options_.reduction() == Reduction::kMean ? whole / count_ : whole);
+    std::fill(factor.begin(), factor.end(), number("dout", dout));
   }
+  // Weighed first, then divided: weights may be so small that one by their sum is infinite.
   for (std::size_t i = 0; i < sample_weight_.size(); ++i) factor[i] *= sample_weight_[i];
+  if (options_.reduction() == Reduction::kMean) {
+    for (double& f : factor) f /= count_;
+  }
   return factor;
 }
 

@@ -21,8 +21,11 @@ class LossBatch {
   py::ssize_t size() const { return labels_.size(); }
   bool counts(py::ssize_t row) const { return labels_.index(row) != Labels::kIgnored; }
 
-  // What a mean divides by: the rows that count or the sum of their weights.
-  double count() const { return count_; }
+  // How much the batch counts beside others: what a mean divides by, the rows that count or the sum
+  // of their weights; of a sum, or a loss for each row, the number of rows that count.
+  double count() const {
+    return options_.reduction() == Reduction::kMean ? count_ : static_cast<double>(rows_);
+  }
   // EmptyBatchError if the loss is a mean over nothing.
   void require_any() const;
 
@@ -43,7 +46,7 @@ class LossBatch {
   Shape scores_shape_;
   std::vector<double> sample_weight_;  // empty: 1
   double count_ = 0;
-  bool any_ = false;  // whether any row counts
+  py::ssize_t rows_ = 0;  // how many rows count
 };
 
 }  // namespace nnext::bindings

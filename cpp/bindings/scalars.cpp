@@ -25,8 +25,12 @@ py::object index_of(const char* name, py::handle object) {
 double number(const char* name, py::handle object) {
   const double value = PyFloat_AsDouble(object.ptr());
   if (value == -1.0 && PyErr_Occurred() != nullptr) {
-    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
+    const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
+    if (!too_large && PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
     PyErr_Clear();
+    if (too_large) {
+      throw py::value_error(std::string(name) + ": expected a number of 64 bits, got a larger one");
+    }
     throw py::type_error(std::string(name) + ": expected a number, got " +
                          Py_TYPE(object.ptr())->tp_name);
   }

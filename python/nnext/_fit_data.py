@@ -7,6 +7,7 @@ import numpy as np
 
 from nnext._layer import is_float
 from nnext._nnext import EmptyBatchError
+from nnext._putting_back import putting_back
 from nnext._support import Array, refuse_masked
 
 _ROWS = 64  # looked at together for one that counts
@@ -79,6 +80,11 @@ def check_labels(model: Any, x: Array, t: Array) -> None:
     EmptyBatchError
         A ValueError, if no row counts: every label is ignored, or of a class of weight 0.
     """
+    with putting_back(model):  # a layer may remember what it sees, such as a stateful recurrent one
+        _check_labels(model, x, t)
+
+
+def _check_labels(model: Any, x: Array, t: Array) -> None:
     scores = getattr(model, "scores", None)
     labels = getattr(getattr(model, "loss_layer", None), "labels", None)
     if scores is None or labels is None:

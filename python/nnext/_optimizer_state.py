@@ -306,16 +306,17 @@ class Optimizer:
         """Return the lists of the state, checked to be those of `params`, or new ones."""
         *state, masters = self._lists()
         known = self._params is None or self._belongs_to(params)
+        has_state = bool(masters) or any(arrays is not None for arrays in state)
+        if has_state and self._params is not None and not known:
+            _raise_other_arrays(params, self._params)
         if all(arrays is None for arrays in state):
             state = [[_zeros(p) for p in params] for _ in state]
-        elif self._params is not None and not known:
-            _raise_other_arrays(params, self._params)
         else:
             for name, arrays in zip(self._state, state, strict=True):
                 if arrays is None:
                     raise ValueError(f"{name} is None: set all of {', '.join(self._state)} or none")
                 _check_list(name, arrays, params, "params")
-        if masters is None or not known:
+        if masters is None:
             masters = halves.new_masters()
         else:
             _check_list("master", masters, halves.own, _HALF_PARAMS)
@@ -392,6 +393,8 @@ class Optimizer:
     def __repr__(self) -> str:
         shown = []
         for name, parameter in signature(type(self)).parameters.items():
+            if not hasattr(self, name):  # a subclass may take what it does not keep
+                continue
             value = getattr(self, name)
             if name == "lr" or value != parameter.default:
                 shown.append(f"{name}={value!r}")

@@ -53,6 +53,8 @@ def check_numbers(**numbers: Any) -> None:
             math.isnan(value)
         except TypeError:
             raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
+        except OverflowError:
+            raise ValueError(f"{name}: expected a number of 64 bits, got a larger one") from None
 
 
 def whole_number(name: str, value: Any) -> int:

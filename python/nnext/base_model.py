@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 from nnext._gathered import check_gathered
 from nnext._layer import is_float
 from nnext._nnext import EmptyBatchError
+from nnext._putting_back import putting_back
 from nnext._support import Array, check_count, find_shared, refuse_masked
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
@@ -157,7 +157,7 @@ class BaseModel:
             raise ValueError(
                 f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
             )
-        with _putting_back(self):
+        with putting_back(self):
             batches = [
                 self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
                 for i in range(0, len(x), batch_size)
@@ -419,32 +419,3 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
         if x.dtype != kind and is_float(kind) and all(p.dtype == kind for p in params):
             x = x.astype(kind.newbyteorder("="))
     return x  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _putting_back(model: object) -> Iterator[None]:
-    """Put back all attributes that are set meanwhile in a model, its layers and layers in these."""
-    kept = [(vars(part), dict(vars(part))) for part in _parts(model, {}).values()]
-    try:
-        yield
-    finally:
-        for now, before in kept:
-            for name in now.keys() - before.keys():
-                del now[name]
-            now.update(before)
-
-
-def _parts(part: Any, found: dict[int, Any]) -> dict[int, Any]:
-    """Collect a model and what it has, itself or in lists, that has forward and backward."""
-    found[id(part)] = part
-    for value in vars(part).values():
-        for inner in value if isinstance(value, (list, tuple)) else [value]:
-            if (
-                id(inner) not in found
-                and hasattr(inner, "__dict__")
-                and hasattr(inner, "forward")
-                and hasattr(inner, "backward")
-                and not isinstance(inner, type)
-            ):
-                _parts(inner, found)
-    return found

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--threads",
-        type=_at_least(1),
+        type=_at_least(1, 1024),
         metavar="N",
         help="threads of the core (default: all that the process may use)",
         default=argparse.SUPPRESS,

@@ -194,7 +194,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
     def evaluate(
         self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[Any, float]:
-        """Return the loss and what its mean divides by; the layer remembers nothing.
+        """Return the loss and its `count`; the layer remembers nothing.
 
         Where nothing counts both are 0.
         """
@@ -369,7 +369,7 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
     def evaluate(
         self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[Any, float]:
-        """Return the loss and what its mean divides by; the layer remembers nothing.
+        """Return the loss and its `count`; the layer remembers nothing.
 
         Where nothing counts both are 0.
         """
@@ -465,7 +465,7 @@ class SigmoidWithLoss(Layer):
         return _nnext.sigmoid_loss_backward(self.y, self.t, dout)
 
     def evaluate(self, x: ArrayLike, t: ArrayLike) -> tuple[float, float]:
-        """Return the loss and what its mean divides by; the layer remembers nothing.
+        """Return the loss and its `count`; the layer remembers nothing.
 
         Where there are no scores both are 0.
         """

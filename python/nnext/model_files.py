@@ -14,6 +14,7 @@ import re
 import stat
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,6 +61,9 @@ def load_params(path: PathLike, params: Sequence[Array]) -> None:
             _check_member(path, archive, i, p, member)
         with _refusing(path):
             saved = [_read(archive, p, member) for p, member in zip(params, members, strict=True)]
+    for i, p in enumerate(params):
+        if not p.flags.writeable:
+            raise ValueError(f"params[{i}] is read-only, nothing was loaded")
     for p, new in zip(params, saved, strict=True):
         p[...] = new
 
@@ -178,9 +182,10 @@ def _read(archive: zipfile.ZipFile, p: Array, member: zipfile.ZipInfo) -> Array:
 def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
     """Give a file to write to, which takes the place of `path` once all is written.
 
-    It stands beside its final place under a name of its own, ``NAME.<16 hex digits>.part``, and
-    is locked while it is written: the lock ends with the process, so a part that nobody locks is
-    what a killed process left.
+    It stands beside its final place under a name of its own, ``.nnext-<which file>-<16 hex
+    digits>.part`` (the final name may be as long as a name can be), and is locked while it is
+    written: the lock ends with the process, so a part that nobody locks is what a killed process
+    left.
     """
     target = Path(os.path.realpath(path))  # a link stays one; what it leads to is replaced
     mode = None
@@ -188,7 +193,7 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
         mode = target.stat().st_mode
         _check_regular(path, mode)
     _remove_abandoned(target)
-    part = target.with_name(f"{target.name}.{os.urandom(8).hex()}.part")
+    part = target.with_name(f"{_part_of(target)}-{os.urandom(8).hex()}.part")
     try:
         with part.open("xb") as file:
             with suppress(OSError):  # a file system without locks: then parts are left alone
@@ -203,9 +208,14 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
+def _part_of(target: Path) -> str:
+    """Return how the names of parts of a file begin."""
+    return f".nnext-{zlib.crc32(os.fsencode(target.name)):08x}"
+
+
 def _remove_abandoned(target: Path) -> None:
     """Remove parts of `target` whose writers are dead; those being written are locked."""
-    name = re.compile(re.escape(target.name) + r"\.[0-9a-f]{16}\.part")
+    name = re.compile(re.escape(_part_of(target)) + r"-[0-9a-f]{16}\.part")
     with suppress(OSError):  # a folder that may not be listed
         for part in target.parent.iterdir():
             if name.fullmatch(part.name):

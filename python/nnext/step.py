@@ -139,11 +139,22 @@ class Step:
         self.join = join
         self.on_nonfinite = on_nonfinite
         self.count = 0.0
-        self._where = where or (lambda: f"step {self._calls}")
+        self.where = where
         self._calls = 0
         self._told: set[str] = set()
         self._params = len(model.params)
         self._own, self._merged = _plan(model)
+
+    def _place(self) -> str:
+        return f"step {self._calls}" if self.where is None else self.where()
+
+    def __repr__(self) -> str:
+        options = {"max_grad": self.max_grad, "join": self.join, "where": self.where}
+        shown = [f"{name}={value!r}" for name, value in options.items() if value is not None]
+        if self.on_nonfinite != "warn":
+            shown.append(f"on_nonfinite={self.on_nonfinite!r}")
+        parts = [type(self.model).__name__, repr(self.optimizer), *shown]
+        return f"Step({', '.join(parts)})"
 
     def __call__(self, x: Any, t: Any) -> float:
         """Train on a batch.
@@ -179,7 +190,7 @@ class Step:
             if not math.isfinite(loss):
                 self.report(
                     "loss",
-                    f"the loss is {loss} in {self._where()}: is the learning rate too large, or a "
+                    f"the loss is {loss} in {self._place()}: is the learning rate too large, or a "
                     "number of the data not finite?",
                 )
             model.backward()
@@ -197,7 +208,7 @@ class Step:
             if not math.isfinite(norm) and self.on_nonfinite != "ignore":
                 self.report(
                     "norm",
-                    f"the norm of the gradients is {norm} in {self._where()}: such steps are not "
+                    f"the norm of the gradients is {norm} in {self._place()}: such steps are not "
                     "done",
                 )
                 return loss

@@ -12,7 +12,7 @@ from nnext.layers import (
     SoftmaxWithLoss,
 )
 from nnext.models import Sequential, affine
-from nnext.optimizer import Adam
+from nnext.optimizer import SGD, Adam
 from nnext.trainer import Trainer
 
 
@@ -188,3 +188,36 @@ def test_what_is_no_array_of_numbers_is_refused_by_name(changes, kind, message):
 def test_lists_of_rows_are_data():
     x, t = points()
     fit(chain(), list(x), [int(label) for label in t])
+
+
+class Stateful:
+    """Remembers what it saw, as a recurrent layer does between batches."""
+
+    def __init__(self):
+        self.params, self.grads, self.h = [], [], None
+
+    def forward(self, x):
+        self.h = x if self.h is None else self.h * 0.5 + x
+        return self.h
+
+    def backward(self, dout):
+        return dout
+
+
+@pytest.mark.parametrize("container", [list, dict, None])
+def test_checking_the_labels_leaves_no_trace_in_the_layers(container):
+    cell = Stateful()
+
+    class Holder(Stateful):
+        def __init__(self):
+            super().__init__()
+            self.inner = {list: [cell], dict: {"cell": cell}, None: cell}[container]
+
+        def forward(self, x):
+            return cell.forward(x)
+
+    model = Sequential([Holder(), affine(4, 3, seed=0)])
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    with pytest.raises(IndexError):
+        Trainer(model, SGD()).fit(x, np.arange(6) + 7, progress="none")
+    assert cell.h is None

@@ -304,3 +304,24 @@ def test_softcap_shows_in_a_models_probabilities():
     model = nnext.Sequential([nnext.MatMul(np.eye(V))], loss=SoftmaxWithLoss(softcap=0.5))
     model.forward(x, t)
     np.testing.assert_allclose(model.predict_proba(x), model.loss_layer.y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [1e-310, 1e-50, 1e300])
+def test_only_the_ratio_of_weights_counts_in_a_mean(weight):
+    x, t = np.eye(3), [0, 1, 2]
+    layer = SoftmaxWithLoss()
+    layer.forward(x, t)
+    expected = layer.backward()
+    layer.forward(x, t, [weight] * 3)
+    np.testing.assert_allclose(layer.backward(), expected, rtol=1e-9)
+
+
+def test_a_number_too_large_for_a_float_is_named():
+    layer = SoftmaxWithLoss()
+    layer.forward(np.eye(3), [0, 1, 2])
+    for name, call in (
+        ("label_smoothing", lambda: SoftmaxWithLoss(label_smoothing=10**400)),
+        ("dout", lambda: layer.backward(10**400)),
+    ):
+        with pytest.raises(ValueError, match=name):
+            call()

@@ -345,13 +345,13 @@ def test_what_a_killed_save_left_is_removed_by_the_next_and_a_running_one_is_not
     assert in_a_process(kill, path).returncode == -signal.SIGKILL
     assert path.read_bytes() == before
     (left,) = [p for p in tmp_path.iterdir() if p != path]
-    assert left.name.startswith("weights.npz.")
+    stem, dash, _ = left.name.rpartition("-")
+    assert dash
     assert left.suffix == ".part"
-    others = [tmp_path / name for name in ("weights.npz.part", "other.npz.0123456789abcdef.part")]
+    others = [tmp_path / name for name in (f"{stem}.part", f".nnext-00000000-{'0' * 16}.part")]
     for other in others:
         other.write_bytes(b"not of this path")
-    young = tmp_path / f"weights.npz.{'0' * 16}.part"
-    old = tmp_path / f"weights.npz.{'1' * 16}.part"
+    young, old = (tmp_path / f"{stem}-{digit * 16}.part" for digit in "01")
     for part in (young, old):  # killed before the first byte, or about to write it
         part.touch()
     os.utime(old, (1e9, 1e9))
@@ -395,3 +395,22 @@ def test_a_disk_that_is_full_harms_nothing(tmp_path):
     assert done.stdout.startswith("refused"), done.stderr
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["weights.npz"]
+
+
+def test_a_name_may_be_as_long_as_the_folder_allows(tmp_path):
+    path = tmp_path / ("n" * 255)
+    make_net(seed=1).save_params(path)
+    reader = make_net(seed=2)
+    reader.load_params(path)
+    np.testing.assert_array_equal(reader.params[0], make_net(seed=1).params[0])
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_nothing_is_loaded_if_one_array_is_read_only(tmp_path):
+    path = tmp_path / "weights.npz"
+    save_params(path, [np.ones(3), np.ones(2)])
+    params = [np.zeros(3), np.zeros(2)]
+    params[1].flags.writeable = False
+    with pytest.raises(ValueError, match=r"params\[1\] is read-only"):
+        load_params(path, params)
+    assert not params[0].any()

@@ -1,6 +1,8 @@
 """One step of training: shared weights, joining, clipping, what is not finite, what it refuses."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -408,3 +410,31 @@ def test_a_loss_that_is_no_number_is_named(loss, message):
 def test_options_are_refused_by_name(options, kind, message):
     with pytest.raises(kind, match=message):
         Step(Steep(), SGD(), **options)
+
+
+def test_a_step_can_be_copied_and_pickled_and_counts_on_its_own():
+    step = Step(TwoLayerNet(2, 3, 2, seed=0), SGD(), max_grad=5.0)
+    x, t = np.ones((2, 2), np.float32), [0, 1]
+    for other in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        assert other(x, t) == TwoLayerNet(2, 3, 2, seed=0).forward(x, t)
+        with pytest.warns(RuntimeWarning, match="step 2"):
+            other(x * np.nan, t)
+    assert repr(step) == "Step(TwoLayerNet, SGD(lr=0.01), max_grad=5.0)"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_a_sum_leaves_out_no_batch_that_has_a_loss(batch_size):
+    """Smoothing is counted for every class, so a row of a class of weight 0 has a loss."""
+    loss = SoftmaxWithLoss(class_weight=[0, 1, 1], label_smoothing=0.1, reduction="sum")
+    model = Sequential([affine(3, 3, seed=0)], loss)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    t = np.array([0, 1, 0, 2])
+    history = Trainer(model, SGD(0.0)).fit(
+        x, t, max_epoch=1, batch_size=batch_size, progress="none"
+    )
+    assert history.epoch_loss[0] == pytest.approx(model.loss(x, t), rel=1e-6)
+    before = model.params[0].copy()
+    step = Step(model, SGD(1.0))
+    step(x[:1], t[:1])
+    assert step.count == 1
+    assert not np.array_equal(model.params[0], before)
