@@ -2,9 +2,13 @@
 // updated, all conversions are done before the first is handed over.
 #include "nnext/optimizer.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <deque>
+#include <functional>
+#include <utility>
+#include <vector>
 
 #include "gil.h"
 #include "module.h"
@@ -72,27 +76,27 @@ struct Work {
   std::array<View, N> arrays;
 };
 
-// Calls step(T, pointers of the i-th array of every list, n) for each i: on the arrays themselves
-// where all have the parameter's type and one layout, else on contiguous copies that are written
-// back at the end.
+// Calls step(T, pointers of the i-th array of every list, n) for each i of a range: on the arrays
+// themselves where all have the parameter's type and one layout, else on contiguous copies that are
+// written back at the end.
 template <std::size_t N, class Step>
-void for_each_parameter(List* const (&lists)[N], const Step& step) {
-  const std::size_t count = lists[0]->size();
+void together(List* const (&lists)[N], const Step& step, std::size_t first, std::size_t count) {
   std::vector<Work<N>> all(count);
   // Nothing may be written in place where a conversion that may fail is still to come.
   bool in_place = true;
   for (std::size_t i = 0; i < count; ++i) {
-    all[i].type = compute_type({&lists[0]->at(i)});
+    all[i].type = compute_type({&lists[0]->at(first + i)});
     all[i].type.half = py::object();  // rounded by commit
     for (List* const list : lists) {
-      in_place = in_place && !(list->written && list->targets[i].needs_conversion(all[i].type));
+      in_place =
+          in_place && !(list->written && list->targets[first + i].needs_conversion(all[i].type));
     }
   }
   for (std::size_t i = 0; i < count; ++i) {
     Work<N>& work = all[i];
     bool direct = in_place;
     for (std::size_t j = 0; j < N; ++j) {
-      const View& given = lists[j]->at(i);
+      const View& given = lists[j]->at(first + i);
       work.arrays[j] = operand(given, work.type);
       direct = direct && (!lists[j]->written || work.arrays[j].data() == given.data());
     }
@@ -107,7 +111,7 @@ void for_each_parameter(List* const (&lists)[N], const Step& step) {
     }
     for (std::size_t j = 0; j < N; ++j) {
       if (lists[j]->written) {
-        Target& target = lists[j]->targets[i];
+        Target& target = lists[j]->targets[first + i];
         target.prepare_update(work.type, direct);
         work.arrays[j] = target.array();
       } else if (!direct) {
@@ -117,7 +121,9 @@ void for_each_parameter(List* const (&lists)[N], const Step& step) {
   }
   std::vector<Target*> targets;
   for (List* const list : lists) {
-    for (Target& target : list->targets) targets.push_back(&target);
+    for (std::size_t i = 0; list->written && i < count; ++i) {
+      targets.push_back(&list->targets[first + i]);
+    }
   }
   for (Work<N>& work : all) {
     with_type(work.type, [&](auto zero) {
@@ -129,6 +135,58 @@ void for_each_parameter(List* const (&lists)[N], const Step& step) {
     });
   }
   commit(targets);
+}
+
+// The same one after another, each on what the one before has written. All is put back if one
+// fails.
+template <std::size_t N, class Step>
+void in_turn(List* const (&lists)[N], const Step& step) {
+  std::vector<std::pair<const Target*, View>> before;
+  for (const List* const list : lists) {
+    for (const Target& target : list->targets) before.emplace_back(&target, target.copy());
+  }
+  try {
+    for (std::size_t i = 0; i < lists[0]->size(); ++i) together(lists, step, i, 1);
+  } catch (...) {
+    for (const auto& [target, copy] : before) target->put_back(copy);
+    throw;
+  }
+}
+
+// Whether an array that is written may share memory with one of another place, as a weight does
+// that two layers share.
+template <std::size_t N>
+bool places_share_memory(List* const (&lists)[N]) {
+  struct Item {
+    std::pair<const char*, const char*> bytes;
+    std::size_t place;
+    bool written;
+  };
+  std::vector<Item> items;
+  for (const List* const list : lists) {
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      if (list->at(i).size() > 0) items.push_back({extent(list->at(i)), i, list->written});
+    }
+  }
+  std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) {
+    return std::less<>()(a.bytes.first, b.bytes.first);
+  });
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    for (std::size_t j = i + 1; j < items.size() && items[j].bytes.first < items[i].bytes.second;
+         ++j) {
+      if (items[i].place != items[j].place && (items[i].written || items[j].written)) return true;
+    }
+  }
+  return false;
+}
+
+template <std::size_t N, class Step>
+void for_each_parameter(List* const (&lists)[N], const Step& step) {
+  if (places_share_memory(lists)) {
+    in_turn(lists, step);
+  } else {
+    together(lists, step, 0, lists[0]->size());
+  }
 }
 
 void sgd_any(py::handle params, py::handle grads, py::handle lr_object) {

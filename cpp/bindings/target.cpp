@@ -87,6 +87,8 @@ void Target::write() const noexcept {
   if (work_.data() != original_.data()) copy_bytes(work_.data(), original_);
 }
 
+void Target::put_back(const View& copy) const noexcept { copy_bytes(copy.data(), original_); }
+
 void Target::require_apart(const Target& other) const {
   // Extents may interleave, as those of two columns do, and share nothing.
   if (may_overlap(original_, other.original_) &&

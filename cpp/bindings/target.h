@@ -32,6 +32,10 @@ class Target {
   // Whether what the core computes must be converted to another type: that may raise.
   bool needs_conversion(const ComputeType& type) const;
 
+  // A copy of the array as it is, to put back later.
+  View copy() const { return converted(original_, original_.dtype()); }
+  void put_back(const View& copy) const noexcept;
+
   // Raises ValueError if the two share memory, of which one would be written over.
   void require_apart(const Target& other) const;
 

@@ -5,6 +5,7 @@ import pytest
 
 import nnext
 import reference as ref
+from nnext import _nnext
 
 # Each with its defaults and off them; the reference takes the same numbers by the same names.
 CASES = {
@@ -335,3 +336,43 @@ def test_what_is_no_list_is_refused_by_name(name):
         getattr(nnext, name)().update(3, [])
     with pytest.raises(TypeError, match=r"^grads: expected a list of arrays, got int"):
         getattr(nnext, name)().update([], 3)
+
+
+LAYOUTS = {
+    "twice": lambda w: [w, w],
+    "transposed": lambda w: [w, w.T],
+    "parts": lambda w: [w[:3], w[1:]],
+    "strided": lambda w: [w[:, ::2], w[::2]],
+}
+
+
+@pytest.mark.parametrize("kind", [nnext.SGD, nnext.Momentum, nnext.Adam])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("beside", [None, np.float32, ">f8"])
+def test_arrays_that_share_memory_are_updated_one_after_another(kind, layout, dtype, beside):
+    """As a loop over the list does; whatever else is in it."""
+    w = np.arange(16, dtype=np.float64).reshape(4, 4).astype(dtype)
+    own = w.copy()
+    params, expected = LAYOUTS[layout](w), LAYOUTS[layout](own)
+    grads = [np.ones_like(params[0]), np.full_like(params[1], 2)]
+    if beside is not None:
+        params = [*params, np.ones(3, beside)]
+        grads = [*grads, np.ones(3, beside)]
+    optimizer, others = kind(lr=0.5), [kind(lr=0.5) for _ in expected]
+    for _ in range(3):
+        optimizer.update(params, grads)
+        for other, p, g in zip(others, expected, grads, strict=False):
+            other.update([p], [g])
+    np.testing.assert_array_equal(w, own)
+
+
+def test_arrays_that_share_memory_are_put_back_if_one_of_them_fails():
+    """The last one's result is infinite in float16, an error under errstate."""
+    w = np.zeros((2, 3), np.float32)
+    half = np.ones(2, np.float16)
+    lists = [w, w.T, half], [np.ones((2, 3)), np.ones((3, 2)), np.full(2, -1e6, np.float32)]
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        _nnext.sgd_update(*lists, 1.0)
+    assert not w.any()
+    np.testing.assert_array_equal(half, 1)
