@@ -96,6 +96,14 @@ void LossBatch::require_any() const {
   raise_empty_batch("t: the weights of all labels add up to 0, a mean loss divides by that");
 }
 
+py::object LossBatch::kept_weights() const {
+  if (sample_weight_.empty()) return py::none();
+  const View& rows = labels_.index();
+  const View weights = new_array(py::dtype::of<double>(), rows.ndim(), rows.shape());
+  std::copy(sample_weight_.begin(), sample_weight_.end(), output<double>(weights));
+  return weights.owner();
+}
+
 std::vector<double> LossBatch::factors(py::handle dout) const {
   std::vector<double> factor(static_cast<std::size_t>(size()));
   const bool is_none = options_.reduction() == Reduction::kNone;

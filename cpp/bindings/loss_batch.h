@@ -29,6 +29,9 @@ class LossBatch {
   // EmptyBatchError if the loss is a mean over nothing.
   void require_any() const;
 
+  // The weights of the rows in an array of its own, or None.
+  py::object kept_weights() const;
+
   // The gradient of the whole by each row's loss. dout is a number, or with "none" also an array of
   // the losses' shape.
   std::vector<double> factors(py::handle dout) const;

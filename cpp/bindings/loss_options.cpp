@@ -27,10 +27,9 @@ Reduction reduction_of(py::handle object) {
   raise_value("reduction", "'mean', 'sum' or 'none'", object);
 }
 
-template <class T>
-std::vector<T> elements(const View& array) {
-  const View values = contiguous_operand(array, ComputeType{sizeof(T) == 8, {}});
-  return {input<T>(values), input<T>(values) + values.size()};
+std::vector<double> elements(const View& array) {
+  const View values = contiguous_operand(array, ComputeType{true, {}});
+  return {input<double>(values), input<double>(values) + values.size()};
 }
 
 }  // namespace
@@ -50,8 +49,15 @@ LossOptions::LossOptions(py::handle reduction, py::handle ignore_label, py::hand
       throw py::value_error("class_weight: expected shape (C,), one for each class, got " +
                             shape_text(weight));
     }
-    class_weight_ = elements<double>(weight);
-    class_weight_f32_ = elements<float>(weight);
+    class_weight_ = elements(weight);
+    class_weight_f32_.reserve(class_weight_.size());
+    for (const double one : class_weight_) {
+      const auto rounded = static_cast<float>(one);
+      if (std::isinf(rounded) != std::isinf(one) || (rounded == 0) != (one == 0)) {
+        raise_value("class_weight", "numbers that float32 can hold", class_weight);
+      }
+      class_weight_f32_.push_back(rounded);
+    }
   }
   z_loss_ = number("z_loss", z_loss);
   if (!(z_loss_ >= 0 && std::isfinite(z_loss_))) {

@@ -23,7 +23,8 @@ struct Scores {
   Shape batch_shape() const { return {x.shape(), x.shape() + x.ndim() - 1}; }
 };
 
-// The loss, the probabilities, the labels for backward, and what a mean divides by.
+// The loss, how much the batch counts, and what backward needs: the probabilities, the labels, the
+// scores where the probabilities are not enough, the weights. None of it is memory of the caller's.
 py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::handle weight) {
   const Scores scores(x);
   const ComputeType& type = scores.type;
@@ -38,8 +39,11 @@ py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::ha
     softmax_loss<T>(input<T>(values), output<T>(y), batch.size(), scores.classes(),
                     batch.labels().rows<T>(), options.terms<T>(scores.classes()), losses.data());
   });
-  return py::make_tuple(batch.reduced(losses, type), finished(y, type), batch.labels().kept(),
-                        batch.count());
+  const bool needs_scores = options.terms<double>(scores.classes()).need_scores();
+  return py::make_tuple(batch.reduced(losses, type), batch.count(), finished(y, type),
+                        batch.labels().kept(),
+                        needs_scores ? converted(scores.x, scores.x.dtype()).owner() : py::none(),
+                        batch.kept_weights());
 }
 
 // Everything is checked again: these are attributes of a layer, which its user may have replaced.

@@ -422,6 +422,8 @@ def _plain(value: Any) -> Any:
 
 
 def _check_kind(state: Mapping[str, Any], kind: str, names: list[str]) -> None:
+    if not hasattr(state, "get"):
+        raise TypeError(f"state: expected what state_dict() returns, got {type(state).__name__}")
     found = _plain(state.get("type"))
     if found != kind:
         raise ValueError(f"state: expected that of {kind}, got that of {found}")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnext._support import Array, find_shared
+from nnext._support import Array, check_numbers, find_shared
 
 __all__ = ["GradientCheck", "GradientError", "check_gradients", "numerical_gradient"]
 
@@ -157,6 +157,7 @@ def numerical_gradient(
         raise ValueError("x is read-only, and has to be moved in place")
     if eps is None:
         eps = _step(x.dtype)
+    check_numbers(eps=eps)
     if not eps > 0:
         raise ValueError(f"eps must be above 0, not {eps}")
 
@@ -219,6 +220,12 @@ def check_gradients(
     if shapes[0] != shapes[1]:
         raise ValueError(f"params have shapes {shapes[0]} and grads {shapes[1]}")
 
+    for i, p in enumerate(model.params):
+        if not np.issubdtype(p.dtype, np.floating):
+            raise TypeError(
+                f"params[{i}]: expected an array of floats, got {p.dtype}; NumPy's types alone can "
+                "be moved by a small step, and the gradients of a model in float32 are the same"
+            )
     before = float(model.forward(x, t))
     shared = find_shared(model.params)
     # The numerical ones first, so that the last forward and backward are those of the caller's x.

@@ -165,11 +165,9 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
             If a type cannot be used, such as class indices that are floats.
         """
         loss: LossT
-        loss, y, t, count = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
-        options = self.options
-        self._x = x if options.z_loss or options.softcap is not None else None
-        self._sample_weight = sample_weight
-        self.y, self.t, self.count = y, t, count
+        loss, self.count, self.y, self.t, self._x, self._sample_weight = (
+            _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
+        )
         return loss
 
     def backward(self, dout: float | ArrayLike = 1) -> Array:
@@ -199,7 +197,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
         Where nothing counts both are 0.
         """
         try:
-            loss, _, _, count = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
+            loss, count, *_ = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
         except EmptyBatchError:
             return 0.0, 0.0
         return loss, count

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 import nnext
 import reference as ref
@@ -214,3 +215,13 @@ def test_what_cannot_be_moved_is_refused():
     x.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         nnext.numerical_gradient(np.sum, x)
+
+
+def test_what_cannot_be_checked_is_named():
+    model = nnext.Sequential([nnext.affine(2, 3, seed=0)])
+    x, t = np.ones((2, 2), np.float32), [0, 2]
+    with pytest.raises(TypeError, match="eps: expected a number, got str"):
+        nnext.check_gradients(model, x, t, eps="a")
+    model.params[0] = model.layers[0].params[0] = model.params[0].astype(bfloat16)
+    with pytest.raises(TypeError, match=r"params\[0\]: expected an array of floats, got bfloat16"):
+        nnext.check_gradients(model, x, t)

@@ -325,3 +325,23 @@ def test_a_number_too_large_for_a_float_is_named():
     ):
         with pytest.raises(ValueError, match=name):
             call()
+
+
+@pytest.mark.parametrize("weight", [1e300, 1e-50, -1e39])
+def test_class_weights_must_fit_both_types(weight):
+    with np.errstate(all="raise"), pytest.raises(ValueError, match=r"class_weight.*float32"):
+        SoftmaxWithLoss(class_weight=[weight, 1, 1])
+
+
+@pytest.mark.parametrize("options", [{}, {"softcap": 2.0}, {"z_loss": 0.1}], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_backward_does_not_see_what_became_of_the_arguments(options, dtype):
+    x, t, weight = normal(dtype, 5, 3), np.array([0, 2, 1, 1, 0]), np.arange(1.0, 6.0)
+    layer = SoftmaxWithLoss(**options)
+    layer.forward(x, t, weight)
+    expected = layer.backward()
+    x += 5
+    t[:] = 0
+    weight[:] = 0
+    np.testing.assert_array_equal(layer.backward(), expected)
+    assert layer.backward().dtype == dtype

@@ -454,3 +454,9 @@ def test_repr_of_a_subclass_shows_what_it_has():
             super().__init__(rate / 2)
 
     assert repr(Halved(1.0)).startswith("Halved(")
+
+
+@pytest.mark.parametrize("state", [None, [1], "adam"])
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(TypeError, match="state: expected what state_dict"):
+        nnext.Adam().load_state_dict(state)
