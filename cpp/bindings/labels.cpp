@@ -7,14 +7,12 @@
 namespace nnext::bindings {
 namespace {
 
-constexpr double kWidestTolerance = 3e-2;  // bfloat16's
-
 // How far from 1 the probabilities of a row may add up. Each is off by up to a unit roundoff of its
 // type, and so is whatever the caller divided by: some thousand classes of float32 that were
 // normalised in float32 stay below.
 double sum_tolerance(const View& rows) {
   if (rows.kind() != Kind::kHalf) return 1e-4;
-  return py::str(rows.dtype().attr("name")).equal(py::str("float16")) ? 4e-3 : kWidestTolerance;
+  return py::str(rows.dtype().attr("name")).equal(py::str("float16")) ? 4e-3 : 3e-2;
 }
 
 [[noreturn]] void raise_row(const char* name, py::ssize_t row, const std::string& what) {
@@ -146,8 +144,7 @@ Labels::Labels(py::handle labels, const Shape& shape, py::ssize_t classes,
   } else {
     index_ = new_array(int64_type(), shape);
     const ComputeType own{t.kind() == Kind::kFloat64, {}};
-    // Rows that were kept are wider than what came, and were checked by the type of that.
-    const double tolerance = kept ? kWidestTolerance : sum_tolerance(t);
+    const double tolerance = sum_tolerance(t);
     const View rows =
         converted(t, own.is_double ? py::dtype::of<double>() : py::dtype::of<float>());
     bool any_soft = false;
@@ -171,7 +168,9 @@ Labels::Labels(py::handle labels, const Shape& shape, py::ssize_t classes,
   for (py::ssize_t i = 0; ignored && i < size(); ++i) {
     if (index(i) == *ignored && index(i) >= 0) output<std::int64_t>(index_)[i] = kIgnored;
   }
-  kept_ = has_soft_rows() ? soft_ : index_;
+  // Half precision stays what it is: it is by its type that the rows are checked again.
+  const bool is_half = t.kind() == Kind::kHalf;
+  kept_ = !has_soft_rows() ? index_ : is_half ? converted(t, t.dtype()) : soft_;
 }
 
 void Labels::ignore(py::ssize_t i) {

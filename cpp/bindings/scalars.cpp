@@ -1,23 +1,21 @@
 // Arguments that are numbers; see scalars.h.
 #include "scalars.h"
 
-#include <pybind11/numpy.h>
-
 #include <string>
 
 namespace nnext::bindings {
 namespace {
 
 py::object index_of(const char* name, py::handle object) {
-  // An array of one integer has an index too, and is none.
-  if (PyBool_Check(object.ptr()) || !PyIndex_Check(object.ptr()) ||
-      py::isinstance<py::array>(object)) {
-    throw py::type_error(std::string(name) + ": expected a whole number, got " +
-                         Py_TYPE(object.ptr())->tp_name);
+  if (!PyBool_Check(object.ptr()) && PyIndex_Check(object.ptr())) {
+    auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+    if (index) return index;
+    // As an array answers that is no integer scalar.
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
+    PyErr_Clear();
   }
-  auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-  if (!index) throw py::error_already_set();
-  return index;
+  throw py::type_error(std::string(name) + ": expected a whole number, got " +
+                       Py_TYPE(object.ptr())->tp_name);
 }
 
 }  // namespace

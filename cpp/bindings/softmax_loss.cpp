@@ -24,7 +24,9 @@ struct Scores {
 };
 
 // The loss, how much the batch counts, and what backward needs: the probabilities, the labels, the
-// scores where the probabilities are not enough, the weights. None of it is memory of the caller's.
+// scores where the probabilities are not enough, the weights. None of it is memory of the caller's,
+// who may change that before backward; copying the scores costs 9 % of both passes of (128, 1000)
+// with softcap (Zen 5 EPYC).
 py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::handle weight) {
   const Scores scores(x);
   const ComputeType& type = scores.type;

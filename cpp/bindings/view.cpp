@@ -42,6 +42,18 @@ py::object numpy() { return py::module_::import("numpy"); }
                        "; expected float32, float64, float16, bfloat16, integers or booleans");
 }
 
+// First byte that an array touches and the one after the last; equal for an empty one.
+std::pair<const char*, const char*> extent(const View& array) {
+  const char* low = array.data();
+  const char* high = low;
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    if (array.shape(i) == 0) return {low, low};
+    const py::ssize_t reach = (array.shape(i) - 1) * array.strides(i);
+    (reach < 0 ? low : high) += reach;
+  }
+  return {low, high + array.itemsize()};
+}
+
 // PyArray_FromAny of the array as it was when the call began.
 View from_any(const View& array, const py::object& dtype, int flags) {
   const py::array source = array.private_array();
@@ -274,17 +286,6 @@ bool same_flat_layout(std::initializer_list<const View*> arrays) {
   const auto all = [&](auto is) { return std::all_of(arrays.begin(), arrays.end(), is); };
   return all([](const View* a) { return a->is_c_contiguous(); }) ||
          all([](const View* a) { return a->is_f_contiguous(); });
-}
-
-std::pair<const char*, const char*> extent(const View& array) {
-  const char* low = array.data();
-  const char* high = low;
-  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-    if (array.shape(i) == 0) return {low, low};
-    const py::ssize_t reach = (array.shape(i) - 1) * array.strides(i);
-    (reach < 0 ? low : high) += reach;
-  }
-  return {low, high + array.itemsize()};
 }
 
 bool may_overlap(const View& a, const View& b) {

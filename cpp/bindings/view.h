@@ -15,7 +15,6 @@
 #include <initializer_list>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "nnext/types.h"
@@ -165,9 +164,6 @@ void require_axis(const View& a);  // ValueError for an array without dimensions
 
 // Whether all arrays are C-contiguous, or all Fortran-contiguous: same element at the same offset.
 bool same_flat_layout(std::initializer_list<const View*> arrays);
-
-// First byte that an array touches and the one after the last; equal for an empty one.
-std::pair<const char*, const char*> extent(const View& array);
 
 // Whether the memory extents of the two arrays meet.
 bool may_overlap(const View& a, const View& b);

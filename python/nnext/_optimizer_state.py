@@ -89,7 +89,7 @@ class Count(Number):
     @overload
     def __get__(self, instance: object, owner: type | None = None) -> int: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return super().__get__(instance, owner)
+        return self if instance is None else instance.__dict__[self._name]
 
     def _checked(self, value: Any) -> int:
         try:

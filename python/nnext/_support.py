@@ -63,9 +63,9 @@ def whole_number(name: str, value: Any) -> int:
     Raises
     ------
     TypeError
-        If it is none; the message names the argument. True and False are none, nor is an array.
+        If it is none; the message names the argument. True and False are none.
     """
-    if not isinstance(value, bool | np.ndarray):
+    if not isinstance(value, bool):
         try:
             return operator.index(value)
         except TypeError:

@@ -221,10 +221,11 @@ def check_gradients(
         raise ValueError(f"params have shapes {shapes[0]} and grads {shapes[1]}")
 
     for i, p in enumerate(model.params):
-        if not np.issubdtype(p.dtype, np.floating):
+        if not np.issubdtype(getattr(p, "dtype", type(p)), np.floating):
             raise TypeError(
-                f"params[{i}]: expected an array of floats, got {p.dtype}; NumPy's types alone can "
-                "be moved by a small step, and the gradients of a model in float32 are the same"
+                f"params[{i}]: expected an array of NumPy's floats, got "
+                f"{getattr(p, 'dtype', type(p).__name__)}; the others have no small step to be "
+                "moved by: check the layers with parameters of float32"
             )
     before = float(model.forward(x, t))
     shared = find_shared(model.params)

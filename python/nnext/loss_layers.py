@@ -33,7 +33,7 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
         Checked when the layer is made, and never changed.
     count : float
         What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
-        weights.
+        weights; with ``reduction="sum"`` or ``"none"`` the number of rows that count.
     """
 
     def __init__(self, *params: Array, **options: Any) -> None:
@@ -96,7 +96,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
         they do not count; or, if rows of probabilities were among them, all rows (..., C).
     count : float
         What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
-        weights.
+        weights; with ``reduction="sum"`` or ``"none"`` the number of rows that count.
     """
 
     @overload
@@ -241,7 +241,7 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         the parameters before ``backward``.
     count : float
         What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
-        weights.
+        weights; with ``reduction="sum"`` or ``"none"`` the number of rows that count.
     """
 
     skips_input_grad = True

@@ -31,6 +31,7 @@ PathLike = str | os.PathLike[str]
 
 _MEMBER = re.compile(r"param_(0|[1-9][0-9]*)(?:\.(\w+))?\.npy", re.ASCII)
 
+_END, _END_SIZE = b"PK\5\6", 22  # the record that ends a ZIP archive, before its comment
 _NEW = 60.0  # seconds between the making of a part and its first data, at the very most
 
 
@@ -50,9 +51,13 @@ def save_params(path: PathLike, params: Sequence[Array]) -> None:
 
 def load_params(path: PathLike, params: Sequence[Array]) -> None:
     """Read what `save_params` wrote into arrays; see `nnext.base_model.BaseModel.load_params`."""
+    for i, p in enumerate(params):
+        if not p.flags.writeable:
+            raise ValueError(f"params[{i}] is read-only, nothing was loaded")
     with _opened(path) as file:
         with _refusing(path):
             archive = zipfile.ZipFile(file)
+            _check_ends(archive, file)
             members = _members(archive)
         if len(members) != len(params):
             raise ValueError(f"{path} holds {len(members)} parameters, the model has {len(params)}")
@@ -61,9 +66,6 @@ def load_params(path: PathLike, params: Sequence[Array]) -> None:
             _check_member(path, archive, i, p, member)
         with _refusing(path):
             saved = [_read(archive, p, member) for p, member in zip(params, members, strict=True)]
-    for i, p in enumerate(params):
-        if not p.flags.writeable:
-            raise ValueError(f"params[{i}] is read-only, nothing was loaded")
     for p, new in zip(params, saved, strict=True):
         p[...] = new
 
@@ -117,6 +119,15 @@ def _check_regular(path: PathLike, mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, "no regular file but a directory", os.fspath(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "no regular file but a device or pipe", os.fspath(path))
+
+
+def _check_ends(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
+    """Refuse what stands before or behind an archive, such as another one: zipfile overlooks it."""
+    if archive.infolist() and min(info.header_offset for info in archive.infolist()) > 0:
+        raise ValueError("more data before the archive")
+    file.seek(-_END_SIZE - len(archive.comment), os.SEEK_END)
+    if file.read(4) != _END:
+        raise ValueError("more data behind the archive")
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -175,6 +175,7 @@ def test_without_scikit_learn_it_says_what_to_install(tmp_path, capsys, monkeypa
     ("arguments", "message"),
     [
         (["demo", "--data", "cats"], "invalid choice: 'cats'"),
+        (["demo", "--threads", "1025"], "--threads: expected a whole number from 1 to 1024"),
         (["demo", "--epochs", "0"], "--epochs: expected a whole number of at least 1, got '0'"),
         (["demo", "--epochs", "9" * 20], "--epochs: expected a whole number from 1 to 92233"),
         (["demo", "--batch-size", "x"], "--batch-size: expected a whole number"),

@@ -223,5 +223,5 @@ def test_what_cannot_be_checked_is_named():
     with pytest.raises(TypeError, match="eps: expected a number, got str"):
         nnext.check_gradients(model, x, t, eps="a")
     model.params[0] = model.layers[0].params[0] = model.params[0].astype(bfloat16)
-    with pytest.raises(TypeError, match=r"params\[0\]: expected an array of floats, got bfloat16"):
+    with pytest.raises(TypeError, match=r"params\[0\]: expected .* floats, got bfloat16"):
         nnext.check_gradients(model, x, t)

@@ -149,7 +149,7 @@ def settings():
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize("kind", [int, np.int8, np.uint8, np.int64])
+@pytest.mark.parametrize("kind", [int, np.int8, np.uint8, np.int64, np.array])
 @pytest.mark.parametrize("place", PLACES)
 def test_numpy_integers_are_integers(place, kind):
     PLACES[place][1](kind(100))
@@ -157,7 +157,7 @@ def test_numpy_integers_are_integers(place, kind):
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
-    "value", [1.5, "3", True, np.True_, np.float64(3.0), np.array(3), np.array([3])], ids=repr
+    "value", [1.5, "3", True, np.True_, np.float64(3.0), np.array(3.0), np.array([3])], ids=repr
 )
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_no_whole_number_is_refused(place, value):

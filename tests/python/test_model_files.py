@@ -414,3 +414,26 @@ def test_nothing_is_loaded_if_one_array_is_read_only(tmp_path):
     with pytest.raises(ValueError, match=r"params\[1\] is read-only"):
         load_params(path, params)
     assert not params[0].any()
+
+
+@pytest.mark.parametrize("change", ["before", "behind", "twice"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_other_data_before_and_behind_is_refused(tmp_path, change, compressed):
+    path = tmp_path / "weights.npz"
+    params = [np.ones(3), np.ones((2, 2))]
+    if compressed:
+        np.savez_compressed(path, param_0=params[0], param_1=params[1])
+    else:
+        save_params(path, params)
+    load_params(path, params)
+    content = path.read_bytes()
+    path.write_bytes(
+        {"before": b"x" + content, "behind": content + b"x", "twice": content * 2}[change]
+    )
+    with pytest.raises(ValueError, match="more data"):
+        load_params(path, [np.zeros(3), np.zeros((2, 2))])
+
+
+def test_a_model_without_parameters_comes_back(tmp_path):
+    save_params(tmp_path / "none", [])
+    load_params(tmp_path / "none", [])

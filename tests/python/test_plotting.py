@@ -11,26 +11,18 @@ from nnext.models import TwoLayerNet
 from nnext.optimizer import SGD
 from nnext.trainer import Trainer
 
-figures = pytest.importorskip("matplotlib.figure")
+pytest.importorskip("matplotlib")
 NAN, INF = math.nan, math.inf
 
 
 @pytest.fixture
-def draw(monkeypatch, tmp_path):
+def draw(saved_figures, tmp_path):
     """Draw into a file, a history if no other function is named; return the figure."""
-    saved = []
-    save = figures.Figure.savefig
-
-    def keep(figure, *args, **options):
-        saved.append(figure)
-        save(figure, *args, **options)
-
-    monkeypatch.setattr(figures.Figure, "savefig", keep)
 
     def drawn(*what, function=plotting.plot_loss, **options):
         function(*what, path=tmp_path / "picture.png", **options)
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
-        return saved[-1]
+        return saved_figures[-1]
 
     return drawn
 

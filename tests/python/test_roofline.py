@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-figures = pytest.importorskip("matplotlib.figure")
+pytest.importorskip("matplotlib")
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -17,20 +17,12 @@ def roofline(monkeypatch):
 
 
 @pytest.fixture
-def draw(roofline, monkeypatch, tmp_path):
+def draw(roofline, saved_figures, tmp_path):
     """Draw tables into a file; return the figure."""
-    saved = []
-    save = figures.Figure.savefig
-
-    def keep(figure, *args, **options):
-        saved.append(figure)
-        save(figure, *args, **options)
-
-    monkeypatch.setattr(figures.Figure, "savefig", keep)
 
     def drawn(tables):
         assert roofline.draw(tables, tmp_path / "roofline.png")
-        return saved[-1]
+        return saved_figures[-1]
 
     return drawn
 

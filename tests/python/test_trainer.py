@@ -433,7 +433,7 @@ def test_what_on_epoch_may_not_return_is_named_and_not_recorded(returned, messag
     assert len(trainer.history.epoch_loss) == 1
 
 
-@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64, np.array])
 def test_numpys_integers_are_integers(kind):
     model = Recorder()
     trainer = fit(model, n=140, batch_size=kind(1), eval_interval=kind(20), max_epoch=kind(2))
