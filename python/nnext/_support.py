@@ -57,7 +57,7 @@ def check_numbers(**numbers: Any) -> None:
             raise ValueError(f"{name}: expected a number of 64 bits, got a larger one") from None
 
 
-def whole_number(name: str, value: Any) -> int:
+def whole_number(name: str, value: Any, expected: str = "a whole number") -> int:
     """Return a whole number as an int, NumPy's integers too: these would overflow in sums.
 
     Raises
@@ -70,7 +70,7 @@ def whole_number(name: str, value: Any) -> int:
             return operator.index(value)
         except TypeError:
             pass
-    raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    raise TypeError(f"{name}: expected {expected}, got {value!r}")
 
 
 def refuse_masked(name: str, value: Any) -> None:

@@ -267,7 +267,7 @@ class Dropout(Layer):
     def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
         if seed is not None:
-            seed = whole_number("seed", seed)
+            seed = whole_number("seed", seed, "a whole number or None")
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
         super().__init__()

@@ -102,7 +102,7 @@ def test_the_sizes_of_a_net_are_named(sizes):
 
 @pytest.mark.parametrize("seed", [1.5, np.float64(2), True, "a", [1]])
 def test_the_seed_of_dropout_is_a_whole_number_from_the_start(seed):
-    with pytest.raises(TypeError, match="seed: expected a whole number, got "):
+    with pytest.raises(TypeError, match="seed: expected a whole number or None, got "):
         Dropout(0.5, seed=seed)
 
 
