@@ -123,8 +123,8 @@ Labels::Labels(py::handle labels, const Shape& shape, py::ssize_t classes,
   const View t = argument("t", labels);
   if (classes == 1) {
     throw py::value_error(
-        "one class: its softmax is 1 and its loss 0 whatever the scores; for two classes "
-        "by one score take SigmoidWithLoss");
+        "t: expected labels of at least 2 classes, got 1, whose softmax is 1 and its loss 0 "
+        "whatever the scores; for two classes by one score take SigmoidWithLoss");
   }
   Shape of_scores = shape;
   of_scores.push_back(classes);

@@ -17,6 +17,15 @@ py::object numpy_matmul(py::handle a, py::handle b, py::handle out) {
   return out.is_none() ? function(a, b) : function(a, b, py::arg("out") = out);
 }
 
+// The same of arrays as they were when the call began, a plain `out` too.
+py::object numpy_matmul(const View& a, const View& b, py::handle out) {
+  if (Py_TYPE(out.ptr()) != py::detail::npy_api::get().PyArray_Type_) {
+    return numpy_matmul(a.private_array(), b.private_array(), out);
+  }
+  numpy_matmul(a.private_array(), b.private_array(), View("out", out).private_array());
+  return py::reinterpret_borrow<py::object>(out);
+}
+
 // Another library's array, or a subclass with rules of its own: numpy.matmul knows how to ask it. A
 // memmap is an ndarray that lies in a file.
 bool is_foreign(py::handle object) {
@@ -220,7 +229,7 @@ py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out_o
   const View a = argument("a", a_object);
   const View b = argument("b", b_object);
   const std::optional<ComputeType> found = result_type(a, b);
-  if (!found) return numpy_matmul(a.private_array(), b.private_array(), out);
+  if (!found) return numpy_matmul(a, b, out);
   const ComputeType& type = *found;
   if (a.ndim() == 0 || b.ndim() == 0) {
     raise_misfit(a, b, "operands need at least 1 dimension");
@@ -238,7 +247,7 @@ py::object matmul_any(py::handle a_object, py::handle b_object, py::handle out_o
   if (b.ndim() > 1) shape.push_back(right.cols);
 
   if (!out.is_none() && !is_plain_out(out, shape)) {
-    return numpy_matmul(a.private_array(), b.private_array(), out);
+    return numpy_matmul(a, b, out);
   }
   std::optional<Target> target;
   if (!out.is_none()) {

@@ -110,15 +110,19 @@ py::tuple sigmoid_loss_any(py::handle x_object, py::handle t_object) {
     const MaybeReleaseGil release(work_of(values));
     return sigmoid_loss<T>(input<T>(values), input<T>(targets), output<T>(y), values.size());
   });
-  return py::make_tuple(sum / static_cast<double>(values.shape(0)), finished(y, type),
+  return py::make_tuple(sum / static_cast<double>(values.shape(0)), y.owner(),
                         finished(targets, type));
 }
+
+// The probabilities of half-precision scores are kept in float32, so that the gradient is rounded
+// once, to the type of the labels, which is that of the scores.
 
 py::array sigmoid_loss_backward_any(py::handle y_object, py::handle t_object,
                                     py::handle dout_object) {
   const View y = argument("y", y_object);
   const View t = argument("t", t_object);
-  const ComputeType type = compute_type({&y, &t});
+  ComputeType type = compute_type({&y, &t});
+  if (!type.is_double) type.half = compute_type({&t}).half;
   require_axis(y);
   require_same_shape(y, t);
   if (y.size() == 0) raise_empty(y);

@@ -63,6 +63,18 @@ View from_any(const View& array, const py::object& dtype, int flags) {
   return {array.name(), result};
 }
 
+// TypeError for an array of which something is masked: nothing here knows masks.
+void refuse_masked(const char* name, py::handle array) {
+  if (Py_TYPE(array.ptr()) == Api::get().PyArray_Type_) return;
+  const auto masked =
+      py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy.ma").ptr()));
+  if (!masked || !py::isinstance(array, masked.attr("MaskedArray"))) return;
+  if (!masked.attr("is_masked")(array).cast<bool>()) return;
+  throw py::type_error(std::string(name) +
+                       ": expected an array without masked elements, whose mask would be lost; " +
+                       name + ".filled(value) is an array without");
+}
+
 }  // namespace
 
 View::View(const char* name, py::handle array)
@@ -76,6 +88,7 @@ View::View(const char* name, py::handle array)
   type_number_ = descr->type_num;
   const char order = descr->byteorder;
   // Everything is noted: from here on Python code may run.
+  refuse_masked(name, array);
   itemsize_ = dtype().itemsize();
   kind_ = kind_of(type_number_, dtype_);
   size_ = 1;

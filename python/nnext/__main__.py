@@ -1,6 +1,7 @@
 """The command line: ``python -m nnext demo``, ``config``, ``--version``."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The exit code is 2 if it cannot be carried out as it was given, 1 if the output is not taken.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show
     try:
         try:
             return _run(arguments)

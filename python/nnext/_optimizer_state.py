@@ -190,6 +190,9 @@ class _Halves:
         self._places: list[tuple[int, int, bool]] = []  # place, its master, whether transposed
         if not any(map(_is_half, params)):
             return
+        for i, p in enumerate(params):
+            if not isinstance(p, np.ndarray):
+                raise TypeError(f"params[{i}]: expected an array, got {type(p).__name__}")
         masters: dict[int, int] = {}
         for i, (first, transposed) in enumerate(find_shared(params)):
             if not _is_half(params[i]):
@@ -204,6 +207,7 @@ class _Halves:
 
     def read(self, params: list[Array], masters: list[Array]) -> list[Array]:
         """Return `params` with the masters in the places of the halves, up to date with them."""
+        _check_list("master", masters, self.own, _HALF_PARAMS)
         work = list(params)
         for i, k, transposed in self._places:
             if not params[i].flags.writeable:
@@ -318,8 +322,6 @@ class Optimizer:
                 _check_list(name, arrays, params, "params")
         if masters is None:
             masters = halves.new_masters()
-        else:
-            _check_list("master", masters, halves.own, _HALF_PARAMS)
         return [*state, masters]
 
     @classmethod

@@ -3,6 +3,7 @@
 import importlib
 import math
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,7 +97,16 @@ def check_count(name: str, value: Any) -> int:
         count = 0
     if count < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+    if count > sys.maxsize:
+        raise ValueError(f"{name}: expected a number of 64 bits, got {count}")
     return count
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return True or False, NumPy's too; anything else is a TypeError that names the argument."""
+    if not isinstance(value, (bool, np.bool)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
 
 
 def random_state(seed: int | None) -> np.random.RandomState:

@@ -135,7 +135,7 @@ class BaseModel:
             Labels as the loss layer takes them.
         batch_size : int
             How many samples to compute at a time; the result is that of all at once, but for
-            rounding.
+            rounding, and for batches whose weights add up to 0, which a mean leaves out.
 
         Returns
         -------

@@ -90,7 +90,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
     Attributes
     ----------
     y : ndarray, shape (..., C), or None
-        The probabilities of the last ``forward``.
+        The probabilities of the last ``forward``; float32 where the scores have half precision.
     t : ndarray, or None
         Its labels: class indices, int64 of shape (...), whatever they were given as, -1 where
         they do not count; or, if rows of probabilities were among them, all rows (..., C).
@@ -426,9 +426,9 @@ class SigmoidWithLoss(Layer):
     Attributes
     ----------
     y : ndarray, shape (N, ...), or None
-        The probabilities of the last ``forward``.
+        The probabilities of the last ``forward``; float32 where the scores have half precision.
     t : ndarray, shape (N, ...), or None
-        Its labels, in the type of `y`.
+        Its labels, in the type of the scores.
     count : float
         What the mean of the last ``forward`` divided by: N.
     """

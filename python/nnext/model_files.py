@@ -37,6 +37,7 @@ _NEW = 60.0  # seconds between the making of a part and its first data, at the v
 
 def save_params(path: PathLike, params: Sequence[Array]) -> None:
     """Write arrays to a file; see `nnext.base_model.BaseModel.save_params`."""
+    path = os.fsdecode(path)  # bytes too
     named: dict[str, Any] = {}
     for i, p in enumerate(params):
         if p.dtype.hasobject:
@@ -51,6 +52,7 @@ def save_params(path: PathLike, params: Sequence[Array]) -> None:
 
 def load_params(path: PathLike, params: Sequence[Array]) -> None:
     """Read what `save_params` wrote into arrays; see `nnext.base_model.BaseModel.load_params`."""
+    path = os.fsdecode(path)
     for i, p in enumerate(params):
         if not p.flags.writeable:
             raise ValueError(f"params[{i}] is read-only, nothing was loaded")

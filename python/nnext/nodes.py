@@ -13,21 +13,40 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._support import Array, check_count, whole_number
-from nnext.layers import Layer, MatMul, before_forward
+from nnext._layer import Layer, before_forward, is_float
+from nnext._support import Array, check_count, check_flag, refuse_masked, whole_number
+from nnext.layers import MatMul
 
 __all__ = ["Add", "Branch", "MatMul", "Multiply", "Repeat", "Sum"]
 
 Shape = tuple[int, ...]
 
-
-def _check_shape(what: str, array: ArrayLike, expected: Shape) -> None:
-    if np.shape(array) != expected:
-        raise ValueError(f"{what} has shape {np.shape(array)}, expected {expected}")
+_MOST_AXES = 64  # NumPy's limit
 
 
 def _check_axis(axis: object) -> int:
-    return whole_number("axis", axis)
+    number = whole_number("axis", axis)
+    if not -_MOST_AXES <= number < _MOST_AXES:
+        raise ValueError(f"axis: expected that of an array, got {number}")
+    return number
+
+
+def _numbers(name: str, value: ArrayLike) -> Array:
+    """Return what the core could compute with as an array, or raise a TypeError."""
+    refuse_masked(name, value)
+    array = np.asarray(value)
+    if not (array.dtype.kind in "biu" or is_float(array.dtype)):
+        raise TypeError(
+            f"{name}: cannot compute with type {array.dtype}; expected float32, float64, float16, "
+            "bfloat16, integers or booleans"
+        )
+    return array
+
+
+def _check_shape(what: str, value: ArrayLike, expected: Shape) -> None:
+    shape = _numbers(what, value).shape
+    if shape != expected:
+        raise ValueError(f"{what} has shape {shape}, expected {expected}")
 
 
 class Multiply(Layer):
@@ -40,7 +59,7 @@ class Multiply(Layer):
 
     def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Return the product of `x` and `y`, numbers or arrays of one shape."""
-        _check_shape("y", y, np.shape(x))
+        _check_shape("y", y, _numbers("x", x).shape)
         z: Array = np.multiply(x, y)
         self.x, self.y = x, y
         return z
@@ -62,7 +81,7 @@ class Add(Layer):
 
     def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Return the sum of `x` and `y`, numbers or arrays of one shape."""
-        _check_shape("y", y, np.shape(x))
+        _check_shape("y", y, _numbers("x", x).shape)
         z: Array = np.add(x, y)
         self.shape = np.shape(x)
         return z
@@ -93,7 +112,7 @@ class Branch(Layer):
 
     def forward(self, x: ArrayLike) -> tuple[Array, ...]:
         """Return `x` for each branch: the very array, not copies."""
-        x = np.asarray(x)
+        x = _numbers("x", x)
         self.shape = x.shape
         return (x,) * self.n
 
@@ -137,7 +156,7 @@ class Repeat(Layer):
 
     def forward(self, x: ArrayLike) -> Array:
         """Return `x`, of at least one dimension, with its `axis` `n` times as long."""
-        x = np.asarray(x)
+        x = _numbers("x", x)
         y: Array = np.repeat(x, self.n, axis=normalize_axis_index(self.axis, x.ndim))
         self.shape = x.shape
         return y
@@ -170,11 +189,10 @@ class Sum(Layer):
 
     def __init__(self, axis: int = 0, keepdims: bool = True) -> None:
         axis = _check_axis(axis)
-        if not isinstance(keepdims, (bool, np.bool)):
-            raise TypeError(f"keepdims: expected True or False, got {keepdims!r}")
+        keepdims = check_flag("keepdims", keepdims)
         super().__init__()
         self.axis = axis
-        self.keepdims = bool(keepdims)
+        self.keepdims = keepdims
         self.shape: Shape | None = None
 
     def forward(self, x: ArrayLike) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from nnext._fit_data import cast_to_parameters, check_labels, read_data
 from nnext._progress import Progress, make_progress
-from nnext._support import Array, check_count, random_state
+from nnext._support import Array, check_count, check_flag, random_state
 from nnext.history import History, read_metrics
 from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
 
@@ -156,8 +156,8 @@ class Trainer(Generic[OptimizerT]):
             that is infinite in the parameters' type, an option that does not exist. Or if the
             model's arrays do not belong together or are read-only. Nothing has changed then.
         TypeError
-            If `x` or `t` is no array of numbers, or `max_grad` no number; likewise. Also if
-            `on_epoch` returns anything but a dict of numbers or None.
+            If `x` or `t` is no array of numbers, `max_grad` no number, or `drop_last` neither True
+            nor False; likewise. Also if `on_epoch` returns anything but a dict of numbers or None.
         IndexError
             If a label is out of range; likewise.
         FloatingPointError
@@ -171,6 +171,7 @@ class Trainer(Generic[OptimizerT]):
             eval_interval = check_count("eval_interval", eval_interval)
         if on_epoch is not None and not callable(on_epoch):
             raise TypeError(f"on_epoch: expected a function or None, got {on_epoch!r}")
+        drop_last = check_flag("drop_last", drop_last)
         x, t = read_data(x, t)
         if drop_last and batch_size > len(x):
             raise ValueError(

@@ -239,6 +239,19 @@ def test_a_model_beyond_any_memory_is_refused_plainly(tmp_path, capsys, sizes):
     assert printed.err == "python -m nnext demo: not enough memory for this model and data\n"
 
 
+def test_names_that_a_terminal_cannot_show_are_printed_in_ascii(tmp_path):
+    arguments = ["demo", "--data", "spiral", "--epochs", "1", "--out", tmp_path / "\xe9"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "nnext", *arguments],
+        capture_output=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xe9" in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [["config"], ["--version"], ["--help"]])
 def test_a_reader_that_is_gone_gets_no_traceback(arguments):
     read, write = os.pipe()

@@ -221,3 +221,9 @@ def test_checking_the_labels_leaves_no_trace_in_the_layers(container):
     with pytest.raises(IndexError):
         Trainer(model, SGD()).fit(x, np.arange(6) + 7, progress="none")
     assert cell.h is None
+
+
+@pytest.mark.parametrize("value", ["a", 1, None, np.ones(2)], ids=repr)
+def test_whether_the_last_batch_is_dropped_is_true_or_false(value):
+    refused(chain(), *points(), TypeError, "drop_last: expected True or False", drop_last=value)
+    fit(chain(), *points(), drop_last=np.True_)

@@ -8,6 +8,7 @@ import pytest
 
 import nnext
 import reference as ref
+from nnext import nodes
 from nnext.datasets import spiral, train_test_split
 
 DATA = (np.ones((4, 2), np.float32), np.array([0, 1, 2, 0]))
@@ -93,11 +94,83 @@ def test_losses_compute_every_kind_as_its_wide_native_numbers(name, dtype):
     x, t = of_kind(dtype, 5, 3), ref.one_hot([0, 2, 1, 1, 0], 3)
     loss, wide = getattr(nnext, name)(), getattr(nnext, name)()
     assert loss.forward(x, t) == pytest.approx(wide.forward(native(x), t), rel=1e-6)
-    got, expected = loss.backward(), wide.backward()
+    got = loss.backward()
     assert got.dtype == np.dtype(dtype).newbyteorder("=")
-    # Half precision is rounded twice: the probabilities that are remembered, and the result.
-    u = ml_dtypes.finfo(np.dtype(dtype).newbyteorder("=")).eps / 2 if got.itemsize == 2 else 0
-    assert np.all(abs(ref.f64(got) - expected) <= 2 * float(u) / len(x))
+    assert_rounded(got, wide.backward(), dtype)
+
+
+@pytest.mark.parametrize("dtype", ref.HALVES)
+@pytest.mark.parametrize("options", [{}, {"softcap": 30.0}, {"z_loss": 0.1}], ids=str)
+def test_a_sure_probability_of_half_precision_still_has_a_gradient(dtype, options):
+    x, t = np.array([[9, 0], [0, 9]], dtype), np.array([0, 1])
+    loss, wide = nnext.SoftmaxWithLoss(**options), nnext.SoftmaxWithLoss(**options)
+    assert loss.forward(x, t) == wide.forward(native(x), t)
+    dx = loss.backward()
+    assert_rounded(dx, wide.backward(), dtype)  # from rounded probabilities it would be 0
+    assert np.all(dx != 0)
+    binary = nnext.SigmoidWithLoss()
+    binary.forward(x, [[1, 0], [0, 1]])
+    assert np.all(binary.backward()[x != 0] != 0)
+
+
+@pytest.mark.parametrize("kind", [np.int32, *KINDS])
+@pytest.mark.parametrize("dtype", KINDS)
+def test_the_fused_loss_computes_every_kind_as_its_wide_native_numbers(dtype, kind):
+    x, W, b = of_kind(dtype, 5, 4), of_kind(dtype, 4, 3, seed=1), of_kind(dtype, 3, seed=2)
+    t = ref.one_hot([0, 2, 1, 1, 0], 3).astype(kind)
+    layer = nnext.AffineSoftmaxWithLoss(W, b)
+    wide = nnext.AffineSoftmaxWithLoss(native(W), native(b))
+    loss = layer.forward(x, t)
+    assert loss == wide.forward(native(x), t)
+    assert loss == nnext.functions.linear_cross_entropy(x, W, t, b)
+    dx = layer.backward()
+    assert_rounded(dx, wide.backward(), dtype)
+    same, *grads = nnext.functions.linear_cross_entropy_with_grad(x, W, t, b)
+    assert same == loss
+    for got, g, h in zip(grads, [dx, *layer.grads], [dx, *wide.grads], strict=True):
+        assert_rounded(got, ref.f64(g), dtype)
+        assert_rounded(g, ref.f64(h), dtype)
+    classes, log_prob = layer.top_k(x, 2)
+    wide_classes, wide_log_prob = wide.top_k(native(x), 2)
+    np.testing.assert_array_equal(classes, wide_classes)
+    assert_rounded(log_prob, wide_log_prob, dtype)
+
+
+@pytest.mark.parametrize("kind", [np.int32, *KINDS])
+@pytest.mark.parametrize("dtype", KINDS)
+def test_the_error_of_probabilities_takes_every_kind(dtype, kind):
+    y = nnext.softmax(of_kind(np.float64, 5, 3)).astype(dtype)
+    t = ref.one_hot([0, 2, 1, 1, 0], 3).astype(kind)
+    assert nnext.cross_entropy_error(y, t) == nnext.cross_entropy_error(native(y), t)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_models_train_on_and_predict_from_every_kind(dtype):
+    x, t = of_kind(dtype, 6, 4), ref.one_hot([0, 1, 2, 2, 1, 0], 3).astype(dtype)
+    results = []
+    for data, labels in [(x, t), (native(x), native(t))]:
+        model = nnext.TwoLayerNet(4, 5, 3, seed=0)
+        trainer = nnext.Trainer(model, nnext.SGD(lr=0.1), seed=0)
+        history = trainer.fit(data, labels, max_epoch=2, batch_size=4, progress="none")
+        scores, loss = model.scores(data), model.loss(data, labels)
+        results.append((history.epoch_loss, scores, loss, model.accuracy(data, labels)))
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, expected, strict=True)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_models_of_every_kind_train(dtype):
+    layer = nnext.Affine(of_kind(dtype, 4, 3, seed=1), np.zeros(3, dtype))
+    model = nnext.Sequential([layer])
+    x, t = of_kind(np.float64, 6, 4), np.array([0, 1, 2, 2, 1, 0])
+    history = nnext.Trainer(model, nnext.SGD(lr=0.5), seed=0).fit(x, t, 20, 6, progress="none")
+    assert history.epoch_loss[-1] < 0.9 * history.epoch_loss[0]
+    assert all(p.dtype == dtype for p in layer.params)
+    if dtype is ml_dtypes.bfloat16:
+        with pytest.raises(TypeError, match="expected an array of NumPy's floats, got bfloat16"):
+            nnext.check_gradients(model, x.astype(dtype), t)
+    else:
+        assert nnext.check_gradients(model, x.astype(dtype), t).ok
 
 
 @pytest.mark.parametrize("dtype", KINDS)
@@ -197,3 +270,32 @@ def test_masked_elements_are_refused(call, name):
         call(**data)
     data[name] = np.ma.masked_array(dict(zip("xt", DATA, strict=True))[name])
     call(**data)  # a mask of nothing loses nothing
+
+
+MASKED = np.ma.masked_greater(ref.normal(np.float64, 4, 3), 0.5)
+TAKERS = {
+    **{name: LAYERS[name](np.float64).forward for name in ("Sigmoid", "ReLU", "Tanh", "Softmax")},
+    "Dropout": nnext.Dropout(0.5, seed=1).forward,
+    **{f.__name__: f for f in (nnext.softmax, nnext.sigmoid, nnext.relu, nnext.tanh, nnext.exp)},
+    "Branch": nodes.Branch().forward,
+    "Repeat": nodes.Repeat(2).forward,
+    "Sum": nodes.Sum().forward,
+    "Add": lambda x: nodes.Add().forward(np.ones((4, 3)), x),
+    "Multiply": lambda x: nodes.Multiply().forward(x, np.ones((4, 3))),
+    "weights": lambda x: nnext.Affine(x, np.ones(3)).forward(np.ones((2, 4))),
+    "grads": lambda x: nnext.SGD().update([np.ones((4, 3))], [x]),
+    "params": lambda x: nnext.SGD().update([x], [np.ones((4, 3))]),
+    "scores": lambda x: nnext.SoftmaxWithLoss().forward(x, [0, 1, 2, 0]),
+    "weight": lambda x: nnext.SoftmaxWithLoss().forward(np.ones((4, 3)), [0, 1, 2, 0], x[:, 0]),
+    "labels": lambda x: nnext.SigmoidWithLoss().forward(np.ones((4, 3)), abs(x) / 9),
+    "index": lambda x: nnext.Embedding(np.ones((9, 2))).forward(abs(x).astype(int)),
+    "fused": lambda x: nnext.functions.linear_cross_entropy(x, np.ones((3, 2)), [0, 1, 0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", TAKERS)
+def test_masked_elements_are_refused_by_all_that_takes_an_array(name):
+    assert MASKED.mask[:, 0].any()
+    with pytest.raises(TypeError, match=r"expected an array without masked elements"):
+        TAKERS[name](MASKED)
+    TAKERS[name](np.ma.array(abs(ref.normal(np.float64, 4, 3)) / 9))

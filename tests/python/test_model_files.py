@@ -164,6 +164,15 @@ def test_a_compressed_file_is_read_too(tmp_path):
 # What is read
 
 
+def test_a_path_may_be_bytes(tmp_path):
+    path = tmp_path / "w\N{LATIN SMALL LETTER E WITH ACUTE}.npz"
+    model, other = make_net(), make_net(seed=1)
+    model.save_params(os.fsencode(path))
+    other.load_params(os.fsencode(path))
+    for p, q in zip(model.params, other.params, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (5,), (3, 4), (2, 3, 4)])
 @pytest.mark.parametrize("dtype", [*ref.FLOATS, *ref.HALVES, *ref.SWAPPED])
 def test_any_shape_comes_back_to_the_bit(tmp_path, shape, dtype):

@@ -174,14 +174,43 @@ def test_backward_before_forward_says_so(node):
         node.backward(1.0)
 
 
+@pytest.mark.parametrize("value", [None, 1j, "a", object(), [None], np.array([1j])], ids=str)
+@pytest.mark.parametrize(
+    ("node", "inputs"),
+    [
+        (nodes.Multiply(), 2),
+        (nodes.Add(), 2),
+        (nodes.Branch(1), 1),
+        (nodes.Repeat(1), 1),
+        (nodes.Sum(), 1),
+    ],
+    ids=lambda node: type(node).__name__,
+)
+def test_what_cannot_be_computed_with_is_named(node, inputs, value):
+    value = value if np.ndim(value) or inputs == 2 else [value]  # some need an axis
+    with pytest.raises(TypeError, match="x: cannot compute with type"):
+        node.forward(*[value] * inputs)
+    good = np.ones(np.shape(value))
+    outputs = node.forward(*[good] * inputs)
+    bad = np.full(np.shape(outputs[0] if isinstance(outputs, tuple) else outputs), value)
+    if bad.shape:  # a number is cast
+        with pytest.raises(TypeError, match=r"dout(s\[0\])?: cannot compute with type"):
+            node.backward(bad)
+
+
 def test_wrong_counts_and_axes_are_refused():
     for node in (nodes.Branch, nodes.Repeat):
         for n in (0, 2.5, "a", None, True):
             with pytest.raises(ValueError, match=f"n: .* at least 1, got {n!r}"):
                 node(n)
+        with pytest.raises(ValueError, match="n: expected a number of 64 bits"):
+            node(10**30)
     for make in (lambda axis: nodes.Repeat(2, axis), nodes.Sum):
         for axis in (0.5, "a", None):
             with pytest.raises(TypeError, match=f"axis: expected a whole number, got {axis!r}"):
+                make(axis)
+        for axis in (64, -65, 10**30):
+            with pytest.raises(ValueError, match=f"axis: expected that of an array, got {axis}"):
                 make(axis)
     for keepdims in ("no", None, 1):
         with pytest.raises(TypeError, match=f"keepdims: expected True or False, got {keepdims!r}"):

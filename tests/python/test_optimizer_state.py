@@ -373,6 +373,25 @@ def test_small_steps_add_up_in_half_precision(name, start, dtype):
     assert optimizer.master[0].dtype == np.float32
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_array_among_halves_is_named(name):
+    p = np.ones(3, np.float16)
+    with pytest.raises(TypeError, match=r"params\[1\]: expected an array, got NoneType"):
+        make(name).update([p, None], [p, p])
+    assert np.all(p == 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bad", [None, np.ones(4, np.float32), np.ones(3)], ids=repr)
+def test_a_master_put_into_the_list_is_checked(name, bad):
+    optimizer, p = make(name), np.ones(3, np.float16)
+    optimizer.update([p], [p])
+    before, optimizer.master[0] = p.copy(), bad
+    with pytest.raises((TypeError, ValueError), match=r"master\[0\]: expected"):
+        optimizer.update([p], [np.ones(3, np.float16)])
+    ref.assert_same_bits(p, before)
+
+
 @pytest.mark.parametrize("dtype", ref.HALVES)
 def test_half_parameters_among_others_keep_a_master_each(dtype):
     optimizer, alone = nnext.Adam(), nnext.Adam()

@@ -235,3 +235,21 @@ def test_references_are_counted_with_the_lock_held():
     for thread in threads:
         thread.join()
     assert abs(sys.getrefcount(dtype) - before) <= 8
+
+
+def test_numpy_gets_arrays_that_nobody_else_can_retype(monkeypatch):
+    product, seen = np.matmul, []
+
+    def matmul(*arrays, out):
+        seen.extend([*arrays, out])
+        return product(*arrays, out=out)
+
+    a, out = np.arange(6).reshape(2, 3), np.zeros((2, 2), np.int64)
+    matmul.resolve_dtypes = product.resolve_dtypes
+    monkeypatch.setattr(np, "matmul", matmul)
+    assert nnext.matmul(a, a.T, out=out) is out
+    np.testing.assert_array_equal(out, product(a, a.T))
+    assert len(seen) == 3
+    for array, given in zip(seen, [a, a.T, out], strict=True):
+        assert array is not given
+        assert np.shares_memory(array, given)
