@@ -60,8 +60,8 @@ class View {
  public:
   View() = default;  // of nothing: empty, without axes
 
-  // `array` is an ndarray or a subclass's; `name` is the argument's in error messages. TypeError for
-  // a numpy.ma.MaskedArray of which something is masked.
+  // `array` is an ndarray or a subclass's; `name` is the argument's in error messages. TypeError
+  // for a numpy.ma.MaskedArray of which something is masked.
   View(const char* name, py::handle array);
 
   const char* name() const { return name_; }
