@@ -151,6 +151,11 @@ void bind_loss_options(py::module_& module) {
   options.def("__copy__", [](const py::object& self) { return self; });
   options.def("__deepcopy__", [](const py::object& self, py::handle) { return self; });
   options.def(py::pickle([](const LossOptions& self) { return self.as_dict(); }, &from_dict));
+  // For every protocol: what 0 and 1 do by themselves ends the process in pybind11's base class.
+  options.def("__reduce__", [](const py::object& self) {
+    return py::make_tuple(py::module_::import("copyreg").attr("__newobj__"),
+                          py::make_tuple(py::type::of(self)), self.attr("__getstate__")());
+  });
 }
 
 }  // namespace nnext::bindings

@@ -72,3 +72,25 @@ class LossOptions {
 };
 
 }  // namespace nnext::bindings
+
+// How every function takes LossOptions: an object that `__new__` made alone holds none, and
+// pybind11 would hand over memory that nobody has written. To be seen wherever LossOptions are
+// bound or taken.
+template <>
+class pybind11::detail::type_caster<nnext::bindings::LossOptions>
+    : public type_caster_base<nnext::bindings::LossOptions> {
+ public:
+  bool load(handle source, bool convert) {
+    return this->template load_impl<type_caster>(source, convert);
+  }
+
+ private:
+  friend class type_caster_generic;
+  void load_value(value_and_holder&& holder) {
+    if (!holder.holder_constructed()) {
+      throw type_error(
+          "options: expected LossOptions, got an object whose __init__ was not called");
+    }
+    type_caster_generic::load_value(std::move(holder));
+  }
+};
