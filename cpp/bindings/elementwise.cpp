@@ -1,9 +1,6 @@
 // Element-by-element functions, their gradients, dropout.
 #include "nnext/elementwise.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "gil.h"
 #include "module.h"
 #include "scalars.h"
@@ -43,24 +40,6 @@ py::array unary_backward(py::handle y_object, py::handle dout_object) {
     apply_backward<T>(F, input<T>(values), input<T>(gradient), output<T>(dx), values.size());
   });
   return finished(dx, type);
-}
-
-py::array softcap_any(py::handle x_object, py::handle cap_object) {
-  const View x = argument("x", x_object);
-  const double cap = number("softcap", cap_object);
-  if (!(cap > 0 && std::isfinite(cap))) {
-    throw py::value_error("softcap: expected a finite number above 0, got " + std::to_string(cap));
-  }
-  const ComputeType type = compute_type({&x});
-  const View values = contiguous_operand(x, type);
-  const View y = new_like(type, values);
-  with_type(type, [&](auto zero) {
-    using T = decltype(zero);
-    const MaybeReleaseGil release(work_of(values));
-    std::copy_n(input<T>(values), values.size(), output<T>(y));
-    softcap<T>(output<T>(y), values.size(), static_cast<T>(cap));
-  });
-  return finished(y, type);
 }
 
 double checked_ratio(py::handle object) {
@@ -121,7 +100,6 @@ void bind_elementwise(py::module_& module) {
   module.def("sigmoid_backward", &unary_backward<Unary::kSigmoid>, py::arg("y"), py::arg("dout"));
   module.def("tanh_backward", &unary_backward<Unary::kTanh>, py::arg("y"), py::arg("dout"));
   module.def("relu_backward", &unary_backward<Unary::kRelu>, py::arg("y"), py::arg("dout"));
-  module.def("softcap", &softcap_any, py::arg("x"), py::arg("softcap"));
   module.def("dropout_forward", &dropout_any, py::arg("x"), py::arg("ratio"), py::arg("seed"),
              py::arg("offset"));
   module.def("dropout_backward", &dropout_backward_any, py::arg("dout"), py::arg("mask"),

@@ -5,7 +5,10 @@
 #include "linear.h"
 #include "loss_batch.h"
 #include "module.h"
+#include "nnext/elementwise.h"
 #include "nnext/linear_cross_entropy.h"
+#include "nnext/matmul.h"
+#include "nnext/softmax.h"
 #include "scalars.h"
 #include "target.h"
 
@@ -158,6 +161,43 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   return py::make_tuple(loss, object_of(dx), dw.object(), object_of(db));
 }
 
+// All scores (..., V), capped, in the type computed in.
+View whole_scores(const LinearArguments& in, const LossOptions& options) {
+  const LayerArrays arrays(in);
+  const View z = new_array(in.type, in.output_shape());
+  with_type(in.type, [&](auto zero) {
+    using T = decltype(zero);
+    const LinearScores<T> scores = arrays.scores<T>();
+    const MatrixView<T> result{output<T>(z), arrays.x.rows, in.width(), in.width(), 1};
+    const MaybeReleaseGil release(arrays.flops_of(1));
+    matmul<T>(scores.x, scores.w, result, scores.bias);
+    if (options.softcap() != 0) {
+      softcap<T>(output<T>(z), z.size(), static_cast<T>(options.softcap()));
+    }
+  });
+  return z;
+}
+
+py::array linear_scores(py::handle x, py::handle w, py::handle b, const LossOptions& options) {
+  const LinearArguments in(x, w, b);
+  return finished(whole_scores(in, options), in.type);
+}
+
+// Of scores that are not rounded to half precision first: they keep the order that top_k sees.
+py::array linear_probabilities(py::handle x, py::handle w, py::handle b,
+                               const LossOptions& options) {
+  const LinearArguments in(x, w, b);
+  const View z = whole_scores(in, options);
+  const View y = new_like(in.type, z);
+  with_type(in.type, [&](auto zero) {
+    using T = decltype(zero);
+    const MaybeReleaseGil release(4.0 * static_cast<double>(z.size()));
+    const py::ssize_t rows = in.width() > 0 ? z.size() / in.width() : 0;
+    softmax<T>(input<T>(z), output<T>(y), rows, in.width());
+  });
+  return finished(y, in.type);
+}
+
 py::tuple linear_best(py::handle x, py::handle w, py::handle b, py::handle k_object,
                       const LossOptions& options) {
   const LinearArguments in(x, w, b);
@@ -195,6 +235,10 @@ void bind_linear_loss(py::module_& module) {
              py::arg("t"), py::arg("b").none(true), py::arg("options"),
              py::arg("sample_weight").none(true), py::arg("dout"), py::arg("dx").none(true),
              py::arg("dW").none(true), py::arg("db").none(true), py::arg("input_grad"));
+  module.def("linear_scores", &linear_scores, py::arg("x"), py::arg("W"), py::arg("b").none(true),
+             py::arg("options"));
+  module.def("linear_probabilities", &linear_probabilities, py::arg("x"), py::arg("W"),
+             py::arg("b").none(true), py::arg("options"));
   module.def("linear_top_k", &linear_best, py::arg("x"), py::arg("W"), py::arg("b").none(true),
              py::arg("k"), py::arg("options"));
   module.def("set_score_budget", &set_budget, py::arg("nbytes"));

@@ -1,12 +1,16 @@
 // Softmax with cross-entropy loss.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "gil.h"
 #include "loss_batch.h"
 #include "module.h"
-#include "scalars.h"
+#include "nnext/elementwise.h"
+#include "nnext/softmax.h"
 
 namespace nnext::bindings {
 namespace {
@@ -21,6 +25,20 @@ struct Scores {
   }
   py::ssize_t classes() const { return x.shape(x.ndim() - 1); }
   Shape batch_shape() const { return {x.shape(), x.shape() + x.ndim() - 1}; }
+
+  // In the type computed in, C-contiguous, and capped if the options say so.
+  View capped(const LossOptions& options) const {
+    const View values = contiguous_operand(x, type);
+    if (options.softcap() == 0) return values;
+    const View result = new_like(type, values);
+    with_type(type, [&](auto zero) {
+      using T = decltype(zero);
+      const MaybeReleaseGil release(static_cast<double>(values.size()));
+      std::copy_n(input<T>(values), values.size(), output<T>(result));
+      softcap<T>(output<T>(result), result.size(), static_cast<T>(options.softcap()));
+    });
+    return result;
+  }
 };
 
 // The loss, how much the batch counts, and what backward needs: the probabilities, the labels, the
@@ -78,6 +96,77 @@ py::array backward(py::handle x, py::handle y_object, py::handle t, const LossOp
   return finished(dx, type);
 }
 
+py::array probabilities(py::handle x, const LossOptions& options) {
+  const Scores scores(x);
+  const View values = scores.capped(options);
+  const View y = new_like(scores.type, values);
+  const py::ssize_t classes = scores.classes();
+  with_type(scores.type, [&](auto zero) {
+    using T = decltype(zero);
+    const MaybeReleaseGil release(4.0 * static_cast<double>(values.size()));
+    const py::ssize_t rows = classes > 0 ? values.size() / classes : 0;
+    softmax<T>(input<T>(values), output<T>(y), rows, classes);
+  });
+  return finished(y, scores.type);
+}
+
+// The largest of n scores; NaN counts as -inf. In lanes, which compilers turn into vectors: 64 rows
+// of 50,000 took 0.8 ms, one after another 2 ms.
+template <class T>
+T largest_of(const T* scores, py::ssize_t n) {
+  constexpr py::ssize_t kLanes = 16;
+  const auto larger = [](T a, T b) { return a > b ? a : b; };
+  T largest = -std::numeric_limits<T>::infinity();
+  py::ssize_t i = 0;
+  if (n >= kLanes) {
+    T lanes[kLanes];
+    std::fill_n(lanes, kLanes, largest);
+    for (; i + kLanes <= n; i += kLanes) {
+      for (py::ssize_t j = 0; j < kLanes; ++j) lanes[j] = larger(scores[i + j], lanes[j]);
+    }
+    largest = *std::max_element(lanes, lanes + kLanes);
+  }
+  for (; i < n; ++i) largest = larger(scores[i], largest);
+  return largest;
+}
+
+// The first class with the largest score.
+template <class T>
+py::ssize_t best_class(const T* scores, py::ssize_t classes) {
+  constexpr py::ssize_t kBlock = 256;
+  T largest = -std::numeric_limits<T>::infinity();
+  py::ssize_t block = 0;  // where it is
+  for (py::ssize_t c = 0; c < classes; c += kBlock) {
+    const T one = largest_of(scores + c, std::min(kBlock, classes - c));
+    if (one > largest) {
+      largest = one;
+      block = c;
+    }
+  }
+  if (std::isinf(largest) && largest < 0) return 0;
+  return std::find(scores + block, scores + classes, largest) - scores;
+}
+
+// The class with the largest score of each row, of equal ones the first; NaN counts as -inf.
+py::object predictions(py::handle x, const LossOptions& options) {
+  const Scores scores(x);
+  const py::ssize_t classes = scores.classes();
+  if (classes == 0) {
+    throw py::value_error("x: expected scores of at least 1 class, got shape " +
+                          shape_text(scores.x));
+  }
+  const View values = scores.capped(options);
+  const View best = new_array(int64_type(), scores.batch_shape());
+  with_type(scores.type, [&](auto zero) {
+    using T = decltype(zero);
+    const MaybeReleaseGil release(static_cast<double>(values.size()));
+    for (py::ssize_t i = 0; i < best.size(); ++i) {
+      output<std::int64_t>(best)[i] = best_class(input<T>(values) + i * classes, classes);
+    }
+  });
+  return best.owner();
+}
+
 // Labels for scores of a shape, (..., C), as class indices, -1 where ignored; a soft row becomes
 // its most probable class.
 py::object class_indices(py::handle t, Shape shape, const LossOptions& options) {
@@ -98,6 +187,8 @@ void bind_softmax_loss(py::module_& module) {
   module.def("softmax_loss_backward", &backward, py::arg("x").none(true), py::arg("y"),
              py::arg("t"), py::arg("options"), py::arg("sample_weight").none(true),
              py::arg("dout"));
+  module.def("softmax_probabilities", &probabilities, py::arg("x"), py::arg("options"));
+  module.def("softmax_predictions", &predictions, py::arg("x"), py::arg("options"));
   module.def("class_indices", &class_indices, py::arg("t"), py::arg("shape"), py::arg("options"));
 }
 

@@ -70,11 +70,6 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
         """
         return _nnext.class_indices(t, shape, self.options)
 
-    def _capped(self, scores: ArrayLike) -> Array:
-        if self.options.softcap is None:
-            return np.asarray(scores)
-        return _nnext.softcap(scores, self.options.softcap)
-
 
 class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
     """Softmax and the cross entropy of its output with the labels, as one layer.
@@ -208,11 +203,14 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
 
     def probabilities(self, x: ArrayLike) -> Array:
         """Return the probabilities of the classes, shape (..., C)."""
-        return _nnext.softmax(self._capped(x))
+        return _nnext.softmax_probabilities(x, self.options)
 
     def predictions(self, x: ArrayLike) -> Array:
-        """Return the class with the highest score (the first of equal ones), int64, shape (...)."""
-        return np.asarray(np.argmax(self._capped(x), axis=-1), dtype=np.int64)
+        """Return the class with the highest score (the first of equal ones), int64, shape (...).
+
+        A NaN counts as -inf: it is never the highest, unless there is nothing else.
+        """
+        return _nnext.softmax_predictions(x, self.options)
 
 
 class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
@@ -380,14 +378,22 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
     def scores(self, x: ArrayLike) -> Array:
         """Return all scores of `x`, shape (..., V), capped if ``softcap`` is set."""
         W, b = self._parameters()
-        return self._capped(_nnext.affine_forward(x, W, b))
+        return _nnext.linear_scores(x, W, b, self.options)
 
     def probabilities(self, x: ArrayLike) -> Array:
-        """Return the probabilities of all classes, shape (..., V), from whole scores."""
-        return _nnext.softmax(self.scores(x))
+        """Return the probabilities of all classes, shape (..., V), from whole scores.
+
+        In half precision the scores are not rounded on the way: the order of the probabilities is
+        that of ``top_k``, but those that differ by less than the type shows become equal.
+        """
+        W, b = self._parameters()
+        return _nnext.linear_probabilities(x, W, b, self.options)
 
     def predictions(self, x: ArrayLike) -> Array:
-        """Return the class with the highest score (the first of equal ones), int64, shape (...)."""
+        """Return the class with the highest score (the first of equal ones), int64, shape (...).
+
+        A NaN counts as -inf: it is never the highest, unless there is nothing else.
+        """
         return self.top_k(x, 1)[0][..., 0]
 
     predict = predictions
@@ -404,7 +410,8 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         Returns
         -------
         classes : ndarray of int64, shape (..., k)
-            Of equal scores (capped, if ``softcap`` is set) the first class comes first.
+            Of equal scores (capped, if ``softcap`` is set) the first class comes first; NaN
+            counts as -inf.
         log_prob : ndarray, shape (..., k)
         """
         W, b = self._parameters()
