@@ -45,7 +45,7 @@ py::array unary_backward(py::handle y_object, py::handle dout_object) {
 double checked_ratio(py::handle object) {
   const double ratio = number("ratio", object);
   if (ratio >= 0 && ratio < 1) return ratio;
-  throw py::value_error("ratio: expected a number in [0, 1), got " + std::to_string(ratio));
+  throw py::value_error("ratio: expected a number in [0, 1), got " + number_text(ratio));
 }
 
 py::tuple dropout_any(py::handle x_object, py::handle ratio_object, py::handle seed_object,

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "scalars.h"
+
 namespace nnext::bindings {
 namespace {
 
@@ -45,7 +47,7 @@ std::int64_t class_or_soft(const View& t, const T* row, py::ssize_t classes, py:
   for (py::ssize_t c = 0; c < classes; ++c) {
     if (!(row[c] >= 0)) {
       raise_row(t.name(), i,
-                "holds " + std::to_string(row[c]) + ", expected probabilities (at least 0)");
+                "holds " + number_text(row[c]) + ", expected probabilities (at least 0)");
     }
     sum += static_cast<double>(row[c]);
     if (row[c] > 0) {
@@ -55,7 +57,8 @@ std::int64_t class_or_soft(const View& t, const T* row, py::ssize_t classes, py:
   }
   if (!(std::abs(sum - 1) <= tolerance)) {
     raise_row(t.name(), i,
-              "adds up to " + std::to_string(sum) + ", expected probabilities that add up to 1");
+              "adds up to " + number_text(static_cast<T>(sum)) +
+                  ", expected probabilities that add up to 1");
   }
   return count == 1 && row[last] == 1 ? last : Labels::kSoft;
 }
@@ -121,6 +124,7 @@ View indices_of_rows(const View& t, const Shape& shape, py::ssize_t classes) {
 Labels::Labels(py::handle labels, const Shape& shape, py::ssize_t classes,
                std::optional<std::int64_t> ignored, const ComputeType& type, bool kept) {
   const View t = argument("t", labels);
+  if (classes == 0) throw py::value_error("t: expected labels of at least 2 classes, got 0");
   if (classes == 1) {
     throw py::value_error(
         "t: expected labels of at least 2 classes, got 1, whose softmax is 1 and its loss 0 "

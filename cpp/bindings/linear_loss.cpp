@@ -1,4 +1,5 @@
 // A linear layer and its softmax loss in one: the scores are never whole.
+#include <new>
 #include <optional>
 
 #include "gil.h"
@@ -32,6 +33,19 @@ struct LayerArrays {
   }
   double flops_of(double products) const { return products * flops(x.rows, x.cols, w.shape(1)); }
 };
+
+// Runs f of the type computed in; says what it was for if there is not enough memory.
+template <class F>
+void with_memory(const LinearArguments& in, const F& f) {
+  try {
+    with_type(in.type, f);
+  } catch (const std::bad_alloc&) {
+    PyErr_Format(PyExc_MemoryError,
+                 "cannot allocate room for the scores of x of shape %s with W of shape %s",
+                 shape_text(in.x).c_str(), shape_text(in.w).c_str());
+    throw py::error_already_set();
+  }
+}
 
 // The rows that count, one after another, and their losses.
 struct CountingRows {
@@ -77,10 +91,10 @@ py::tuple linear_loss(py::handle x, py::handle w, py::handle t, py::handle b,
                       const LossOptions& options, py::handle weight) {
   const LinearArguments in(x, w, b);
   const LossBatch batch(options, t, weight, in.batch_shape(), in.width(), in.type);
-  batch.require_any();
+  batch.require_any(in.x);
   const LayerArrays arrays(in);
   CountingRows rows(batch, {});
-  with_type(in.type, [&](auto zero) {
+  with_memory(in, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(arrays.flops_of(1));
     linear_cross_entropy<T>(arrays.scores<T>(), rows.view<T>(), options.terms<T>(in.width()),
@@ -109,7 +123,7 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   const LinearArguments in(x, w, b);
   const ComputeType& type = in.type;
   const LossBatch batch(options, t, weight, in.batch_shape(), in.width(), type);
-  batch.require_any();
+  batch.require_any(in.x);
   const std::vector<double> factors = batch.factors(dout);
   const bool needs_dx = truth(input_grad);
   std::optional<Target> dx;
@@ -143,7 +157,7 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   if (db) db->prepare(type, db->original().is_c_contiguous(), in_place, inputs);
   if (dx) dx->prepare(type, dx->original().is_c_contiguous(), in_place, inputs);
   CountingRows rows(batch, factors);
-  with_type(type, [&](auto zero) {
+  with_memory(in, [&](auto zero) {
     using T = decltype(zero);
     const LinearGradients<T> gradients{
         {dx ? output<T>(dx->array()) : nullptr, arrays.x.rows, arrays.x.cols, arrays.x.cols, 1},
@@ -211,7 +225,7 @@ py::tuple linear_best(py::handle x, py::handle w, py::handle b, py::handle k_obj
   shape.push_back(k);
   const View classes = new_array(int64_type(), shape);
   const View log_prob = new_array(in.type, shape);
-  with_type(in.type, [&](auto zero) {
+  with_memory(in, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(arrays.flops_of(1));
     linear_top_k<T>(arrays.scores<T>(), static_cast<T>(options.softcap()), k,

@@ -33,11 +33,8 @@ void bind_loss_batch(py::module_& module) {
 
 LossBatch::LossBatch(const LossOptions& options, py::handle t, py::handle sample_weight,
                      const Shape& shape, py::ssize_t classes, const ComputeType& type, bool kept)
-    : options_(options),
-      labels_(t, shape, classes, options.ignore_label(), type, kept),
-      scores_shape_(shape) {
+    : options_(options), labels_(t, shape, classes, options.ignore_label(), type, kept) {
   options.check_classes(classes);
-  scores_shape_.push_back(classes);
   if (!sample_weight.is_none()) {
     const View weight = argument("sample_weight", sample_weight);
     compute_type({&weight});  // a type that cannot be a weight raises
@@ -81,11 +78,10 @@ void LossBatch::weigh(py::ssize_t classes) {
   }
 }
 
-void LossBatch::require_any() const {
+void LossBatch::require_any(const View& x) const {
   if (options_.reduction() != Reduction::kMean || count_ != 0) return;
   if (size() == 0) {
-    raise_empty_batch("x: expected at least 1 sample for a mean loss, got shape " +
-                      shape_text(scores_shape_));
+    raise_empty_batch("x: expected at least 1 sample for a mean loss, got shape " + shape_text(x));
   }
   if (rows_ == 0) {
     raise_empty_batch(

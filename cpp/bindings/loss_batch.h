@@ -26,8 +26,8 @@ class LossBatch {
   double count() const {
     return options_.reduction() == Reduction::kMean ? count_ : static_cast<double>(rows_);
   }
-  // EmptyBatchError if the loss is a mean over nothing.
-  void require_any() const;
+  // EmptyBatchError if the loss is a mean over nothing; x has the rows.
+  void require_any(const View& x) const;
 
   // The weights of the rows in an array of its own, or None.
   py::object kept_weights() const;
@@ -46,7 +46,6 @@ class LossBatch {
 
   const LossOptions& options_;
   Labels labels_;
-  Shape scores_shape_;
   std::vector<double> sample_weight_;  // empty: 1
   double count_ = 0;
   py::ssize_t rows_ = 0;  // how many rows count

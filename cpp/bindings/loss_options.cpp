@@ -68,7 +68,7 @@ LossOptions::LossOptions(py::handle reduction, py::handle ignore_label, py::hand
     // As a float it must be neither 0 nor infinite.
     constexpr double kMost = std::numeric_limits<float>::max();
     if (!(softcap_ <= kMost && static_cast<float>(softcap_) > 0)) {
-      raise_value("softcap", "a finite number above 0, or None", softcap);
+      raise_value("softcap", "a finite number above 0 that float32 can hold, or None", softcap);
     }
   }
 }

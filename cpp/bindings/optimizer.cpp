@@ -266,7 +266,7 @@ void adam_any(py::handle params, py::handle grads, py::handle m_object, py::hand
 double clip_any(py::handle grads, py::handle max_norm_object) {
   const double max_norm = number("max_norm", max_norm_object);
   if (!(max_norm > 0)) {
-    throw py::value_error("max_norm: expected a positive number, got " + std::to_string(max_norm));
+    throw py::value_error("max_norm: expected a positive number, got " + number_text(max_norm));
   }
   List g{"grads", grads, true};
   read_all({&g});

@@ -1,7 +1,9 @@
 // Arguments that are numbers; see scalars.h.
 #include "scalars.h"
 
-#include <string>
+#include <cstdlib>
+#include <limits>
+#include <memory>
 
 namespace nnext::bindings {
 namespace {
@@ -51,6 +53,23 @@ std::int64_t whole_number(const char* name, py::handle object) {
   }
   return value;
 }
+
+template <class T>
+std::string number_text(T value) {
+  std::string text;
+  for (int digits = 6; digits <= std::numeric_limits<T>::max_digits10; ++digits) {
+    const std::unique_ptr<char, void (*)(void*)> written(
+        PyOS_double_to_string(static_cast<double>(value), 'g', digits, Py_DTSF_ADD_DOT_0, nullptr),
+        &PyMem_Free);
+    if (!written) throw py::error_already_set();
+    text = written.get();
+    if (static_cast<T>(PyOS_string_to_double(text.c_str(), nullptr, nullptr)) == value) break;
+  }
+  return text;
+}
+
+template std::string number_text<float>(float);
+template std::string number_text<double>(double);
 
 std::uint64_t low_bits(const char* name, py::handle object) {
   const std::uint64_t value = PyLong_AsUnsignedLongLongMask(index_of(name, object).ptr());

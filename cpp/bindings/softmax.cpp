@@ -85,8 +85,7 @@ View binary_targets(const View& t, const ComputeType& type) {
       const T value = input<T>(values)[i];
       if (!(value >= 0 && value <= 1)) {
         const py::ssize_t row = i / (values.size() / values.shape(0));
-        throw py::value_error("t: row " + std::to_string(row) + " holds " +
-                              py::str(py::float_(static_cast<double>(value))).cast<std::string>() +
+        throw py::value_error("t: row " + std::to_string(row) + " holds " + number_text(value) +
                               ", expected binary labels in [0, 1]");
       }
       output<T>(targets)[i] = value;

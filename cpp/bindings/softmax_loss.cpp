@@ -50,7 +50,7 @@ py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::ha
   const Scores scores(x);
   const ComputeType& type = scores.type;
   const LossBatch batch(options, t, weight, scores.batch_shape(), scores.classes(), type);
-  batch.require_any();
+  batch.require_any(scores.x);
   const View values = contiguous_operand(scores.x, type);
   const View y = new_like(type, values);
   std::vector<double> losses(static_cast<std::size_t>(batch.size()));
@@ -81,7 +81,7 @@ py::array backward(py::handle x, py::handle y_object, py::handle t, const LossOp
     type = compute_type({&x_view});
   }
   const LossBatch batch(options, t, weight, y.batch_shape(), y.classes(), type, /*kept=*/true);
-  batch.require_any();
+  batch.require_any(y.x);
   const std::vector<double> factor = batch.factors(dout);
   const View values = contiguous_operand(y.x, type);
   const View scores = needs_scores ? contiguous_operand(x_view, type) : View();

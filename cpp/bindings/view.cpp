@@ -75,6 +75,20 @@ void refuse_masked(const char* name, py::handle array) {
                        name + ".filled(value) is an array without");
 }
 
+// numpy.asarray, whose complaint about a list of rows of unlike lengths names no argument.
+py::object as_array(const char* name, py::handle object) {
+  try {
+    return numpy().attr("asarray")(object);
+  } catch (py::error_already_set& error) {
+    if (error.type().ptr() != PyExc_ValueError) throw;
+    const auto text = py::str(error.value()).cast<std::string>();
+    if (text.find("inhomogeneous") == std::string::npos) throw;  // of code of the caller's
+    const std::string named = std::string(name) + ": expected rows of equal lengths: " + text;
+    py::raise_from(error, PyExc_ValueError, named.c_str());
+    throw py::error_already_set();
+  }
+}
+
 }  // namespace
 
 View::View(const char* name, py::handle array)
@@ -120,7 +134,7 @@ py::array View::private_array() const {
 View argument(const char* name, py::handle object) {
   if (Api::get().PyArray_Check_(object.ptr())) return {name, object};
   if (object.is_none()) throw py::type_error(std::string(name) + ": expected an array, got None");
-  const auto array = py::reinterpret_steal<py::object>(numpy().attr("asarray")(object).release());
+  const py::object array = as_array(name, object);
   View view(name, array);
   if (view.kind() == Kind::kOther && view.ndim() == 0 && py::hasattr(object, "toarray")) {
     throw py::type_error(std::string(name) + ": expected a NumPy array, got the sparse " +

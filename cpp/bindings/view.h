@@ -104,8 +104,9 @@ class View {
   bool has_native_order_ = false;
 };
 
-// Any array-like as a View. Raises what numpy.asarray raises, TypeError for None and for sparse
-// matrices, which NumPy would take for one object.
+// Any array-like as a View. Raises what numpy.asarray raises (its ValueError for rows of unequal
+// lengths with the argument's name), TypeError for None and for sparse matrices, which NumPy would
+// take for one object.
 View argument(const char* name, py::handle object);
 
 // The type a call computes in, and what its result is stored as.
