@@ -210,9 +210,10 @@ def linear_cross_entropy(
 
     Notes
     -----
-    The bits are those of `Affine` and `SoftmaxWithLoss` with the same options, and 2·N·D·V
-    operations are done. NaN and infinities in the scores do to a row what they do to
-    `SoftmaxWithLoss`: a row with NaN or +inf has loss NaN, a label with score -inf the loss +inf.
+    The bits are those of `Affine` and `SoftmaxWithLoss` with the same options, except where the
+    scores of `Affine` would be float16 or bfloat16: here they stay float32. 2·N·D·V operations
+    are done. NaN and infinities in the scores do to a row what they do to `SoftmaxWithLoss`: a row
+    with NaN or +inf has loss NaN, a label with score -inf the loss +inf.
 
     Szegedy et al. 2016 (label smoothing); Chowdhery et al. 2022, "PaLM" (z loss); Wijmans et al.
     2024, "Cut Your Losses in Large-Vocabulary Language Models" (the idea, for GPUs).

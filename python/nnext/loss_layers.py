@@ -217,7 +217,9 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
     """`Affine` and `SoftmaxWithLoss` in one, for many classes: the scores are never whole.
 
     N rows and V classes would make N·V scores, and several arrays of that size. Here they are made
-    and used up in chunks of rows (`nnext.set_score_budget`), with the bits of the two layers.
+    and used up in chunks of rows (`nnext.set_score_budget`), with the bits of the two layers except
+    where the scores of `Affine` would be float16 or bfloat16: here they stay float32.
+
     ``forward`` takes 2·N·D·V operations; ``backward`` computes the scores again, 6·N·D·V, so a step
     takes 4/3 of the two layers' operations, and validation, which calls ``forward`` alone, a third
     of `nnext.functions.linear_cross_entropy_with_grad`, which does a whole step in 6·N·D·V.

@@ -1,4 +1,4 @@
-"""What the softmax losses say of scores: probabilities, predictions, the best classes."""
+"""What the softmax losses say of scores: loss, probabilities, predictions, the best classes."""
 
 import ml_dtypes
 import numpy as np
@@ -46,6 +46,20 @@ def test_scores_and_probabilities_are_rounded_once(kind, softcap, shape):
     np.testing.assert_array_equal(layer.scores(x), scores.astype(kind))
     np.testing.assert_array_equal(layer.probabilities(x), nnext.softmax(scores).astype(kind))
     assert layer.scores(x).dtype == layer.probabilities(x).dtype == np.dtype(kind)
+
+
+@pytest.mark.parametrize("weights", TYPES)
+@pytest.mark.parametrize("inputs", TYPES)
+def test_the_loss_has_the_bits_of_two_layers_or_of_scores_in_float32(inputs, weights):
+    rng = np.random.default_rng(4)
+    W, x, t = made(rng, (4, 6), weights), made(rng, (11, 4), inputs), rng.integers(0, 6, 11)
+    affine = Affine(W, np.zeros(6, weights))
+    scores = affine.forward(x)
+    if scores.dtype in HALVES:
+        scores = Affine(W.astype(np.float32), np.zeros(6, np.float32)).forward(x.astype(np.float32))
+    expected = SoftmaxWithLoss().forward(scores, t)
+    assert AffineSoftmaxWithLoss(W).forward(x, t) == expected
+    assert nnext.functions.linear_cross_entropy(x, W, t, affine.params[1]) == expected
 
 
 @pytest.mark.parametrize("kind", TYPES)
