@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nnext/cross_entropy.h"
@@ -80,6 +81,7 @@ template <>
 class pybind11::detail::type_caster<nnext::bindings::LossOptions>
     : public type_caster_base<nnext::bindings::LossOptions> {
  public:
+  // NOLINTNEXTLINE(bugprone-derived-method-shadowing-base-method): how casters are specialised
   bool load(handle source, bool convert) {
     return this->template load_impl<type_caster>(source, convert);
   }
@@ -91,6 +93,7 @@ class pybind11::detail::type_caster<nnext::bindings::LossOptions>
       throw type_error(
           "options: expected LossOptions, got an object whose __init__ was not called");
     }
+    // NOLINTNEXTLINE(performance-move-const-arg): an rvalue is what it takes
     type_caster_generic::load_value(std::move(holder));
   }
 };

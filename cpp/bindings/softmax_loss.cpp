@@ -28,7 +28,7 @@ struct Scores {
 
   // In the type computed in, C-contiguous, and capped if the options say so.
   View capped(const LossOptions& options) const {
-    const View values = contiguous_operand(x, type);
+    View values = contiguous_operand(x, type);
     if (options.softcap() == 0) return values;
     const View result = new_like(type, values);
     with_type(type, [&](auto zero) {
