@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <deque>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -291,7 +292,13 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
   if (rate < 1) {
     for_each_parameter(lists, [&](auto& at, index_t n) {
       using T = std::remove_pointer_t<std::remove_reference_t<decltype(at[0])>>;
-      scale(at[0], n, static_cast<T>(rate));
+      if (rate >= std::numeric_limits<T>::min()) {
+        scale(at[0], n, static_cast<T>(rate));
+        return;
+      }
+      // A factor that T can only hold with digits lost; what it turns into anything is large.
+      scale(at[0], n, T{0x1p-64});
+      scale(at[0], n, static_cast<T>(rate * 0x1p64));
     });
   }
   return norm;

@@ -6,6 +6,11 @@ once; integers and booleans become float64. All raise ``TypeError`` for types th
 (complex, object, str), and let NaN and infinities pass through as IEEE 754 says. The bits of a
 result depend on the input alone: not on threads, strides, other rows or the machine.
 
+Numbers near zero: everywhere but in products and `log`, a number below the smallest normal one
+(1.2e-38 in float32, 2.2e-308 in float64) counts as zero with its sign, given or computed: on many
+CPUs an operation that meets one takes a hundred times as long. So do gradients and what the
+optimizers remember.
+
 A result of 128 KiB or more lives in a block of memory that is used again when the array dies
 (`nnext.empty_cache`), so it does not own its data: ``result.flags.owndata`` is False, and
 ``result.resize(...)`` in place is refused. ``result.copy()`` has memory of its own.

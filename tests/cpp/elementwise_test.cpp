@@ -30,9 +30,11 @@ struct Gradient {
 };
 template <class T>
 constexpr Gradient<T> kGradients[] = {
-    {"sigmoid", &Kernels<T>::sigmoid_backward, [](T y, T dout) { return dout * ((1 - y) * y); }},
-    {"tanh", &Kernels<T>::tanh_backward, [](T y, T dout) { return dout * (1 - y * y); }},
-    {"relu", &Kernels<T>::relu_backward, [](T y, T dout) { return y <= 0 ? T{0} : dout; }}};
+    {"sigmoid", &Kernels<T>::sigmoid_backward,
+     [](T y, T dout) { return normal(normal(dout) * ((1 - y) * y)); }},
+    {"tanh", &Kernels<T>::tanh_backward,
+     [](T y, T dout) { return normal(normal(dout) * std::fma(-y, y, T{1})); }},
+    {"relu", &Kernels<T>::relu_backward, [](T y, T dout) { return y <= 0 ? T{0} : normal(dout); }}};
 
 class ElementwiseKernel : public IsaTest {};
 NNEXT_EVERY_ISA(ElementwiseKernel);
@@ -79,6 +81,7 @@ TEST_P(ElementwiseKernel, SpecialValuesHaveTheirWrittenAnswers) {
     const T zero = 0;
     const T most = std::numeric_limits<T>::max();
     const T least = std::numeric_limits<T>::denorm_min();
+    const T normal = std::numeric_limits<T>::min();
     const struct {
       void (*kernel)(const T*, T*, index_t);
       T x;
@@ -114,13 +117,16 @@ TEST_P(ElementwiseKernel, SpecialValuesHaveTheirWrittenAnswers) {
         {kernels.tanh, -kInf<T>, -1},
         {kernels.tanh, most, 1},
         {kernels.tanh, -most, -1},
-        {kernels.tanh, least, least},
+        {kernels.tanh, least, 0},
+        {kernels.tanh, -least, -zero},
+        {kernels.tanh, normal, normal},
         {kernels.tanh, kNan<T>, kNan<T>},
         {kernels.relu, zero, zero},
         {kernels.relu, -zero, zero},
         {kernels.relu, kInf<T>, kInf<T>},
         {kernels.relu, -kInf<T>, 0},
-        {kernels.relu, least, least},
+        {kernels.relu, least, 0},
+        {kernels.relu, normal, normal},
         {kernels.relu, -least, 0},
         {kernels.relu, most, most},
         {kernels.relu, kNan<T>, kNan<T>},
@@ -163,7 +169,7 @@ TEST_P(ElementwiseKernel, AddAndScaleAreTheirFormulasBitByBit) {
         Array<T> expected_scaled(n);
         for (index_t i = 0; i < n; ++i) {
           expected_sum[i] = sum[i] + x[i];
-          expected_scaled[i] = expected_sum[i] * T(0.3);
+          expected_scaled[i] = normal_product(expected_sum[i], T(0.3));
         }
         kernels.add(sum.data(), x.data(), n);
         ASSERT_TRUE(same_bits(expected_sum, sum));

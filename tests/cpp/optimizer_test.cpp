@@ -19,6 +19,11 @@ constexpr double kSmallBeta2 = 0.2;
 constexpr double kVScale = 1.3;
 constexpr double kDecay = 0.02;
 
+template <class T>
+T times(T x, T y) {
+  return normal_product(x, y);
+}
+
 // The arrays of a step; an optimizer uses p, g and as many states as it has.
 template <class T>
 struct Arrays {
@@ -48,15 +53,15 @@ constexpr StepScalars<T> kNesterov = {.lr = T(kLr),
 
 template <class T>
 constexpr Optimizer<T> kOptimizers[] = {
-    {"sgd", 0, [](T& p, T g, T&, T&) { p -= T(kLr) * g; },
+    {"sgd", 0, [](T& p, T g, T&, T&) { p = normal(p - times(T(kLr), g)); },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.sgd(x.p, x.g, n, {.lr = T(kLr), .a = 0, .b = 0, .eps = 0, .v_scale = 0, .keep = 1});
      },
      [](const Arrays<T>& x, index_t n) { sgd(x.p, x.g, n, kLr); }},
     {"momentum", 1,
      [](T& p, T g, T& m, T&) {
-       m = T(kMomentum) * m - T(kLr) * g;
-       p += m;
+       m = normal(T(kMomentum) * m - times(T(kLr), g));
+       p = normal(p + m);
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.momentum(
@@ -67,8 +72,8 @@ constexpr Optimizer<T> kOptimizers[] = {
     {"nesterov", 1,
      [](T& p, T g, T& m, T&) {
        p += T(kMomentum * kMomentum) * m;
-       p -= T((1 + kMomentum) * kLr) * g;
-       m = T(kMomentum) * m - T(kLr) * g;
+       p = normal(p - times(T((1 + kMomentum) * kLr), g));
+       m = normal(T(kMomentum) * m - times(T(kLr), g));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.nesterov(x.p, x.g, x.m, n, kNesterov<T>);
@@ -76,9 +81,9 @@ constexpr Optimizer<T> kOptimizers[] = {
      [](const Arrays<T>& x, index_t n) { nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
     {"book_nesterov", 1,
      [](T& p, T g, T& m, T&) {
-       m = T(kMomentum) * m - T(kLr) * g;
+       m = normal(T(kMomentum) * m - times(T(kLr), g));
        p += T(kMomentum * kMomentum) * m;
-       p -= T((1 + kMomentum) * kLr) * g;
+       p = normal(p - times(T((1 + kMomentum) * kLr), g));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.book_nesterov(x.p, x.g, x.m, n, kNesterov<T>);
@@ -86,8 +91,8 @@ constexpr Optimizer<T> kOptimizers[] = {
      [](const Arrays<T>& x, index_t n) { book_nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
     {"adagrad", 1,
      [](T& p, T g, T& m, T&) {
-       m += g * g;
-       p -= T(kLr) * g / (std::sqrt(m) + T(kEps));
+       m += times(g, g);
+       p = normal(p - times(T(kLr), g) / (std::sqrt(m) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.adagrad(x.p, x.g, x.m, n,
@@ -96,9 +101,8 @@ constexpr Optimizer<T> kOptimizers[] = {
      [](const Arrays<T>& x, index_t n) { adagrad(x.p, x.g, x.m, n, kLr, kEps); }},
     {"rmsprop", 1,
      [](T& p, T g, T& m, T&) {
-       m *= T(kDecayRate);
-       m += T(1 - kDecayRate) * g * g;
-       p -= T(kLr) * g / (std::sqrt(m) + T(kEps));
+       m = normal(m * T(kDecayRate) + times(T(1 - kDecayRate) * g, g));
+       p = normal(p - times(T(kLr), g) / (std::sqrt(m) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.rmsprop(x.p, x.g, x.m, n,
@@ -112,10 +116,10 @@ constexpr Optimizer<T> kOptimizers[] = {
      [](const Arrays<T>& x, index_t n) { rmsprop(x.p, x.g, x.m, n, kLr, kDecayRate, kEps); }},
     {"adam", 2,
      [](T& p, T g, T& m, T& v) {
-       m += T(1 - kBeta1) * (g - m);
-       v += T(1 - kBeta2) * (g * g - v);
+       m = normal(m + T(1 - kBeta1) * (g - m));
+       v += times(T(1 - kBeta2), times(g, g) - v);
        p *= T(1 - kDecay);
-       p -= T(kLr) * m / (std::sqrt(v) * T(kVScale) + T(kEps));
+       p = normal(p - T(kLr) * m / (std::sqrt(v) * T(kVScale) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.adam(x.p, x.g, x.m, x.v, n,
@@ -131,10 +135,10 @@ constexpr Optimizer<T> kOptimizers[] = {
      }},
     {"adam of small betas", 2,
      [](T& p, T g, T& m, T& v) {
-       m = g + T(kSmallBeta1) * (m - g);
-       v = g * g + T(kSmallBeta2) * (v - g * g);
+       m = normal(g + T(kSmallBeta1) * (m - g));
+       v = times(g, g) + times(T(kSmallBeta2), v - times(g, g));
        p *= T(1 - kDecay);
-       p -= T(kLr) * m / (std::sqrt(v) * T(kVScale) + T(kEps));
+       p = normal(p - T(kLr) * m / (std::sqrt(v) * T(kVScale) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.adam(x.p, x.g, x.m, x.v, n,

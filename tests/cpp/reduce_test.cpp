@@ -184,9 +184,13 @@ TYPED_TEST(Reduce, NormIsFiniteWhereItsValueIs) {
   using Limits = std::numeric_limits<T>;
   for (const T x :
        {Limits::denorm_min(), Limits::min(), T(0x1p-100), T(1), T(0x1p100), Limits::max() / 8}) {
-    const double value = static_cast<double>(x);
+    const double value = static_cast<double>(normal(x));
     EXPECT_DOUBLE_EQ(norm_of_all<T>({{x}}), value);
     EXPECT_DOUBLE_EQ(norm_of_all<T>({{4 * x, 0}, {}, {-4 * x, 4 * x}, {4 * x}}) / 8, value);
+  }
+  // The sums of squares of numbers that have none of their own.
+  for (const T x : {T(0x1p-100), Limits::min()}) {
+    EXPECT_DOUBLE_EQ(norm_of_all<T>({{x, x, x, x}}), 2 * static_cast<double>(x));
   }
   EXPECT_EQ(norm_of_all<T>({}), 0);
   EXPECT_EQ(norm_of_all<T>({{}, {0, -T(0)}}), 0);

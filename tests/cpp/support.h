@@ -169,6 +169,22 @@ T special_number(Random& random) {
   return numbers[random.below(std::ssize(numbers))];
 }
 
+// x, a number below the smallest normal T being zero with its sign: what every operation but the
+// matrix product makes of its operands and results.
+template <class T, class Real>
+Real normal(Real x) {
+  return std::abs(x) < std::numeric_limits<T>::min() ? std::copysign(Real{0}, x) : x;
+}
+template <class T>
+T normal(T x) {
+  return normal<T, T>(x);
+}
+// The product of two such numbers.
+template <class T>
+T normal_product(T x, T y) {
+  return normal(normal(x) * normal(y));
+}
+
 // --- arrays ---
 
 // The NaN that marks memory nobody was asked to write. Arithmetic does not make this one.

@@ -104,7 +104,9 @@ def test_exp_and_log_are_within_one_ulp(name, dtype):
         x = np.exp2(rng.uniform(info.minexp + 1, info.maxexp - 1, 20000))
         x = np.concatenate([x, rng.normal(1, 1e-4, 2000), [info.smallest_normal, info.max]])
     x = x.astype(dtype)
-    ref.assert_ulps(getattr(nnext, name)(x), getattr(np, name)(x.astype(np.longdouble)), 1)
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    exact[abs(exact) < info.smallest_normal] = 0
+    ref.assert_ulps(getattr(nnext, name)(x), exact, 1)
 
 
 @pytest.mark.parametrize("dtype", ref.FLOATS)

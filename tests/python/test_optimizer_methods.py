@@ -179,7 +179,7 @@ def test_a_mean_that_forgets_fast_loses_no_digits(beta, dtype):
         np.testing.assert_allclose(optimizer.v[0].astype(float), v, rtol=rtol)
 
 
-@pytest.mark.parametrize("size", [5e-324, 1e-200, 1e200, 2e307])
+@pytest.mark.parametrize("size", [1e-307, 1e-200, 1e200, 2e307])
 def test_the_norm_of_gradients_is_finite_where_its_value_is(size):
     grads = [np.full((1, 1), 3 * size), np.zeros(0), np.full(1, -4 * size)]
     np.testing.assert_allclose(_nnext.clip_grads(grads, 1e308), 5 * size, rtol=1e-15)
@@ -187,6 +187,14 @@ def test_the_norm_of_gradients_is_finite_where_its_value_is(size):
     if size > 1:
         _nnext.clip_grads(grads, 1.0)
         np.testing.assert_allclose([grads[0][0, 0], grads[2][0]], [0.6, -0.8], rtol=1e-15)
+
+
+def test_gradients_are_clipped_by_factors_that_float32_cannot_hold():
+    grads = [np.full(1000, 3e38, np.float32), np.array([1e-3, 0], np.float32)]
+    norm = _nnext.clip_grads(grads, 1e-3)
+    np.testing.assert_allclose(norm, 3e38 * np.sqrt(1000), rtol=1e-6)
+    np.testing.assert_allclose(grads[0], 1e-3 / np.sqrt(1000), rtol=1e-6)
+    np.testing.assert_array_equal(grads[1], 0)
 
 
 def test_the_norm_of_infinite_gradients_is_infinite_and_of_nan_nan():

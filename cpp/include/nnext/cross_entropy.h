@@ -44,8 +44,8 @@ struct RowLabels {
 };
 
 // y = softmax of the scores x (capped), and the losses of the rows. By log-sum-exp, so that no loss
-// saturates: a row's loss is right to 2 ULP of T, and where exponentials fall below the normal
-// range (losses under 1e-30 or so in float32) to V units of the smallest subnormal number more.
+// saturates: a row's loss is right to 2 ULP of T, but for exponentials below the smallest normal
+// number, which are 0 (losses under 1e-30 or so in float32). So are probabilities and gradients.
 template <class T>
 void softmax_loss(const T* x, T* y, index_t rows, index_t cols, const RowLabels<T>& labels,
                   const LossTerms<T>& terms, double* loss);

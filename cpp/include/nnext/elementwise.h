@@ -1,5 +1,7 @@
 // Functions of one element and their gradients, over n contiguous elements; the output may be an
-// input. Accuracy: exp and log at most 1 ULP, sigmoid and tanh 2.
+// input. Accuracy: exp and log at most 1 ULP, sigmoid and tanh 2. Except in log, a number below the
+// smallest normal one counts as zero with its sign, given or computed; of the product in a gradient
+// also one that is less than an eighth above.
 #pragma once
 
 #include <cstdint>

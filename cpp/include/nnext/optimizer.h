@@ -1,6 +1,7 @@
 // One step of an optimizer on one parameter: n contiguous elements, updated in place in one pass.
 // Every product and sum is rounded on its own, as in the book's NumPy code (ch. 1.3.5,
-// common/optimizer.py), whose bits these are but where it says otherwise.
+// common/optimizer.py), whose bits these are but where it says otherwise, and where a number is
+// below the smallest normal one: parameters and states are zero then, as are steps and squares.
 #pragma once
 
 #include "nnext/types.h"

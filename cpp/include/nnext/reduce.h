@@ -29,7 +29,8 @@ double sum_of_squares(const T* x, index_t n, double factor = 1);
 // The Euclidean norm of whatever squares(factor) returns the sum of squares of, each element times
 // the factor: right wherever the norm itself is a float64 (no element of a float32 array needs it,
 // but 1e200 and 1e-200 have no squares). Twice through the data then, or where all are 0; else
-// sqrt(squares(1)). An infinite element makes it infinite, a NaN NaN.
+// sqrt(squares(1)). An infinite element makes it infinite, a NaN NaN; one below the smallest normal
+// number adds nothing.
 template <class Squares>
 double norm_of(const Squares& squares) {
   constexpr double kScale =

@@ -12,7 +12,7 @@ namespace nnext {
 
 // y[n, k] = exp(x[n, k] - m) / sum_i exp(x[n, i] - m), m the row's maximum. Rows sum to 1 within
 // C u. A row that holds NaN or +inf, or -inf alone, becomes NaN throughout; -inf beside finite
-// scores becomes 0.
+// scores becomes 0, and so does what is below the smallest normal number.
 template <class T>
 void softmax(const T* x, T* y, index_t rows, index_t cols);
 

@@ -24,7 +24,9 @@ void softcap_array(T* x, index_t n, T cap) {
   const Vec<T> limit = broadcast<T>(cap);
   for (index_t i = 0; i < n; i += kLanes) {
     Lanes<T> v = load_lanes<T>(x + i, n - i, T{0});
-    for (int j = 0; j < kParts<T>; ++j) v.part[j] = limit * tanh<T>(v.part[j] / limit);
+    for (int j = 0; j < kParts<T>; ++j) {
+      v.part[j] = limit * tanh<T>(flushed<T>(v.part[j]) / limit);
+    }
     store_lanes<T>(x + i, v, n - i);
   }
 }
@@ -75,10 +77,10 @@ NNEXT_INLINE double soft_weight(const T* weight, const T* soft, index_t n) {
 // (y scale - smooth weight - hard weight soft) (1 - (x / cap)^2).
 template <class T>
 struct RowGradient {
-  Vec<T> inverse;
-  Vec<T> scale;
-  Vec<T> smooth;
-  Vec<T> hard;
+  Factor<T> inverse;
+  Factor<T> scale;
+  Factor<T> smooth;
+  Factor<T> hard;
   const T* weight;  // null: 1 for every class
   const T* soft;    // null: the label's element is computed apart
   Vec<T> cap;
@@ -92,10 +94,10 @@ NNEXT_INLINE Lanes<T> gradient_lanes(Lanes<T> e, index_t i, index_t left, const 
   if (Targets && g.weight != nullptr) w = load_lanes<T>(g.weight + i, left, T{0});
   if (Targets && g.soft != nullptr) q = product_lanes<T>(g.weight, g.soft, i, left);
   for (int j = 0; j < kParts<T>; ++j) {
-    e.part[j] = (e.part[j] * g.inverse) * g.scale;
+    e.part[j] = times<T>(probability<T>(e.part[j], g.inverse), g.scale);
     if constexpr (Targets) {
-      e.part[j] -= g.weight != nullptr ? g.smooth * w.part[j] : g.smooth;
-      if (g.soft != nullptr) e.part[j] -= g.hard * q.part[j];
+      e.part[j] -= g.weight != nullptr ? times<T>(w.part[j], g.smooth) : g.smooth.value;
+      if (g.soft != nullptr) e.part[j] -= times<T>(q.part[j], g.hard);
     }
   }
   return e;
@@ -114,8 +116,8 @@ NNEXT_INLINE void gradient_row(const T* from, T* row, index_t n, T m, const RowG
       for (int j = 0; j < kParts<T>; ++j) d.part[j] = exp_difference<T>(x.part[j], most);
       d = gradient_lanes<T, Targets>(d, i, left, g);
       for (int j = 0; j < kParts<T>; ++j) {
-        const Vec<T> u = x.part[j] / g.cap;
-        d.part[j] *= broadcast<T>(T{1}) - u * u;
+        const Vec<T> u = flushed<T>(x.part[j]) / g.cap;
+        d.part[j] = product<T>(d.part[j], broadcast<T>(T{1}) - squared<T>(u));
       }
       store_lanes<T>(row + i, d, left);
     } else {
@@ -167,17 +169,18 @@ struct RowTarget {
 
 template <class T>
 NNEXT_INLINE RowGradient<T> row_gradient(const LossTerms<T>& terms, const RowTarget<T>& target,
-                                         T inverse, double factor, double lse, index_t cols) {
+                                         const Factor<T>& inverse, double factor, double lse,
+                                         index_t cols) {
   const double share = terms.smoothing / static_cast<double>(cols);
   double scale = factor * target.weight;
   if (terms.smoothing != 0 || terms.z_loss != 0) {
     scale = factor * ((1 - terms.smoothing) * target.weight + share * terms.weight_sum +
                       2 * terms.z_loss * lse);
   }
-  return {broadcast<T>(inverse),
-          broadcast<T>(static_cast<T>(scale)),
-          broadcast<T>(static_cast<T>(factor * share)),
-          broadcast<T>(static_cast<T>(factor * (1 - terms.smoothing))),
+  return {inverse,
+          Factor<T>(static_cast<T>(scale)),
+          Factor<T>(static_cast<T>(factor * share)),
+          Factor<T>(static_cast<T>(factor * (1 - terms.smoothing))),
           terms.class_weight,
           target.soft,
           broadcast<T>(terms.softcap)};
@@ -216,14 +219,15 @@ NNEXT_INLINE double cross_entropy_row(T* row, index_t n, const RowTarget<T>& tar
   if (terms.z_loss != 0) loss += terms.z_loss * (lse * lse);
   if (result == RowResult::kLoss) return loss;
 
-  const T inverse = inverse_sum<T>(others);
+  const Factor<T> inverse = probability_factor<T>(others);
   if (result == RowResult::kProbabilities) {
     scale_row<T>(row, n, inverse);
     return loss;
   }
   T y{};
   if (target.soft == nullptr) {
-    y = (keeps_scores ? scalar_exp_difference<T>(x, m) : row[target.label]) * inverse;
+    const T e = keeps_scores ? scalar_exp_difference<T>(x, m) : row[target.label];
+    y = probability<T>(broadcast<T>(e), inverse)[0];
   }
   const RowGradient<T> g = row_gradient<T>(terms, target, inverse, factor, lse, n);
   const bool has_targets = terms.smoothing != 0 || target.soft != nullptr;
@@ -258,7 +262,7 @@ void cross_entropy_backward_rows(const T* y, T* dx, index_t rows, index_t cols,
                                  const double* factor) {
   for (index_t r = 0; r < rows; ++r, y += cols, dx += cols) {
     const RowTarget<T> target(labels, r, terms, cols);
-    const RowGradient<T> g = row_gradient<T>(terms, target, T{1}, factor[r], 0.0, cols);
+    const RowGradient<T> g = row_gradient<T>(terms, target, Factor<T>(T{1}), factor[r], 0.0, cols);
     const T at_label = target.soft == nullptr ? y[target.label] : T{0};
     if (terms.smoothing != 0 || target.soft != nullptr) {
       gradient_row<T, true, false>(y, dx, cols, T{0}, g);

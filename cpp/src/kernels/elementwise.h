@@ -46,27 +46,37 @@ void tanh_array(const T* x, T* y, index_t n) {
 // Written so that NaN, for which no comparison holds, stays NaN and -0 becomes +0.
 template <class T>
 void relu_array(const T* x, T* y, index_t n) {
-  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return v <= Vec<T>{} ? Vec<T>{} : v; }, x);
+  map<T>(
+      y, n,
+      [](Vec<T> v) NNEXT_LAMBDA {
+        const Vec<T> normal = flushed<T>(v);
+        return normal <= Vec<T>{} ? Vec<T>{} : normal;
+      },
+      x);
 }
 
 template <class T>
 void sigmoid_backward_array(const T* y, const T* dout, T* dx, index_t n) {
   map<T>(
       dx, n,
-      [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return d * ((broadcast<T>(T{1}) - out) * out); }, y,
-      dout);
+      [](Vec<T> out, Vec<T> d)
+          NNEXT_LAMBDA { return product<T>(d, (broadcast<T>(T{1}) - out) * out); },
+      y, dout);
 }
 template <class T>
 void tanh_backward_array(const T* y, const T* dout, T* dx, index_t n) {
   map<T>(
-      dx, n, [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return d * (broadcast<T>(T{1}) - out * out); },
+      dx, n,
+      [](Vec<T> out, Vec<T> d)
+          NNEXT_LAMBDA { return product<T>(d, fma(-out, out, broadcast<T>(T{1}))); },
       y, dout);
 }
 template <class T>
 void relu_backward_array(const T* y, const T* dout, T* dx, index_t n) {
   map<T>(
-      dx, n, [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return out <= Vec<T>{} ? Vec<T>{} : d; }, y,
-      dout);
+      dx, n,
+      [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return out <= Vec<T>{} ? Vec<T>{} : flushed<T>(d); },
+      y, dout);
 }
 
 template <class T>
@@ -75,8 +85,8 @@ void add_array(T* sum, const T* x, index_t n) {
 }
 template <class T>
 void scale_array(T* x, index_t n, T factor) {
-  const Vec<T> f = broadcast<T>(factor);
-  map<T>(x, n, [f](Vec<T> v) NNEXT_LAMBDA { return v * f; }, x);
+  const Factor<T> f(factor);
+  map<T>(x, n, [&f](Vec<T> v) NNEXT_LAMBDA { return times<T>(v, f); }, x);
 }
 
 // Philox 4x32 with 10 rounds (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011):
@@ -110,6 +120,24 @@ struct Philox {
   }
 };
 
+// What was kept, times the scale. Without a branch an element: a random mask mispredicts it.
+template <class T>
+void dropout_backward_array(const T* dout, const std::uint8_t* mask, T* dx, index_t n, T scale) {
+  constexpr int kVector = Simd<T>::lanes;
+  const Factor<T> factor(scale);
+  const auto of_kept = [&](Vec<T> d, const std::uint8_t* kept_bytes) NNEXT_LAMBDA {
+    const Vec<T> scaled = times<T>(d, factor);
+    return load_bytes<T>(kept_bytes) != 0 ? scaled : Vec<T>{};
+  };
+  index_t i = 0;
+  for (; i + kVector <= n; i += kVector) store<T>(dx + i, of_kept(load<T>(dout + i), mask + i));
+  if (i < n) {
+    std::uint8_t last[kVector] = {};
+    for (index_t j = 0; i + j < n; ++j) last[j] = mask[i + j];
+    store_partial<T>(dx + i, of_kept(load_partial<T>(dout + i, n - i, T{0}), last), n - i);
+  }
+}
+
 // Element first + i of the stream is kept when its random word is at least `threshold`. Word w of
 // block b is element 4 b + w; blocks are computed kBlocks at a time, one to a lane, for speed.
 template <class T>
@@ -127,18 +155,10 @@ void dropout_array(const T* x, T* y, std::uint8_t* mask, index_t n, std::uint64_
     const int skip = static_cast<int>(element % 4);
     const index_t left = n - i;
     const int count = left < 4 * kBlocks - skip ? static_cast<int>(left) : 4 * kBlocks - skip;
-    for (int j = 0; j < count; ++j) {
-      const bool keep = words[skip + j] >= threshold;
-      mask[i + j] = keep ? 1 : 0;
-      y[i + j] = keep ? x[i + j] * scale : T{0};
-    }
+    for (int j = 0; j < count; ++j) mask[i + j] = words[skip + j] >= threshold ? 1 : 0;
+    dropout_backward_array<T>(x + i, mask + i, y + i, count, scale);
     i += count;
   }
-}
-
-template <class T>
-void dropout_backward_array(const T* dout, const std::uint8_t* mask, T* dx, index_t n, T scale) {
-  for (index_t i = 0; i < n; ++i) dx[i] = mask[i] != 0 ? dout[i] * scale : T{0};
 }
 
 }  // namespace

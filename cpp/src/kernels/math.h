@@ -8,7 +8,7 @@
 // errors of the earlier ones.
 #pragma once
 
-#include "kernels/simd.h"
+#include "kernels/small.h"
 
 namespace nnext {
 namespace NNEXT_SIMD {
@@ -26,11 +26,12 @@ struct MathConstants<float> {
   // ln 2 in two parts; the head has 16 bits, so that its product with an exponent is exact.
   static constexpr float kLn2Head = 0x1.62e4p-1f;
   static constexpr float kLn2Tail = 0x1.7f7d1cp-20f;
-  static constexpr float kExpHigh = 89.0f;     // exp overflows from 88.73 on
-  static constexpr float kExpLow = -104.0f;    // exp rounds to 0 below -103.98
-  static constexpr float kTanhOne = 9.02f;     // tanh rounds to 1 above
-  static constexpr float kTanhSmall = 0.625f;  // up to which the polynomial goes
-  static constexpr float kTanhLow = 0x1p-30f;  // tanh(x) is x below, and x^2 may be subnormal
+  static constexpr float kExpHigh = 89.0f;           // exp overflows from 88.73 on
+  static constexpr float kExpLow = -0x1.5d589ep+6f;  // the first whose exponential is normal
+  static constexpr float kDifferenceLow = kExpLow;   // and is with half a unit less
+  static constexpr float kTiny = 0x1p-30f;           // what is below adds nothing to 1
+  static constexpr float kTanhOne = 9.02f;           // tanh rounds to 1 above
+  static constexpr float kTanhSmall = 0.625f;        // up to which the polynomial goes
   static constexpr float kExp[] = {0x1.6d117cp-10f, 0x1.120be2p-7f, 0x1.555518p-5f, 0x1.5554dcp-3f,
                                    0x1p-1f};
   static constexpr float kSmallestNormal = 0x1p-126f;
@@ -48,10 +49,11 @@ struct MathConstants<double> {
   static constexpr double kLn2Head = 0x1.62e42fefa38p-1;  // 42 bits
   static constexpr double kLn2Tail = 0x1.ef35793c7673p-45;
   static constexpr double kExpHigh = 710.0;  // exp overflows from 709.79 on
-  static constexpr double kExpLow = -746.0;  // exp rounds to 0 below -745.14
+  static constexpr double kExpLow = -0x1.6232bdd7abcd2p+9;
+  static constexpr double kDifferenceLow = -0x1.6232bdd7abcd1p+9;
+  static constexpr double kTiny = 0x1p-60;
   static constexpr double kTanhOne = 19.07;
   static constexpr double kTanhSmall = 0.625;
-  static constexpr double kTanhLow = 0x1p-60;
   static constexpr double kExp[] = {
       0x1.af390ba7e6f47p-26, 0x1.2891d4ffbb0f9p-22, 0x1.71de0d85293b8p-19, 0x1.a019b8ca26fcfp-16,
       0x1.a01a01a7cebcdp-13, 0x1.6c16c1789d1d7p-10, 0x1.11111111109a6p-7,  0x1.5555555553d37p-5,
@@ -124,14 +126,14 @@ NNEXT_INLINE Vec<T> power_of_two(const ReducedExp<T>& e) {
   return from_bits((n + C::kExponentBias) << C::kMantissaBits);
 }
 
-// significand * 2^n, rounded once where the result leaves the normal range.
+// significand * 2^n, which may overflow but not fall below the normal range; 0 where x < low.
 template <class T>
-NNEXT_INLINE Vec<T> scaled(Vec<T> significand, const ReducedExp<T>& e) {
+NNEXT_INLINE Vec<T> scaled(Vec<T> significand, const ReducedExp<T>& e, Vec<T> x, Vec<T> low) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
-    return _mm512_scalef_ps(significand, e.n);
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, low, _CMP_NLT_UQ), significand, e.n);
   } else {
-    return _mm512_scalef_pd(significand, e.n);
+    return _mm512_maskz_scalef_pd(_mm512_cmp_pd_mask(x, low, _CMP_NLT_UQ), significand, e.n);
   }
 #else
   // Two factors, the first of them exact, since 2^n alone may leave the normal range.
@@ -140,25 +142,28 @@ NNEXT_INLINE Vec<T> scaled(Vec<T> significand, const ReducedExp<T>& e) {
   const IntVec<T> half = n >> 1;
   const Vec<T> first = from_bits((half + C::kExponentBias) << C::kMantissaBits);
   const Vec<T> second = from_bits((n - half + C::kExponentBias) << C::kMantissaBits);
-  return significand * first * second;
+  return x < low ? Vec<T>{} : significand * first * second;
 #endif
 }
 
-// e^x, at most 1 ULP from the exact value, results below the normal range included; 0 below
-// kExpLow, +inf above kExpHigh, NaN for NaN.
+// e^x, at most 1 ULP from the exact value; 0 below kExpLow, where it is not normal, +inf above
+// kExpHigh, NaN for NaN. For an x below kTiny, whose square may not be normal, it is 1.
 template <class T>
-NNEXT_INLINE Vec<T> exp(Vec<T> x) {
+NNEXT_INLINE Vec<T> exp(Vec<T> given) {
   using C = MathConstants<T>;
-  const Vec<T> inside = maximum(broadcast<T>(C::kExpLow), minimum(broadcast<T>(C::kExpHigh), x));
+  const IntVec<T> tiny = bits(broadcast<T>(C::kTiny));
+  const Vec<T> x = at_least<T>(given, tiny);
+  const Vec<T> low = broadcast<T>(C::kExpLow);
+  const Vec<T> inside = maximum(low, minimum(broadcast<T>(C::kExpHigh), x));
   const ReducedExp<T> e = reduce_exp<T>(inside, Vec<T>{});
   // 1 + r with its rounding error (Dekker's fast two-sum), then the rest.
   const Vec<T> one = broadcast<T>(T{1});
   const Vec<T> sum = one + e.r;
-  return scaled<T>(sum + (((one - sum) + e.r) + exp_rest<T>(e)), e);
+  return scaled<T>(sum + (((one - sum) + e.r) + exp_rest<T>(e)), e, x, low);
 }
 
-// e^(x - m) for x <= m, the exponentials of softmax: at most 1.1 ULP (plus what is below the normal
-// range), exactly 1 for x = m. For scores far from 0 the rounding error of x - m would cost more
+// e^(x - m) for x <= m, the exponentials of softmax: at most 1.1 ULP where it is normal, else 0;
+// exactly 1 for x = m. For scores far from 0 the rounding error of x - m would cost more
 // than the exponential's own, so it goes into the reduced argument: Dekker's fast two-sum of x and
 // -m, which needs the one of larger magnitude first, and since x <= m that is the lesser one. The
 // polynomial is the plain one of least operations, (r h + 1) r + 1: this function is most of what
@@ -166,14 +171,14 @@ NNEXT_INLINE Vec<T> exp(Vec<T> x) {
 template <class T>
 NNEXT_INLINE Vec<T> exp_difference(Vec<T> x, Vec<T> m) {
   using C = MathConstants<T>;
-  const Vec<T> low = broadcast<T>(C::kExpLow);
+  const Vec<T> low = broadcast<T>(C::kDifferenceLow);
   const Vec<T> one = broadcast<T>(T{1});
   const Vec<T> d = x - m;
   const Vec<T> first = minimum(-m, x);
   const Vec<T> second = maximum(-m, x);
   const Vec<T> excess = (d - first) - second;  // NaN for an infinite d: not used then
   const ReducedExp<T> e = reduce_exp<T>(maximum(low, d), d < low ? Vec<T>{} : excess);
-  return scaled<T>(fma(fma(horner<T>(C::kExp, e.r), e.r, one), e.r, one), e);
+  return scaled<T>(fma(fma(horner<T>(C::kExp, e.r), e.r, one), e.r, one), e, d, low);
 }
 
 // log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1].
@@ -257,13 +262,14 @@ NNEXT_INLINE Vec<T> log1p(Vec<T> z) {
 // 1 / (1 + e^-x) without overflow: z = e^-|x| is at most 1. The quotient is corrected by what the
 // rounding of 1 + z and of the division lost (without: 2.33 ULP); the correction needs few digits
 // of 1 / (1 + z), and a straight line through [1, 2] gives them within 5 %.
+// Below kTiny z is too small to count, and its product with the quotient need not be normal.
 template <class T>
 NNEXT_INLINE Vec<T> sigmoid(Vec<T> x) {
   const Vec<T> one = broadcast<T>(T{1});
   const Vec<T> z = exp<T>(-absolute<T>(x));
-  const Vec<T> numerator = x < Vec<T>{} ? z : one;
+  const Vec<T> numerator = bits(x) < 0 ? z : one;  // a comparison of numbers might meet a small one
   const Vec<T> sum = one + z;
-  const Vec<T> lost = z - (sum - one);
+  const Vec<T> lost = z < broadcast<T>(MathConstants<T>::kTiny) ? Vec<T>{} : z - (sum - one);
   const Vec<T> quotient = numerator / sum;
   const Vec<T> remainder = fma(-quotient, lost, fma(-quotient, sum, numerator));
   const Vec<T> inverse = fma(sum, broadcast<T>(T{-0.5}), broadcast<T>(T(1.4571)));
@@ -290,12 +296,13 @@ NNEXT_INLINE VecD tanh_rest(VecD z) {
 // its roundings lost, fell at 207,285 of the positive float32 numbers and had 1.82 ULP. Lower
 // degrees or a joint at 0.5625 are no faster; there 1 - 2 / ... has 1.45 ULP.)
 template <class T>
-NNEXT_INLINE Vec<T> tanh(Vec<T> x) {
+NNEXT_INLINE Vec<T> tanh(Vec<T> given) {
   using C = MathConstants<T>;
+  const Vec<T> x = flushed<T>(given);
   const Vec<T> one = broadcast<T>(T{1});
   const Vec<T> magnitude = absolute<T>(x);
   const Vec<T> limited =
-      maximum(broadcast<T>(C::kTanhLow), minimum(broadcast<T>(C::kTanhOne), magnitude));
+      maximum(broadcast<T>(C::kTiny), minimum(broadcast<T>(C::kTanhOne), magnitude));
   const Vec<T> small =
       fma(magnitude, (limited * limited) * tanh_rest(limited * limited), magnitude);
   const ReducedExp<T> e = reduce_exp<T>(limited + limited, Vec<T>{});

@@ -3,7 +3,7 @@
 // can be gathered.
 #pragma once
 
-#include "kernels/simd.h"
+#include "kernels/small.h"
 
 namespace nnext {
 namespace NNEXT_SIMD {
@@ -70,17 +70,29 @@ void column_sums_array(const T* x, index_t row_stride, T* sums, index_t rows, in
   }
 }
 
+// Squares that are not normal add nothing.
+NNEXT_INLINE Lanes<double> scaled_doubles(Lanes<double> x, const Factor<double>& scale) {
+  for (int j = 0; j < kParts<double>; ++j) x.part[j] = times<double>(x.part[j], scale);
+  return x;
+}
+// Converted before squaring: the square of a float is normal and exact in float64.
+NNEXT_INLINE Lanes<double> scaled_doubles(Lanes<float> x, const Factor<double>& scale) {
+  for (int j = 0; j < kParts<float>; ++j) x.part[j] = flushed<float>(x.part[j]);
+  Lanes<double> converted{};
+  add_lanes(converted, x);
+  for (int j = 0; j < kParts<double>; ++j) converted.part[j] *= scale.value;
+  return converted;
+}
+
 template <class T>
 double sum_of_squares_array(const T* x, index_t n, double factor) {
-  const Vec<double> scale = broadcast<double>(factor);
+  const double root = Normal<double>::kRootOfLeast / factor;
+  const Factor<double> scale(factor, root > Normal<double>::kLeast ? root : Normal<double>::kLeast);
   Lanes<double> sum{};
   for (index_t i = 0; i < n; i += kLanes) {
-    // Converted before squaring: the square of a float is exact in float64 and cannot overflow.
-    Lanes<double> v{};
-    add_lanes(v, load_lanes<T>(x + i, n - i, T{0}));
+    const Lanes<double> v = scaled_doubles(load_lanes<T>(x + i, n - i, T{0}), scale);
     for (int j = 0; j < kParts<double>; ++j) {
-      const Vec<double> scaled = v.part[j] * scale;
-      sum.part[j] = fma(scaled, scaled, sum.part[j]);
+      sum.part[j] = fma(v.part[j], v.part[j], sum.part[j]);
     }
   }
   return sum_lanes(sum);

@@ -275,6 +275,34 @@ NNEXT_INLINE VecD square_root(VecD x) {
 #endif
 }
 
+// A vector of bytes as integers of the lanes' width.
+template <class T>
+NNEXT_INLINE IntVec<T> load_bytes(const std::uint8_t* p) {
+  IntVec<T> v{};
+  for (int i = 0; i < Simd<T>::lanes; ++i) v[i] = p[i];
+  return v;
+}
+#if defined(__AVX512F__)
+template <>
+NNEXT_INLINE VecI32 load_bytes<float>(const std::uint8_t* p) {
+  return reinterpret_cast<VecI32>(
+      _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+template <>
+NNEXT_INLINE VecI64 load_bytes<double>(const std::uint8_t* p) {
+  return reinterpret_cast<VecI64>(_mm512_cvtepu8_epi64(_mm_loadu_si64(p)));
+}
+#elif defined(__AVX2__)
+template <>
+NNEXT_INLINE VecI32 load_bytes<float>(const std::uint8_t* p) {
+  return reinterpret_cast<VecI32>(_mm256_cvtepu8_epi32(_mm_loadu_si64(p)));
+}
+template <>
+NNEXT_INLINE VecI64 load_bytes<double>(const std::uint8_t* p) {
+  return reinterpret_cast<VecI64>(_mm256_cvtepu8_epi64(_mm_loadu_si32(p)));
+}
+#endif
+
 // A shuffle of two vectors: result element i is element P::at(i) of their concatenation.
 template <class P, class V, int... I>
 NNEXT_INLINE V shuffled(V a, V b, std::integer_sequence<int, I...>) {

@@ -56,16 +56,31 @@ NNEXT_INLINE Lanes<T> exponentials(const T* x, index_t left, Vec<T> most) {
   return e;
 }
 
+// The same products as times() for exponentials, which are 0, normal, or NaN as the factor then is:
+// a comparison costs less.
 template <class T>
-NNEXT_INLINE Lanes<T> times(Lanes<T> x, Vec<T> factor) {
-  for (int j = 0; j < kParts<T>; ++j) x.part[j] *= factor;
-  return x;
+NNEXT_INLINE Vec<T> probability(Vec<T> e, const Factor<T>& factor) {
+  return (e >= from_bits(factor.least) ? e : Vec<T>{}) * factor.value;
+}
+template <class T>
+NNEXT_INLINE Lanes<T> probabilities(Lanes<T> e, const Factor<T>& factor) {
+  for (int j = 0; j < kParts<T>; ++j) e.part[j] = probability<T>(e.part[j], factor);
+  return e;
 }
 
-// What turns exponentials into probabilities, from S'.
+// What turns exponentials into probabilities, from S'. The least of them that does so is rounded up
+// by more than the other's rounding may have lost: it is there for an addition, where Factor's own
+// costs a division a row.
 template <class T>
 NNEXT_INLINE T inverse_sum(double others) {
   return static_cast<T>(1.0 / (1.0 + others));
+}
+template <class T>
+NNEXT_INLINE Factor<T> probability_factor(double others) {
+  constexpr double kUp = 1 + 4 * (sizeof(T) == 4 ? 0x1p-24 : 0x1p-53);
+  constexpr double kScale = sizeof(T) == 4 ? Normal<T>::kLeast * kUp : 1;
+  const auto least = static_cast<T>((1.0 + others) * kScale);
+  return {inverse_sum<T>(others), sizeof(T) == 4 ? least : least * T(kUp) * Normal<T>::kLeast};
 }
 
 // Writes the exponentials of a row of at most 16 elements, and something in place of those that it
@@ -117,13 +132,12 @@ NNEXT_INLINE double sum_of_others(const T* x, T* e, index_t n, T m) {
 }
 
 template <class T>
-NNEXT_INLINE void scale_row(T* y, index_t n, T factor) {
-  const Vec<T> f = broadcast<T>(factor);
+NNEXT_INLINE void scale_row(T* y, index_t n, const Factor<T>& f) {
   index_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    store_lanes<T>(y + i, times<T>(load_lanes<T>(y + i, kLanes, T{0}), f), kLanes);
+    store_lanes<T>(y + i, probabilities<T>(load_lanes<T>(y + i, kLanes, T{0}), f), kLanes);
   }
-  if (i < n) store_lanes<T>(y + i, times<T>(load_lanes<T>(y + i, n - i, T{0}), f), n - i);
+  if (i < n) store_lanes<T>(y + i, probabilities<T>(load_lanes<T>(y + i, n - i, T{0}), f), n - i);
 }
 
 // Rows of a block: their losses are computed together, a vector at a time, and where they have at
@@ -143,9 +157,9 @@ NNEXT_INLINE void short_rows(const T* x, T* y, index_t rows, index_t cols, T* mo
     others[r] = short_row<T>(x + r * cols, e + r * kLanes, cols, most[r]);
   }
   for (index_t r = 0; r < rows; ++r) {
-    const Vec<T> factor = broadcast<T>(inverse_sum<T>(others[r]));
+    const Factor<T> factor = probability_factor<T>(others[r]);
     const Lanes<T> row = load_lanes<T>(e + r * kLanes, kLanes, T{0});
-    store_lanes<T>(y + r * cols, times<T>(row, factor), cols);
+    store_lanes<T>(y + r * cols, probabilities<T>(row, factor), cols);
   }
 }
 
@@ -168,7 +182,7 @@ void softmax_rows(const T* x, T* y, index_t rows, index_t cols, const std::int64
       for (index_t r = 0; r < block; ++r) {
         most[r] = row_maximum<T>(from + r * cols, cols);
         others[r] = sum_of_others<T, true>(from + r * cols, to + r * cols, cols, most[r]);
-        scale_row<T>(to + r * cols, cols, inverse_sum<T>(others[r]));
+        scale_row<T>(to + r * cols, cols, probability_factor<T>(others[r]));
       }
     }
     if (loss == nullptr) continue;
@@ -188,16 +202,20 @@ void softmax_backward_rows(const T* y, const T* dout, T* dx, index_t rows, index
   for (index_t r = 0; r < rows; ++r, y += cols, dout += cols, dx += cols) {
     Lanes<double> sum{};
     for (index_t i = 0; i < cols; i += kLanes) {
-      Lanes<T> product = load_lanes<T>(y + i, cols - i, T{0});
+      Lanes<T> share = load_lanes<T>(y + i, cols - i, T{0});
       const Lanes<T> d = load_lanes<T>(dout + i, cols - i, T{0});
-      for (int j = 0; j < kParts<T>; ++j) product.part[j] *= d.part[j];
-      add_lanes(sum, product);
+      for (int j = 0; j < kParts<T>; ++j) share.part[j] = product<T>(d.part[j], share.part[j]);
+      add_lanes(sum, share);
     }
-    const Vec<T> total = broadcast<T>(static_cast<T>(sum_lanes(sum)));
+    const double rounded = sum_lanes(sum);
+    const bool is_small = -Normal<T>::kLeast < rounded && rounded < Normal<T>::kLeast;
+    const Vec<T> total = broadcast<T>(is_small ? T{0} : static_cast<T>(rounded));
     for (index_t i = 0; i < cols; i += kLanes) {
       Lanes<T> out = load_lanes<T>(y + i, cols - i, T{0});
       const Lanes<T> d = load_lanes<T>(dout + i, cols - i, T{0});
-      for (int j = 0; j < kParts<T>; ++j) out.part[j] *= d.part[j] - total;
+      for (int j = 0; j < kParts<T>; ++j) {
+        out.part[j] = product<T>(d.part[j] - total, out.part[j]);
+      }
       store_lanes<T>(dx + i, out, cols - i);
     }
   }
@@ -207,11 +225,11 @@ template <class T>
 void softmax_loss_backward_rows(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
                                 index_t cols) {
   constexpr int kVector = Simd<T>::lanes;
-  const Vec<T> f = broadcast<T>(factor);
+  const Factor<T> f(factor);
   const index_t n = rows * cols;
   index_t i = 0;
-  for (; i + kVector <= n; i += kVector) store<T>(dx + i, load<T>(y + i) * f);
-  if (i < n) store_partial<T>(dx + i, load_partial<T>(y + i, n - i, T{0}) * f, n - i);
+  for (; i + kVector <= n; i += kVector) store<T>(dx + i, times<T>(load<T>(y + i), f));
+  if (i < n) store_partial<T>(dx + i, times<T>(load_partial<T>(y + i, n - i, T{0}), f), n - i);
   for (index_t r = 0; r < rows; ++r) {
     dx[r * cols + t[r]] = (y[r * cols + t[r]] - T{1}) * factor;
   }
@@ -224,12 +242,12 @@ void sigmoid_loss_array(const T* x, const T* t, T* y, double* loss, index_t n) {
   const Vec<T> zero{};
   for (index_t i = 0; i < n; i += kVector) {
     const index_t left = n - i < kVector ? n - i : kVector;
-    const Vec<T> v = load_partial<T>(x + i, left, T{0});
+    const Vec<T> v = flushed<T>(load_partial<T>(x + i, left, T{0}));
     const Vec<T> target = load_partial<T>(t + i, left, T{0});
     // |x| times the share of the other class: 1 - t for x > 0, t else. Nothing times an infinite
     // score is nothing: a certain answer that is right costs nothing.
     const Vec<T> share = v > zero ? broadcast<T>(T{1}) - target : target;
-    const Vec<T> linear = share == zero ? zero : absolute<T>(v) * share;
+    const Vec<T> linear = share == zero ? zero : product<T>(absolute<T>(v), share);
     const Vec<T> tail = log1p<T>(exp<T>(-absolute<T>(v)));
     store_partial<T>(y + i, sigmoid<T>(v), left);
     for (index_t j = 0; j < left; ++j) {
@@ -240,7 +258,13 @@ void sigmoid_loss_array(const T* x, const T* t, T* y, double* loss, index_t n) {
 
 template <class T>
 void sigmoid_loss_backward_array(const T* y, const T* t, T factor, T* dx, index_t n) {
-  for (index_t i = 0; i < n; ++i) dx[i] = (y[i] - t[i]) * factor;
+  constexpr int kVector = Simd<T>::lanes;
+  const Factor<T> f(factor);
+  for (index_t i = 0; i < n; i += kVector) {
+    const index_t left = n - i < kVector ? n - i : kVector;
+    const Vec<T> d = load_partial<T>(y + i, left, T{0}) - load_partial<T>(t + i, left, T{0});
+    store_partial<T>(dx + i, times<T>(d, f), left);
+  }
 }
 
 }  // namespace

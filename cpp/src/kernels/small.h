@@ -1,0 +1,107 @@
+// Numbers near zero. On many CPUs an operation that meets a number below the smallest normal one
+// takes a hundred times as long, so none of these kernels computes with such a number, or one: it
+// counts as zero with its sign, given or computed. By rules in the code, not by a mode of the
+// processor, which x86 and ARM have in different forms.
+//
+// Here are the operations that come out below: every one looks at its operands' bits, as integers,
+// before it touches them as numbers.
+#pragma once
+
+#include "kernels/simd.h"
+
+namespace nnext {
+namespace NNEXT_SIMD {
+namespace {
+
+template <class T>
+struct Normal;
+template <>
+struct Normal<float> {
+  static constexpr std::int32_t kSign = INT32_MIN;
+  static constexpr std::int32_t kBits = 0x00800000;  // of the smallest normal number
+  static constexpr std::int32_t kProductBits = 0x40000000;
+  static constexpr float kLeast = 0x1p-126f;
+  static constexpr float kRootOfLeast = 0x1p-63f;
+};
+template <>
+struct Normal<double> {
+  static constexpr std::int64_t kSign = INT64_MIN;
+  static constexpr std::int64_t kBits = 0x0010000000000000;
+  static constexpr std::int64_t kProductBits = 0x4000000000000000;
+  static constexpr double kLeast = 0x1p-1022;
+  static constexpr double kRootOfLeast = 0x1p-511;
+};
+
+template <class T>
+NNEXT_INLINE IntVec<T> magnitude_bits(Vec<T> x) {
+  return bits(x) & ~(IntVec<T>{} + Normal<T>::kSign);
+}
+
+// x where its magnitude has at least these bits, elsewhere zero with the sign of x. By shifting the
+// sign of a difference, for which every CPU has as many ports as for any other integer operation.
+template <class T>
+NNEXT_INLINE Vec<T> at_least(Vec<T> x, IntVec<T> least) {
+  const IntVec<T> is_less = (magnitude_bits<T>(x) - least) >> (8 * sizeof(T) - 1);
+  return from_bits(bits(x) & (~is_less | Normal<T>::kSign));
+}
+
+// x, a number below the smallest normal one being zero. NaN stays NaN.
+template <class T>
+NNEXT_INLINE Vec<T> flushed(Vec<T> x) {
+  return at_least<T>(x, IntVec<T>{} + Normal<T>::kBits);
+}
+
+// A number that vectors are multiplied with.
+template <class T>
+struct Factor {
+  Vec<T> value;
+  IntVec<T> least;  // bits of the smallest number whose product is normal
+
+  // The quotient is rounded up, and is not below the smallest normal number itself.
+  explicit NNEXT_INLINE Factor(T factor) {
+    T size = factor < 0 ? -factor : factor;
+    if (size < Normal<T>::kLeast) size = factor = 0;
+    T inverse = 1;
+    if (size < 1) {
+      inverse = T{1} / size;
+      if (fma(broadcast<T>(inverse), broadcast<T>(size), broadcast<T>(T{-1}))[0] < 0) {
+        inverse = from_bits(bits(broadcast<T>(inverse)) + 1)[0];
+      }
+    }
+    value = broadcast<T>(factor);
+    least = bits(broadcast<T>(inverse * Normal<T>::kLeast));
+  }
+  NNEXT_INLINE Factor(T factor, T smallest)
+      : Factor(broadcast<T>(factor), broadcast<T>(smallest)) {}
+  NNEXT_INLINE Factor(Vec<T> factor, Vec<T> smallest) : value(factor), least(bits(smallest)) {}
+};
+
+// x times the factor, where that is normal.
+template <class T>
+NNEXT_INLINE Vec<T> times(Vec<T> x, const Factor<T>& factor) {
+  return at_least<T>(x, factor.least) * factor.value;
+}
+
+// x^2 where that is normal.
+template <class T>
+NNEXT_INLINE Vec<T> squared(Vec<T> x) {
+  const Vec<T> root = broadcast<T>(Normal<T>::kRootOfLeast);
+  const Vec<T> large = at_least<T>(x, bits(root));
+  return large * large;
+}
+
+// x y where that is normal, for a y that is zero or normal; zero also where it is less than an
+// eighth above. The bits of a number are a line through the powers of two that runs below its
+// logarithm by 0.086 at most (Mitchell, Computer Multiplication and Division Using Binary
+// Logarithms, 1962): where two of them add up to those of the smallest normal number, and the bias,
+// the product is normal.
+template <class T>
+NNEXT_INLINE Vec<T> product(Vec<T> x, Vec<T> y) {
+  const IntVec<T> least = Normal<T>::kProductBits - magnitude_bits<T>(y);
+  const IntVec<T> normal = IntVec<T>{} + Normal<T>::kBits;
+  return at_least<T>(x, least > normal ? least : normal) * y;
+}
+
+}  // namespace
+}  // namespace NNEXT_SIMD
+}  // namespace nnext

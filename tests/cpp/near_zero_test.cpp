@@ -1,0 +1,288 @@
+// Numbers near zero: results below the smallest normal number are zero, and no operation computes
+// with such a number, or one. On x86 the processor itself says so: its status flags are sticky.
+#include <functional>
+
+#include "nnext/cross_entropy.h"
+#include "support.h"
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace nnext::test {
+namespace {
+
+// Whether any vector operation since `clear` met a number below the smallest normal one (the
+// denormal flag) or should have made one (the underflow flag). Never, where there are no flags.
+class SmallNumbers {
+ public:
+  static void clear() {
+#if defined(__x86_64__)
+    _mm_setcsr(_mm_getcsr() & ~kFlags);
+#endif
+  }
+  static bool met() {
+#if defined(__x86_64__)
+    return (_mm_getcsr() & kFlags) != 0;
+#else
+    return false;
+#endif
+  }
+
+ private:
+  static constexpr unsigned kFlags = 0x12;
+};
+
+template <class Compute>
+bool meets_small_numbers(const Compute& compute) {
+  SmallNumbers::clear();
+  compute();
+  return SmallNumbers::met();
+}
+
+#if defined(__x86_64__)
+TEST(NearZeroHelpers, SmallOperandsAndResultsAreNoticed) {
+  const auto product = [](float x, float y) {
+    volatile float factors[] = {x, y};  // so that the product is not known when this is compiled
+    return meets_small_numbers([&] { factors[0] = factors[0] * factors[1]; });
+  };
+  EXPECT_FALSE(product(0x1p-126F, 1.5F));
+  EXPECT_FALSE(product(0.0F, 1.5F));
+  EXPECT_TRUE(product(0x1.000002p-126F, 0x1.000002p-1F));
+  EXPECT_TRUE(product(0x1p-127F, 4.0F));
+}
+#endif
+
+// Every size of number there is, subnormal ones, zeros, infinities and NaN among them.
+template <class T>
+Array<T> any_numbers(index_t n, std::uint64_t seed) {
+  return {n, seed, &any_number<T>};
+}
+template <class T>
+Array<T> between(index_t n, std::uint64_t seed, double low, double high) {
+  Random random(seed);
+  Array<T> x(n);
+  for (index_t i = 0; i < n; ++i) x[i] = static_cast<T>(random.real(low, high));
+  return x;
+}
+// Numbers of either sign that are smaller than 1 by up to so many powers of two; subnormal ones
+// among them if no number is given.
+template <class T>
+Array<T> small_numbers(index_t n, std::uint64_t seed,
+                       index_t powers = 40 - std::numeric_limits<T>::min_exponent) {
+  Random random(seed);
+  Array<T> x(n);
+  for (index_t i = 0; i < n; ++i) {
+    x[i] = std::ldexp(static_cast<T>(random.real(-1, 1)), static_cast<int>(-random.below(powers)));
+  }
+  return x;
+}
+
+constexpr index_t kSize = 4099;
+
+class NearZero : public IsaTest {};
+NNEXT_EVERY_ISA(NearZero);
+
+TEST_P(NearZero, FunctionsMeetNoSmallNumberWhateverTheirArgument) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    Array<T> y(kSize);
+    for (const Array<T>& x : {any_numbers<T>(kSize, 1), between<T>(kSize, 2, -800, 0),
+                              between<T>(kSize, 3, -110, 110), small_numbers<T>(kSize, 4)}) {
+      for (const auto& [name, f] :
+           {std::pair{"exp", kernels.exp}, std::pair{"sigmoid", kernels.sigmoid},
+            std::pair{"tanh", kernels.tanh}, std::pair{"relu", kernels.relu}}) {
+        SCOPED_TRACE(name);
+        EXPECT_FALSE(meets_small_numbers([&, g = f] { g(x.data(), y.data(), kSize); }));
+        for (const T value : y) EXPECT_TRUE(same(value, normal(value)));
+      }
+    }
+  });
+}
+
+TEST_P(NearZero, GradientsMeetNoSmallNumber) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    const Array<T> x = between<T>(kSize, 1, -110, 110);
+    std::vector<std::uint8_t> mask(kSize);
+    for (index_t i = 0; i < kSize; ++i) mask[static_cast<std::size_t>(i)] = i * 7 % 3 == 0;
+    Array<T> dx(kSize);
+    for (const Array<T>& dout : {any_numbers<T>(kSize, 3), small_numbers<T>(kSize, 4)}) {
+      for (const auto& [f, f_backward] : {std::pair{kernels.sigmoid, kernels.sigmoid_backward},
+                                          std::pair{kernels.tanh, kernels.tanh_backward},
+                                          std::pair{kernels.relu, kernels.relu_backward}}) {
+        Array<T> y(kSize);
+        f(x.data(), y.data(), kSize);
+        EXPECT_FALSE(meets_small_numbers(
+            [&, g = f_backward] { g(y.data(), dout.data(), dx.data(), kSize); }));
+        for (const T value : dx) EXPECT_TRUE(same(value, normal(value)));
+      }
+      EXPECT_FALSE(meets_small_numbers(
+          [&] { kernels.dropout_backward(dout.data(), mask.data(), dx.data(), kSize, T(1.25)); }));
+      std::vector<std::uint8_t> drawn(kSize);
+      EXPECT_FALSE(meets_small_numbers([&] {
+        kernels.dropout(dout.data(), dx.data(), drawn.data(), kSize, 1, 0, 1U << 31, T{2});
+      }));
+      Array<T> scaled = dout;
+      EXPECT_FALSE(meets_small_numbers([&] { kernels.scale(scaled.data(), kSize, T(0.01)); }));
+      Array<T> small = small_numbers<T>(kSize, 5);
+      EXPECT_FALSE(meets_small_numbers([&] { kernels.sum_of_squares(small.data(), kSize, 1); }));
+    }
+  });
+}
+
+TEST_P(NearZero, SoftmaxAndItsLossesMeetNoSmallNumber) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr index_t kRows = 65;
+    for (const index_t cols : {2, 8, 10, 15, 16, 17, 33, 1000}) {
+      for (const double scale : {1, 5, 20, 50, 200}) {
+        SCOPED_TRACE(testing::Message() << cols << " columns of scores times " << scale);
+        const index_t n = kRows * cols;
+        const Array<T> x = between<T>(n, 1, -4 * scale, 4 * scale);
+        const Array<T> dout = small_numbers<T>(n, 2, 80);
+        std::vector<std::int64_t> t(kRows);
+        for (index_t r = 0; r < kRows; ++r) t[static_cast<std::size_t>(r)] = r % cols;
+        const std::vector<double> factor(kRows, 1e-3);
+        Array<double> loss(kRows);
+        Array<T> y(n);
+        Array<T> dx(n);
+        const auto check = [&](const char* what, const std::function<void()>& compute) {
+          EXPECT_FALSE(meets_small_numbers(compute)) << what;
+        };
+        check("softmax",
+              [&] { kernels.softmax(x.data(), y.data(), kRows, cols, t.data(), loss.data()); });
+        for (const T value : y) EXPECT_TRUE(same(value, normal(value)));
+        check("softmax_backward",
+              [&] { kernels.softmax_backward(y.data(), dout.data(), dx.data(), kRows, cols); });
+        check("softmax_loss_backward", [&] {
+          kernels.softmax_loss_backward(y.data(), t.data(), T(1e-3), dx.data(), kRows, cols);
+        });
+        for (const T value : dx) EXPECT_TRUE(same(value, normal(value)));
+        const RowLabels<T> labels{.index = t.data(), .soft = nullptr};
+        for (const double smoothing : {0.0, 0.1}) {
+          for (const T softcap : {T{0}, T{30}}) {
+            LossTerms<T> terms{};
+            terms.smoothing = smoothing;
+            terms.softcap = softcap;
+            terms.weight_sum = static_cast<double>(cols);
+            for (const RowResult result :
+                 {RowResult::kLoss, RowResult::kProbabilities, RowResult::kGradient}) {
+              Array<T> scores = x;
+              check("cross_entropy", [&] {
+                kernels.cross_entropy(scores.data(), cols, kRows, cols, labels, terms,
+                                      factor.data(), result, loss.data());
+              });
+            }
+            terms.softcap = 0;
+            check("cross_entropy_backward", [&] {
+              kernels.cross_entropy_backward(y.data(), dx.data(), kRows, cols, labels, terms,
+                                             factor.data());
+            });
+          }
+        }
+        Array<T> targets(n);
+        for (index_t i = 0; i < n; ++i) targets[i] = static_cast<T>(i % 3 % 2);
+        Array<double> losses(n);
+        check("sigmoid_loss",
+              [&] { kernels.sigmoid_loss(x.data(), targets.data(), y.data(), losses.data(), n); });
+        check("sigmoid_loss_backward", [&] {
+          kernels.sigmoid_loss_backward(y.data(), targets.data(), T(1e-5), dx.data(), n);
+        });
+      }
+    }
+  });
+}
+
+TEST_P(NearZero, OptimizersMeetNoSmallNumberAfterManyStepsOfNoOrSmallGradients) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr index_t kParameters = 67;
+    const StepScalars<T> adam{.lr = T(1e-3),
+                              .a = T(0.1),
+                              .b = T(0.001),
+                              .eps = T(1e-7),
+                              .v_scale = T(1.5),
+                              .keep = T(0.9999)};
+    const StepScalars<T> other{
+        .lr = T(0.01), .a = T(0.9), .b = T(0.81), .eps = T(1e-7), .v_scale = 0, .keep = 1};
+    for (const bool has_gradient : {false, true}) {
+      Array<T> p = between<T>(kParameters, 1, -1, 1);
+      Array<T> g = between<T>(kParameters, 2, -1, 1);
+      for (index_t i = 0; i < 5; ++i) p[i] = g[i] = 0;  // a unit that has died
+      Array<T> states[2] = {between<T>(kParameters, 3, 0, 1), between<T>(kParameters, 4, 0, 1)};
+      const auto step = [&](int which) {
+        T* const m = states[0].data();
+        switch (which) {
+          case 0:
+            return kernels.sgd(p.data(), g.data(), kParameters, other);
+          case 1:
+            return kernels.momentum(p.data(), g.data(), m, kParameters, other);
+          case 2:
+            return kernels.nesterov(p.data(), g.data(), m, kParameters, other);
+          case 3:
+            return kernels.book_nesterov(p.data(), g.data(), m, kParameters, other);
+          case 4:
+            return kernels.adagrad(p.data(), g.data(), m, kParameters, other);
+          case 5:
+            return kernels.rmsprop(p.data(), g.data(), m, kParameters, other);
+          default:
+            return kernels.adam(p.data(), g.data(), m, states[1].data(), kParameters, adam);
+        }
+      };
+      for (int which = 0; which < 7; ++which) {
+        SCOPED_TRACE(which);
+        step(which);
+        g = small_numbers<T>(kParameters, 5, 60);
+        for (index_t i = 0; !has_gradient && i < kParameters; ++i) g[i] = 0;
+        for (int i = 0; i < 2000; ++i) step(which);
+        EXPECT_FALSE(meets_small_numbers([&] {
+          for (int i = 0; i < 100; ++i) step(which);
+        }));
+        for (const Array<T>* array : {&p, &states[0], &states[1]}) {
+          for (const T value : *array) EXPECT_TRUE(same(value, normal(value)));
+        }
+      }
+    }
+  });
+}
+
+TEST_P(NearZero, ProductsAreExactDownToTheSmallestNormalNumber) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr T kLeast = std::numeric_limits<T>::min();
+    for (const T factor : {T(0.3), T(0.999), T{0.5}, T{1}, T{3}, T(1e-10), kLeast}) {
+      // On both sides of the number whose product is the smallest normal one.
+      Array<T> x(64);
+      T value = factor < 1 ? kLeast / factor : kLeast;
+      for (index_t i = 0; i < 32; ++i) value = std::nextafter(value, T{0});
+      for (index_t i = 0; i < x.size(); ++i) {
+        x[i] = i % 3 == 0 ? -value : value;
+        value = std::nextafter(value, T{1});
+      }
+      Array<T> y = x;
+      kernels.scale(y.data(), y.size(), factor);
+      for (index_t i = 0; i < x.size(); ++i) {
+        const long double exact = static_cast<long double>(normal(x[i])) * factor;
+        const T expected = std::abs(exact) < kLeast ? std::copysign(T{0}, x[i]) : x[i] * factor;
+        EXPECT_TRUE(same(expected, y[i])) << std::hexfloat << x[i] << " times " << factor;
+      }
+    }
+    // Of two vectors: zero, or exact; zero for nothing an eighth above the smallest.
+    const Array<T> dout = small_numbers<T>(kSize, 1);
+    Array<T> y = between<T>(kSize, 2, 0, 1);
+    for (index_t i = 0; i < kSize; ++i) y[i] = T{1} - std::ldexp(y[i], -static_cast<int>(i % 20));
+    Array<T> dx(kSize);
+    kernels.sigmoid_backward(y.data(), dout.data(), dx.data(), kSize);
+    index_t zeros = 0;
+    for (index_t i = 0; i < kSize; ++i) {
+      const T slope = (1 - y[i]) * y[i];
+      if (dx[i] == 0) {
+        ++zeros;
+        EXPECT_LT(std::abs(normal(dout[i]) * slope), T(1.127) * kLeast);
+      } else {
+        EXPECT_TRUE(same(dout[i] * slope, dx[i]));
+      }
+    }
+    EXPECT_GT(zeros, 10);
+    EXPECT_LT(zeros, kSize / 2);
+  });
+}
+
+}  // namespace
+}  // namespace nnext::test

@@ -1,0 +1,97 @@
+"""Results below the smallest normal number are zero, with their sign."""
+
+import numpy as np
+import pytest
+
+import nnext
+import reference as ref
+from nnext import _nnext
+
+
+def tiny(dtype):
+    """Return the smallest normal number, and three below it."""
+    least = np.finfo(dtype).smallest_normal
+    return least, np.array([0.6 * least, -0.3 * least, np.finfo(dtype).smallest_subnormal], dtype)
+
+
+def assert_zero(actual, sign):
+    ref.assert_same_bits(np.asarray(actual), np.copysign(np.zeros_like(actual), sign))
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+def test_functions_of_small_numbers(dtype):
+    least, x = tiny(dtype)
+    assert_zero(nnext.tanh(x), x)
+    assert_zero(nnext.relu(x), 1)
+    ref.assert_same_bits(nnext.exp(x), np.ones(3, dtype))
+    ref.assert_same_bits(nnext.sigmoid(x), np.full(3, 0.5, dtype))
+    far = np.array([-90, -103] if dtype == np.float32 else [-710, -740], dtype)
+    assert_zero(nnext.exp(far), 1)
+    assert_zero(nnext.sigmoid(far), 1)
+    at = np.array([least, -least], dtype)
+    ref.assert_same_bits(nnext.tanh(at), at)
+    ref.assert_same_bits(nnext.relu(at), np.array([least, 0], dtype))
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("scale", [20, 50, 200])
+@pytest.mark.parametrize("n", [2, 10, 16, 17, 1000])
+def test_softmax_is_exact_or_zero(n, scale, dtype):
+    x = (scale * ref.normal(np.float64, 20, n)).astype(dtype)
+    least = np.finfo(dtype).smallest_normal
+    shifted = x.astype(np.longdouble) - x.max(axis=-1, keepdims=True)
+    exact = np.exp(shifted) / np.exp(shifted).sum(axis=-1, keepdims=True)
+    y = nnext.softmax(x)
+    assert np.all((y == 0) | (y >= least))
+    np.testing.assert_array_equal(y[exact < 0.999 * least], 0)
+    normal = exact > 1.001 * least
+    np.testing.assert_allclose(
+        y[normal], exact[normal].astype(float), rtol=12 * np.finfo(dtype).eps
+    )
+    loss = nnext.SoftmaxWithLoss()
+    loss.forward(x, np.zeros(20, int))
+    dx = loss.backward()
+    assert np.all((dx == 0) | (abs(dx) >= least))
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "ReLU", "Softmax", "Dropout"])
+def test_gradients_of_layers_are_zero_where_they_are_small(name, dtype):
+    least, small = tiny(dtype)
+    layer = nnext.Dropout(0.5, seed=0) if name == "Dropout" else getattr(nnext, name)()
+    x = np.tile(np.array([[0.5, -2, 1]], dtype), (50, 1))
+    layer.forward(x)
+    assert_zero(abs(layer.backward(np.tile(small, (50, 1)))), 1)
+    dx = layer.backward(x * dtype(1e-3) * least)
+    assert np.all((dx == 0) | (abs(dx) >= least))
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("name", nnext.optimizer.__all__)
+def test_what_an_optimizer_remembers_ends_at_zero_or_above(name, dtype):
+    least, small = tiny(dtype)
+    optimizer = getattr(nnext.optimizer, name)(lr=0.1)
+    p = [np.array([1, -1, *small], dtype)]
+    zero = [np.zeros(5, dtype)]
+    optimizer.update(p, [np.array([1e-3, 1e-9, 0, 0, 0], dtype)])
+    for _ in range(1500 if dtype == np.float32 else 9000):
+        optimizer.update(p, zero)
+    assert_zero(abs(p[0][2:]), 1)
+    for state in optimizer._state:
+        [array] = getattr(optimizer, state)
+        assert np.all((array == 0) | (abs(array) >= least)), state
+    if name in ("Momentum", "Nesterov"):
+        assert np.all(optimizer.v[0] == 0)
+    if name in ("Adam", "AdamW"):
+        assert np.all(optimizer.m[0] == 0)
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+def test_clipping_makes_small_gradients_zero(dtype):
+    least, small = tiny(dtype)
+    grads = [np.array([4, 3], dtype), np.array([3 * least, -least], dtype), small.copy()]
+    assert _nnext.clip_grads(grads, 0.5) == 5
+    np.testing.assert_allclose(grads[0], [0.4, 0.3], rtol=1e-5)
+    assert_zero(grads[1], grads[1])
+    assert_zero(grads[2], small)
+    assert _nnext.clip_grads([small], 1.0) == 0
