@@ -22,7 +22,16 @@ HERE = Path(__file__).resolve().parent
 DOCUMENT = HERE.parent / "docs" / "performance.md"
 PICTURE = HERE.parent / "docs" / "images" / "roofline.png"
 
-PARTS = ("matmul", "softmax", "vocabulary", "elementwise", "training", "calls", "digits")
+PARTS = (
+    "matmul",
+    "softmax",
+    "vocabulary",
+    "elementwise",
+    "near_zero",
+    "training",
+    "calls",
+    "digits",
+)
 
 # What keeps a peer from the instructions that it would choose by itself. With
 # OPENBLAS_CORETYPE=Haswell, for one, NumPy does without AVX-512 and takes twice as long on a CPU

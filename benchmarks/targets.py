@@ -133,6 +133,8 @@ TARGETS = (
            _each("matmul", "float32", _better, _in(_WIDE))),
     Target("exp, log, tanh, sigmoid, one thread: level with NumPy", LEVEL,
            _each("elementwise", "functions", _against("NumPy"), threads=1)),
+    Target("Numbers near zero: against the time of ordinary numbers", 1 / 1.5,
+           _each("near_zero", "", _better)),
     Target("Softmax with loss, 10 classes: over PyTorch", 10,
            _each("softmax", "", _against("PyTorch"), _in("32, 10", "128, 10", "10000, 10"))),
     Target("Softmax with loss, (128, 1000) and (64, 10000): over PyTorch", 3,

@@ -277,17 +277,18 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
   for (std::size_t i = 0; i < g.size(); ++i) {
     values.push_back(contiguous_operand(g.at(i), compute_type({&g.at(i)})));
   }
-  const double norm = norm_of([&](double factor) {
+  const auto squares_of = [&values]<class T>(T, double factor) {
     double squares = 0;
     for (const View& array : values) {
-      squares += with_type({array.kind() == Kind::kFloat64, {}}, [&](auto zero) {
-        using T = decltype(zero);
-        const MaybeReleaseGil release(static_cast<double>(array.size()));
-        return sum_of_squares<T>(input<T>(array), array.size(), factor);
-      });
+      if ((array.kind() == Kind::kFloat64) != (sizeof(T) == sizeof(double))) continue;
+      const MaybeReleaseGil release(static_cast<double>(array.size()));
+      squares += sum_of_squares<T>(input<T>(array), array.size(), factor);
     }
     return squares;
-  });
+  };
+  const double of_floats = squares_of(float{}, 1.0);  // which need no factor, and no second pass
+  const double norm = norm_of(
+      [&](double factor) { return of_floats * factor * factor + squares_of(double{}, factor); });
   const double rate = max_norm / (norm + 1e-6);
   if (rate < 1) {
     for_each_parameter(lists, [&](auto& at, index_t n) {

@@ -395,6 +395,32 @@ NNEXT_INLINE bool all_lanes(VecI64 mask) {
 #endif
 }
 
+// How many lanes of a comparison's result are true.
+NNEXT_INLINE index_t count_lanes(VecI32 mask) {
+#if defined(__AVX512F__)
+  return __builtin_popcount(_mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)));
+#elif defined(__AVX2__)
+  return __builtin_popcount(
+      static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<VecF>(mask))));
+#else
+  index_t count = 0;
+  for (int i = 0; i < Simd<float>::lanes; ++i) count -= mask[i];
+  return count;
+#endif
+}
+NNEXT_INLINE index_t count_lanes(VecI64 mask) {
+#if defined(__AVX512F__)
+  return __builtin_popcount(_mm512_movepi64_mask(reinterpret_cast<__m512i>(mask)));
+#elif defined(__AVX2__)
+  return __builtin_popcount(
+      static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<VecD>(mask))));
+#else
+  index_t count = 0;
+  for (int i = 0; i < Simd<double>::lanes; ++i) count -= mask[i];
+  return count;
+#endif
+}
+
 // 16 consecutive elements: the unit in which every sum is taken, whatever the vector's width.
 // Virtual lane i of a sum holds elements i, i + 16, i + 32, ... in order; sum_lanes joins them.
 constexpr int kLanes = 16;
