@@ -287,7 +287,7 @@ class Dropout(Layer):
             self.mask = mask
             self.offset += mask.size
         else:
-            y = _as_floats(x)
+            y = _as_floats("x", x)
         self.train_flg = train_flg
         return y
 
@@ -296,21 +296,21 @@ class Dropout(Layer):
         if self.train_flg is None:
             raise before_forward(self)
         if not self.train_flg or self.mask is None:
-            return np.asarray(dout)
+            return _as_floats("dout", dout)
         return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
 
     def _arguments(self) -> str:
         return f"{self.dropout_ratio:g}"
 
 
-def _as_floats(x: Any) -> Array:
+def _as_floats(name: str, x: Any) -> Array:
     """Return `x` as an array of floats, the very array if it is one; refuse what the core would."""
     y = np.asarray(x)
     if is_float(y.dtype):
         return y
     if y.dtype.kind not in "biu":
         what = f"one of type {y.dtype}" if y.ndim else repr(x)
-        raise TypeError(f"x: expected an array of numbers, got {what}")
+        raise TypeError(f"{name}: expected an array of numbers, got {what}")
     return y.astype(np.float64)
 
 
