@@ -24,13 +24,13 @@ Scratch 2", chapter 1, where nothing else is said.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
-from nnext._layer import Layer, before_forward, check_weights, is_float
+from nnext._layer import Layer, before_forward, check_weights, is_float, no_attribute
 from nnext._support import Array, check_numbers, whole_number
 from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
@@ -49,6 +49,11 @@ __all__ = [
     "Tanh",
     "before_forward",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute(__name__, name)
 
 
 class MatMul(Layer):
@@ -138,6 +143,15 @@ class Affine(Layer):
     skips_input_grad = True
 
     def __init__(self, W: Array, b: Array) -> None:
+        if isinstance(W, (int, np.integer)):
+            raise TypeError(
+                f"W: expected a NumPy array of floats, got {W!r}; "
+                "nnext.affine(input_size, output_size) makes a layer of these sizes"
+            )
+        if b is None:
+            raise TypeError(
+                "b: expected a NumPy array of floats, got None; MatMul(W) is the layer without bias"
+            )
         check_weights(W, b)
         super().__init__(W, b)
         self.x: ArrayLike | None = None
