@@ -306,7 +306,10 @@ class Dropout(Layer):
         return y
 
     def backward(self, dout: ArrayLike) -> Array:
-        """Return `dout` with the same elements dropped; after a ``forward`` without, `dout`."""
+        """Return `dout` with the same elements dropped; after a ``forward`` without, `dout`.
+
+        Integers and booleans become float64 in both cases.
+        """
         if self.train_flg is None:
             raise before_forward(self)
         if not self.train_flg or self.mask is None:

@@ -37,8 +37,8 @@ def plot_loss(
     at the ends of its epochs. The others have panels of their own; they share one where their
     largest amounts are within ten times of each other. A loss axis starts at 0 unless there are
     negative losses. An axis is logarithmic where all values are positive and the largest is over
-    a thousand times the smallest. NaN and infinities leave a gap; what is beyond
-    1e300 is drawn there.
+    a thousand times the smallest. NaN and infinities leave a gap; what is beyond 1e300 is
+    drawn there.
 
     Parameters
     ----------
