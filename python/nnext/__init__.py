@@ -24,7 +24,10 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 =================  ==========================================================
 """
 
+from typing import TYPE_CHECKING
+
 from nnext import datasets, nodes
+from nnext._layer import no_attribute
 from nnext._nnext import EmptyBatchError, __version__
 from nnext.base_model import BaseModel
 from nnext.config import (
@@ -113,3 +116,8 @@ __all__ = [
     "softmax",
     "tanh",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        raise no_attribute(__name__, name)

@@ -30,11 +30,8 @@ class Layer:
     """Whether ``backward`` takes ``input_grad=False``, to leave the input's gradient out."""
 
     def __init__(self, *params: Array) -> None:
-        for p in params:
-            if not isinstance(p, np.ndarray):
-                raise TypeError(f"a parameter must be a NumPy array, not {type(p).__name__}")
-            if not is_float(p.dtype):
-                raise TypeError(f"a parameter must be an array of floats, not of {p.dtype}")
+        for i, p in enumerate(params):
+            check_parameter(f"params[{i}]", p)
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]
 
@@ -59,20 +56,42 @@ def is_float(dtype: np.dtype[Any]) -> bool:
     return dtype.name in _FLOATS
 
 
-def check_weights(W: Array, b: Array | None = None) -> None:
-    """Raise a ValueError if `W` is not a matrix, or `b` not as long as a row of it.
+def check_parameter(name: str, p: Any) -> None:
+    """Raise a TypeError that names the argument if `p` is not a NumPy array of floats."""
+    if not isinstance(p, np.ndarray):
+        raise TypeError(f"{name}: expected a NumPy array of floats, got {type(p).__name__}")
+    if not is_float(p.dtype):
+        raise TypeError(f"{name}: expected a NumPy array of floats, got one of {p.dtype}")
 
-    What is no array is left to `Layer`, which every layer of weights calls next.
-    """
-    if not isinstance(W, np.ndarray):
-        return
+
+def check_weights(W: Array, b: Array | None = None) -> None:
+    """Raise a TypeError or ValueError if `W` is not a matrix, or `b` not as long as its rows."""
+    check_parameter("W", W)
     if W.ndim != 2:
         raise ValueError(f"W: expected a matrix, two dimensions, got shape {W.shape}")
-    if isinstance(b, np.ndarray) and b.shape != W.shape[1:]:
+    if b is None:
+        return
+    check_parameter("b", b)
+    if b.shape != W.shape[1:]:
         raise ValueError(
             f"b: expected shape {W.shape[1:]}, one number for each column of W {W.shape}, "
             f"got shape {b.shape}"
         )
+
+
+def no_attribute(module: str, name: str) -> AttributeError:
+    """Return the error of a name that a module lacks, with what it is called here if it is known.
+
+    Modules call it from their ``__getattr__``, which they hide from type checkers: these would take
+    every name for one that is there.
+    """
+    message = f"module {module!r} has no attribute {name!r}"
+    if name in ("Linear", "Dense"):
+        message += (
+            ": nnext.affine(input_size, output_size) makes such a layer with random weights, "
+            "nnext.Affine(W, b) one of given arrays"
+        )
+    return AttributeError(message, name=name)
 
 
 def before_forward(layer: object) -> RuntimeError:

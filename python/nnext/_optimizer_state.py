@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
-from nnext._support import Array, find_shared
+from nnext._support import Array, alike_strides, find_overlap, find_shared
 
 Arrays = Sequence[Array]
 
@@ -137,9 +137,7 @@ def _memory(p: Any) -> tuple[Any, ...]:
         return (id(p),)
     if p.size == 0:
         return (p.shape, p.dtype)
-    # The stride of an axis of length 1 means nothing.
-    strides = [step for step, n in zip(p.strides, p.shape, strict=True) if n > 1]
-    return (p.__array_interface__["data"][0], p.shape, strides, p.dtype)
+    return (p.__array_interface__["data"][0], p.shape, alike_strides(p), p.dtype)
 
 
 def _same_objects(ones: Sequence[object], others: Sequence[object]) -> bool:
@@ -153,6 +151,25 @@ def _listed(name: str, arrays: Iterable[Any]) -> list[Any]:
         found = type(arrays).__name__
         raise TypeError(f"{name}: expected a list of arrays, got {found}") from None
     return list(items)
+
+
+def _as_list(name: str, arrays: Iterable[Any]) -> list[Any]:
+    """Return a list as it is, and anything else that can be iterated over as one."""
+    return arrays if isinstance(arrays, list) else _listed(name, arrays)
+
+
+def _check_apart(own: Mapping[str, Arrays], others: Mapping[str, Arrays]) -> None:
+    """Raise a ValueError if two arrays share memory, of which one or both are among `own`."""
+    named = [
+        [(f"{name}[{i}]", a) for name, arrays in lists.items() for i, a in enumerate(arrays)]
+        for lists in (own, others)
+    ]
+    found = find_overlap(*([a for _, a in part] for part in named))
+    if found is None:
+        return
+    first, second = ((named[0] + named[1])[k][0] for k in found)
+    what = "itself" if first == second else second
+    raise ValueError(f"{first} shares memory with {what}; the state needs memory of its own")
 
 
 def _check_list(name: str, arrays: Sequence[Any], models: Sequence[Any], of: str) -> None:
@@ -207,6 +224,8 @@ class _Halves:
 
     def read(self, params: list[Array], masters: list[Array]) -> list[Array]:
         """Return `params` with the masters in the places of the halves, up to date with them."""
+        if not self.own:  # mostly so, and an update of small arrays takes a few microseconds
+            return params
         _check_list("master", masters, self.own, _HALF_PARAMS)
         work = list(params)
         for i, k, transposed in self._places:
@@ -245,11 +264,12 @@ class Optimizer:
         for name in self._state:
             setattr(self, name, None)
         self.master: list[Array] | None = None
-        # The parameters that the state belongs to, and its lists as they were checked against
-        # them. They are kept, so that no other array can come to lie at their addresses. Without
-        # parameters the state belongs to the next ones whose shapes it has.
+        # The parameters that the state belongs to, and its lists and their arrays as they were
+        # checked against them. They are kept, so that no other array can come to lie at their
+        # addresses. Without parameters the state belongs to the next ones whose shapes it has.
         self._params: list[Array] | None = None
         self._checked: list[object] = []
+        self._arrays: list[Array] = []
         self._halves = _Halves([])
 
     def reset(self) -> None:
@@ -273,15 +293,17 @@ class Optimizer:
         TypeError
             For types that cannot be used.
         ValueError
-            For lengths and shapes that do not fit, read-only parameters, and parameters other than
-            those that the state belongs to. In all cases nothing has been written.
+            For lengths and shapes that do not fit, read-only parameters, parameters other than
+            those that the state belongs to, and a state set by hand whose arrays share memory with
+            each other, the parameters or the gradients. In all cases nothing has been written.
         """
         params = _listed("params", params)
         lists = self._lists()
-        bound = _same_objects(lists, self._checked) and self._belongs_to(params)
+        bound = self._is_bound(params, lists)
         halves = self._halves if bound else _Halves(params)
         if not bound:
-            lists = self._adopted(params, halves)
+            grads = _as_list("grads", grads)
+            lists = self._adopted(params, grads, halves)
         *state, masters = lists
         self._step(halves.read(params, masters), grads, state)
         halves.write(masters)
@@ -289,6 +311,7 @@ class Optimizer:
             for name, arrays in zip(self._list_names(), lists, strict=True):
                 setattr(self, name, arrays)
             self._params, self._checked, self._halves = params, lists, halves
+            self._arrays = [a for arrays in lists for a in arrays]
 
     def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
         """Call the core, and count the step where that is done."""
@@ -300,13 +323,20 @@ class Optimizer:
     def _lists(self) -> list[Any]:
         return [getattr(self, name) for name in self._list_names()]
 
+    def _is_bound(self, params: list[Array], lists: list[Any]) -> bool:
+        """Say whether `params` and `lists` are those that were checked, array by array."""
+        if not _same_objects(lists, self._checked):
+            return False
+        arrays = [a for part in lists for a in part]
+        return _same_objects(arrays, self._arrays) and self._belongs_to(params)
+
     def _belongs_to(self, params: list[Array]) -> bool:
         held = self._params
         if held is None:
             return False
         return _same_objects(params, held) or [*map(_memory, params)] == [*map(_memory, held)]
 
-    def _adopted(self, params: list[Array], halves: _Halves) -> list[Any]:
+    def _adopted(self, params: list[Array], grads: Arrays, halves: _Halves) -> list[Any]:
         """Return the lists of the state, checked to be those of `params`, or new ones."""
         *state, masters = self._lists()
         known = self._params is None or self._belongs_to(params)
@@ -319,9 +349,16 @@ class Optimizer:
             for name, arrays in zip(self._state, state, strict=True):
                 if arrays is None:
                     raise ValueError(f"{name} is None: set all of {', '.join(self._state)} or none")
+            state = [*map(_as_list, self._state, state)]
+            for name, arrays in zip(self._state, state, strict=True):
                 _check_list(name, arrays, params, "params")
         if masters is None:
             masters = halves.new_masters()
+        masters = _as_list("master", masters)
+        _check_list("master", masters, halves.own, _HALF_PARAMS)
+        if has_state:
+            own = dict(zip(self._list_names(), [*state, masters], strict=True))
+            _check_apart(own, {"params": params, "grads": grads})
         return [*state, masters]
 
     @classmethod
@@ -390,7 +427,13 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the parameters lies elsewhere in memory: the next ones are taken for them.
-        return {**vars(self), "_params": None, "_checked": [], "_halves": _Halves([])}
+        unbound: dict[str, Any] = {
+            "_params": None,
+            "_checked": [],
+            "_arrays": [],
+            "_halves": _Halves([]),
+        }
+        return {**vars(self), **unbound}
 
     def __repr__(self) -> str:
         shown = []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 from nnext import _nnext
@@ -123,6 +124,45 @@ def random_state(seed: int | None) -> np.random.RandomState:
         raise kind(f"seed: expected a whole number from 0 to {2**32 - 1}, got {seed!r}") from None
 
 
+def alike_strides(p: Array) -> tuple[int, ...]:
+    """Return strides that are equal for arrays of one shape exactly if they step alike.
+
+    The stride of an axis of length 1 means nothing, and is 0 here.
+    """
+    return tuple([step if n > 1 else 0 for step, n in zip(p.strides, p.shape, strict=True)])
+
+
+def find_overlap(own: Sequence[Any], others: Sequence[Any]) -> tuple[int, int] | None:
+    """Find two arrays that share memory, of which one or both are among `own`.
+
+    Parameters
+    ----------
+    own, others : sequence of ndarray
+        What is no array is passed over.
+
+    Returns
+    -------
+    (int, int) or None
+        Their places in ``[*own, *others]``, the smaller first, a place twice for an array of `own`
+        whose elements share memory with each other.
+    """
+    arrays = [*own, *others]
+    bounds = [
+        (*byte_bounds(a), k) for k, a in enumerate(arrays) if isinstance(a, np.ndarray) and a.size
+    ]
+    open_: list[tuple[int, int]] = []  # ends and places of those before that may reach this far
+    for start, end, k in sorted(bounds):
+        if k < len(own) and arrays[k].nbytes > end - start:
+            return k, k
+        open_ = [(stop, i) for stop, i in open_ if stop > start]
+        for _, i in open_:
+            # Bounds may cross without a shared byte: those of the columns of a matrix do.
+            if min(i, k) < len(own) and np.shares_memory(arrays[i], arrays[k]):
+                return min(i, k), max(i, k)
+        open_.append((end, k))
+    return None
+
+
 def find_shared(params: Sequence[Array]) -> list[tuple[int, bool]]:
     """Say for each parameter which one it shares its memory with.
 
@@ -144,8 +184,9 @@ def find_shared(params: Sequence[Array]) -> list[tuple[int, bool]]:
     found = []
     for i, p in enumerate(params):
         memory = p.__array_interface__["data"][0]
-        key = (memory, p.dtype, p.shape, p.strides)
-        transposed = (memory, p.dtype, p.shape[::-1], p.strides[::-1])
+        strides = alike_strides(p)
+        key = (memory, p.dtype, p.shape, strides)
+        transposed = (memory, p.dtype, p.shape[::-1], strides[::-1])
         if key not in first and transposed in first:
             found.append((first[transposed], True))
         else:

@@ -80,6 +80,12 @@ def get_score_budget() -> int:
     return _nnext.get_score_budget()
 
 
+def threads_in_words() -> str:
+    """Say how many threads are set, and how many are used where the processors are fewer."""
+    threads, cpus = _nnext.get_num_threads(), _nnext.config()["cpus"]
+    return str(threads) if threads <= cpus else f"{threads}, of which {cpus} are used"
+
+
 @overload
 def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
 @overload
@@ -100,7 +106,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         With ``"dicts"``: ``version``, ``compiler``, ``isa`` (the instruction set in use),
         ``isa_available`` (those that this machine can run), ``isa_compiled`` (those in this
         build), ``cpus`` (processors that this process may use; no more threads are started),
-        ``threads`` and ``cached_bytes`` (memory kept for the next large results).
+        ``threads`` (as they were set, also above ``cpus``) and ``cached_bytes`` (memory kept for
+        the next large results).
 
     Raises
     ------
@@ -112,6 +119,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     config = _nnext.config()
     if mode == "dicts":
         return config
+    config["threads"] = threads_in_words()
     width = max(map(len, config)) + 1
     for key, value in config.items():
         text = ", ".join(value) if isinstance(value, list | tuple) else value

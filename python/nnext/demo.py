@@ -13,6 +13,7 @@ import numpy as np
 
 from nnext import _nnext, _progress, datasets, plotting
 from nnext._support import Array, random_state
+from nnext.config import threads_in_words
 from nnext.layers import ReLU
 from nnext.models import Sequential, affine
 from nnext.optimizer import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError(f"cannot write to {options.out}: {error.strerror}") from None
 
     config = _nnext.config()
-    print(f"nnext {_nnext.__version__} ({config['isa']}, threads: {_nnext.get_num_threads()})\n")
+    print(f"nnext {_nnext.__version__} ({config['isa']}, threads: {threads_in_words()})\n")
     print(f"Data: {data.about}")
     print(f"      {len(data.x_train):,} to train on, {len(data.x_test):,} held out to test\n")
 

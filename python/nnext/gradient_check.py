@@ -15,6 +15,12 @@ from nnext._support import Array, check_numbers, find_shared
 __all__ = ["GradientCheck", "GradientError", "check_gradients", "numerical_gradient"]
 
 
+_WRITEABLE = (
+    "A copy can be written; if joblib mapped a file into memory, load it with mmap_mode=None, or "
+    "'c' for changes that stay in memory"
+)
+
+
 class Model(Protocol):
     """What `check_gradients` needs of a model."""
 
@@ -137,7 +143,8 @@ def numerical_gradient(
         The step, relative to ``max(1, |x_i|)``. The error of a central difference has two parts:
         cutting off the Taylor series costs about eps², and rounding f costs about u / eps, with u
         the spacing of the type of `x` at 1. The cube root of u, which is the default, balances
-        them: 4.9e-3 in float32, 6.1e-6 in float64. (The book's 1e-4 is too small for float32.)
+        them: 4.9e-3 in float32, 6.1e-6 in float64, 9.9e-2 in float16. (The book's
+        1e-4 is too small for float32.)
 
     Returns
     -------
@@ -154,7 +161,7 @@ def numerical_gradient(
     if not np.issubdtype(kind, np.floating) or not isinstance(x, np.ndarray):
         raise TypeError(f"x must be a NumPy array of floats, not {kind}")
     if not x.flags.writeable:
-        raise ValueError("x is read-only, and has to be moved in place")
+        raise ValueError(f"x is read-only, and has to be moved in place. {_WRITEABLE}")
     if eps is None:
         eps = _step(x.dtype)
     check_numbers(eps=eps)
@@ -205,14 +212,15 @@ def check_gradients(
         difference divided by the largest gradient in it, or by ``step × loss`` where all of them
         are smaller than that: rounding alone makes a central difference wrong by about
         ``step² × loss``, so a smaller gradient cannot be told from 0 with any certainty. The
-        tolerance is four default steps, 2e-2 in float32 and 2.4e-5 in float64. A kink (`ReLU`)
-        within a step of a score is an honest difference: try other numbers before blaming
-        ``backward``.
+        tolerance is four default steps, 2e-2 in float32 and 2.4e-5 in float64; in float16 it is
+        0.40, which tells gross errors alone. A kink (`ReLU`) within a step of a score is an honest
+        difference: try other numbers before blaming ``backward``.
 
     Raises
     ------
     ValueError
-        If ``params`` and ``grads`` do not fit each other, or the same input gives two losses.
+        If ``params`` and ``grads`` do not fit each other, a parameter is read-only, or the same
+        input gives two losses.
     TypeError
         If a parameter is not an array of floats.
     """
@@ -226,6 +234,10 @@ def check_gradients(
                 f"params[{i}]: expected an array of NumPy's floats, got "
                 f"{getattr(p, 'dtype', type(p).__name__)}; the others have no small step to be "
                 "moved by: check the layers with parameters of float32"
+            )
+        if not p.flags.writeable:
+            raise ValueError(
+                f"params[{i}] is read-only, and has to be moved in place. {_WRITEABLE}"
             )
     before = float(model.forward(x, t))
     shared = find_shared(model.params)

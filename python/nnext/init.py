@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nnext._support import check_count, check_numbers, random_state
+from nnext._layer import is_float
+from nnext._support import Array, check_count, check_numbers, random_state
 from nnext.layers import Affine
 
 __all__ = ["affine"]
@@ -34,6 +35,7 @@ def affine(
     seed : int, optional
         Draw from a stream of this seed, in place of `rng`.
     dtype : dtype
+        float32, float64, float16 or bfloat16.
     weight_scale : float, optional
         Standard deviation of the weights; ``sqrt(2 / input_size)`` if left out, which keeps the
         size of the signal through layers with ReLU (He et al., 2015).
@@ -41,10 +43,11 @@ def affine(
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1, `weight_scale` is below 0 or not finite, or
-        both `rng` and `seed` are given.
+        If a size is not a whole number of at least 1, `weight_scale` is below 0, not finite or too
+        large for `dtype`, or both `rng` and `seed` are given.
     TypeError
-        If `rng` is no source of random numbers, or `weight_scale` no number.
+        If `rng` is no source of random numbers, `weight_scale` no number, or `dtype` not one of
+        those above.
 
     Examples
     --------
@@ -57,8 +60,15 @@ def affine(
     if weight_scale is None:
         weight_scale = math.sqrt(2.0 / input_size)
     check_scale(weight_scale)
-    W = weight_scale * _source(rng, seed).standard_normal((input_size, output_size))
-    return Affine(W.astype(dtype), np.zeros(output_size, dtype))
+    kind = _float_type(dtype)
+    normal = _source(rng, seed).standard_normal((input_size, output_size))
+    with np.errstate(over="ignore"):  # said below
+        W: Array = (weight_scale * normal).astype(kind)
+    if not np.isfinite(W).all():
+        raise ValueError(
+            f"weight_scale: weights of standard deviation {weight_scale:g} are too large for {kind}"
+        )
+    return Affine(W, np.zeros(output_size, kind))
 
 
 def check_scale(weight_scale: float) -> None:
@@ -68,6 +78,18 @@ def check_scale(weight_scale: float) -> None:
         raise ValueError(
             f"weight_scale: expected a finite number of at least 0, got {weight_scale!r}"
         )
+
+
+def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return a type of parameters, or raise a TypeError that names the argument."""
+    try:
+        kind = np.dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind is None or not is_float(kind):
+        found = repr(dtype) if kind is None else kind
+        raise TypeError(f"dtype: expected float32, float64, float16 or bfloat16, got {found}")
+    return kind
 
 
 def _source(rng: Any, seed: int | None) -> Any:

@@ -24,13 +24,13 @@ Scratch 2", chapter 1, where nothing else is said.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
-from nnext._layer import Layer, before_forward, check_weights, is_float
+from nnext._layer import Layer, before_forward, check_weights, is_float, no_attribute
 from nnext._support import Array, check_numbers, whole_number
 from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
@@ -49,6 +49,11 @@ __all__ = [
     "Tanh",
     "before_forward",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise no_attribute(__name__, name)
 
 
 class MatMul(Layer):
@@ -138,6 +143,15 @@ class Affine(Layer):
     skips_input_grad = True
 
     def __init__(self, W: Array, b: Array) -> None:
+        if isinstance(W, (int, np.integer)):
+            raise TypeError(
+                f"W: expected a NumPy array of floats, got {W!r}; "
+                "nnext.affine(input_size, output_size) makes a layer of these sizes"
+            )
+        if b is None:
+            raise TypeError(
+                "b: expected a NumPy array of floats, got None; MatMul(W) is the layer without bias"
+            )
         check_weights(W, b)
         super().__init__(W, b)
         self.x: ArrayLike | None = None
@@ -287,30 +301,33 @@ class Dropout(Layer):
             self.mask = mask
             self.offset += mask.size
         else:
-            y = _as_floats(x)
+            y = _as_floats("x", x)
         self.train_flg = train_flg
         return y
 
     def backward(self, dout: ArrayLike) -> Array:
-        """Return `dout` with the same elements dropped; after a ``forward`` without, `dout`."""
+        """Return `dout` with the same elements dropped; after a ``forward`` without, `dout`.
+
+        Integers and booleans become float64 in both cases.
+        """
         if self.train_flg is None:
             raise before_forward(self)
         if not self.train_flg or self.mask is None:
-            return np.asarray(dout)
+            return _as_floats("dout", dout)
         return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
 
     def _arguments(self) -> str:
         return f"{self.dropout_ratio:g}"
 
 
-def _as_floats(x: Any) -> Array:
+def _as_floats(name: str, x: Any) -> Array:
     """Return `x` as an array of floats, the very array if it is one; refuse what the core would."""
     y = np.asarray(x)
     if is_float(y.dtype):
         return y
     if y.dtype.kind not in "biu":
         what = f"one of type {y.dtype}" if y.ndim else repr(x)
-        raise TypeError(f"x: expected an array of numbers, got {what}")
+        raise TypeError(f"{name}: expected an array of numbers, got {what}")
     return y.astype(np.float64)
 
 

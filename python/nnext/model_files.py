@@ -37,7 +37,9 @@ _NEW = 60.0  # seconds between the making of a part and its first data, at the v
 
 def save_params(path: PathLike, params: Sequence[Array]) -> None:
     """Write arrays to a file; see `nnext.base_model.BaseModel.save_params`."""
-    path = os.fsdecode(path)  # bytes too
+    path = _file_name(path)
+    if os.path.basename(path) in ("", os.curdir, os.pardir):  # realpath would take these away
+        raise IsADirectoryError(errno.EISDIR, "the name of a directory, not of a file", path)
     named: dict[str, Any] = {}
     for i, p in enumerate(params):
         if p.dtype.hasobject:
@@ -52,7 +54,7 @@ def save_params(path: PathLike, params: Sequence[Array]) -> None:
 
 def load_params(path: PathLike, params: Sequence[Array]) -> None:
     """Read what `save_params` wrote into arrays; see `nnext.base_model.BaseModel.load_params`."""
-    path = os.fsdecode(path)
+    path = _file_name(path)
     for i, p in enumerate(params):
         if not p.flags.writeable:
             raise ValueError(f"params[{i}] is read-only, nothing was loaded")
@@ -70,6 +72,13 @@ def load_params(path: PathLike, params: Sequence[Array]) -> None:
             saved = [_read(archive, p, member) for p, member in zip(params, members, strict=True)]
     for p, new in zip(params, saved, strict=True):
         p[...] = new
+
+
+def _file_name(path: PathLike) -> str:
+    path = os.fsdecode(path)  # bytes too
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, "the name of the file is empty", path)
+    return path
 
 
 # Types
@@ -217,6 +226,11 @@ def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())  # else a loss of power may leave the new name without data
             part.replace(target)  # while it is locked, so that nobody takes it for abandoned
+    except OSError as error:
+        if error.filename != os.fspath(part):
+            raise
+        # The caller knows of no part: a folder that is not there, or may not be written.
+        raise type(error)(error.errno, error.strerror, path) from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -3,10 +3,15 @@
 Each node has ``forward`` and ``backward`` like a layer, but may have several inputs or outputs:
 ``backward`` takes one gradient for each output and returns one for each input. `Multiply` and
 `Add` take operands of one shape: a broadcast is a `Repeat` node, and is to be drawn as one.
+Mixed types follow NumPy's promotion; integers and booleans alone become float64.
 The product node of the chapter is the layer `MatMul`, found here under the same name.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
@@ -32,7 +37,7 @@ def _check_axis(axis: object) -> int:
 
 
 def _numbers(name: str, value: ArrayLike) -> Array:
-    """Return what the core could compute with as an array, or raise a TypeError."""
+    """Return what the core could compute with as an array of its type, or raise a TypeError."""
     refuse_masked(name, value)
     array = np.asarray(value)
     if not (array.dtype.kind in "biu" or is_float(array.dtype)):
@@ -41,6 +46,35 @@ def _numbers(name: str, value: ArrayLike) -> Array:
             "bfloat16, integers or booleans"
         )
     return array
+
+
+def _floats(value: ArrayLike) -> Array:
+    """Return numbers as an array of floats, the very array if it is one."""
+    array = np.asarray(value)
+    return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
+def _apply(f: np.ufunc, x: ArrayLike, y: ArrayLike) -> Array:
+    """Return ``f(x, y)``, of integers alone in float64, where small ones do not overflow."""
+    if all(np.asarray(value).dtype.kind in "biu" for value in (x, y)):
+        x, y = _floats(x), _floats(y)
+    z: Array = f(x, y)
+    return z
+
+
+def _sum(values: Sequence[ArrayLike]) -> Array:
+    """Return the sum of numbers of one shape, added in order; half types are rounded once."""
+    # Python's own numbers have no type, and take on that of the others.
+    terms: list[Any] = [v if type(v) in (bool, int, float) else np.asarray(v) for v in values]
+    if all(np.asarray(term).dtype.kind in "biu" for term in terms):
+        terms = [_floats(term) for term in terms]
+    # The type that the sum would have, from sums without elements.
+    empty = [np.empty(0, term.dtype) if isinstance(term, np.ndarray) else term for term in terms]
+    dtype = reduce(np.add, empty, np.empty(0, np.asarray(terms[0]).dtype)).dtype
+    total: Array = np.array(terms[0], np.result_type(dtype, np.float32))
+    for term in terms[1:]:
+        total = np.add(total, term, dtype=total.dtype)
+    return total.astype(dtype)
 
 
 def _check_shape(what: str, value: ArrayLike, expected: Shape) -> None:
@@ -60,7 +94,7 @@ class Multiply(Layer):
     def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Return the product of `x` and `y`, numbers or arrays of one shape."""
         _check_shape("y", y, _numbers("x", x).shape)
-        z: Array = np.multiply(x, y)
+        z = _apply(np.multiply, x, y)
         self.x, self.y = x, y
         return z
 
@@ -69,7 +103,7 @@ class Multiply(Layer):
         if self.x is None or self.y is None:
             raise before_forward(self)
         _check_shape("dout", dout, np.shape(self.x))
-        return np.multiply(dout, self.y), np.multiply(dout, self.x)
+        return _apply(np.multiply, dout, self.y), _apply(np.multiply, dout, self.x)
 
 
 class Add(Layer):
@@ -82,16 +116,16 @@ class Add(Layer):
     def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Return the sum of `x` and `y`, numbers or arrays of one shape."""
         _check_shape("y", y, _numbers("x", x).shape)
-        z: Array = np.add(x, y)
+        z = _apply(np.add, x, y)
         self.shape = np.shape(x)
         return z
 
     def backward(self, dout: ArrayLike) -> tuple[Array, Array]:
-        """Return ``(dout, dout)``: the very array twice, not copies."""
+        """Return ``(dout, dout)``: the very array twice if it is one of floats, not copies."""
         if self.shape is None:
             raise before_forward(self)
         _check_shape("dout", dout, self.shape)
-        dout = np.asarray(dout)
+        dout = _floats(dout)
         return dout, dout
 
 
@@ -111,23 +145,20 @@ class Branch(Layer):
         self.shape: Shape | None = None
 
     def forward(self, x: ArrayLike) -> tuple[Array, ...]:
-        """Return `x` for each branch: the very array, not copies."""
-        x = _numbers("x", x)
+        """Return `x` for each branch: the very array if it is one of floats, not copies."""
+        x = _floats(_numbers("x", x))
         self.shape = x.shape
         return (x,) * self.n
 
     def backward(self, *douts: ArrayLike) -> Array:
-        """Return the sum of the `n` gradients, added in order."""
+        """Return the sum of the `n` gradients, added in order; half types are rounded once."""
         if self.shape is None:
             raise before_forward(self)
         if len(douts) != self.n:
             raise ValueError(f"{len(douts)} gradients came back, expected {self.n}")
         for i, dout in enumerate(douts):
             _check_shape(f"douts[{i}]", dout, self.shape)
-        dx: Array = np.array(douts[0])
-        for dout in douts[1:]:
-            dx = np.add(dx, dout)
-        return dx
+        return _sum(douts)
 
     def _arguments(self) -> str:
         return str(self.n)
@@ -156,7 +187,7 @@ class Repeat(Layer):
 
     def forward(self, x: ArrayLike) -> Array:
         """Return `x`, of at least one dimension, with its `axis` `n` times as long."""
-        x = _numbers("x", x)
+        x = _floats(_numbers("x", x))
         y: Array = np.repeat(x, self.n, axis=normalize_axis_index(self.axis, x.ndim))
         self.shape = x.shape
         return y
@@ -209,7 +240,7 @@ class Sum(Layer):
         axis = normalize_axis_index(self.axis, len(self.shape))
         before, length, after = self.shape[:axis], self.shape[axis], self.shape[axis + 1 :]
         _check_shape("dout", dout, (*before, 1, *after) if self.keepdims else before + after)
-        dx: Array = np.repeat(np.reshape(dout, (*before, 1, *after)), length, axis=axis)
+        dx: Array = np.repeat(np.reshape(_floats(dout), (*before, 1, *after)), length, axis=axis)
         return dx
 
     def _arguments(self) -> str:

@@ -24,6 +24,7 @@ _RIGHT, _WRONG = "#222222", "#D50000"
 _COLUMNS = 10
 _FEW = 30  # so many epochs get a dot each
 _ONE_SCALE = 10.0  # metrics share an axis if their sizes are at most so many times each other's
+_LARGEST = 1e300  # matplotlib adds margins to the limits, and takes their difference
 _LOGARITHMIC = 1000.0  # a linear axis would show the smaller values as 0
 
 
@@ -36,7 +37,8 @@ def plot_loss(
     at the ends of its epochs. The others have panels of their own; they share one where their
     largest amounts are within ten times of each other. A loss axis starts at 0 unless there are
     negative losses. An axis is logarithmic where all values are positive and the largest is over
-    a thousand times the smallest. NaN and infinities leave a gap.
+    a thousand times the smallest. NaN and infinities leave a gap; what is beyond 1e300 is
+    drawn there.
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ def _curve(name: str, x: Sequence[int], values: Sequence[float], dots: bool) -> 
     y = np.array(values, dtype=np.float64)
     finite = np.isfinite(y)
     y[~finite] = np.nan
+    y = y.clip(-_LARGEST, _LARGEST)
     # A point between two gaps is part of no line: without a dot nothing of it would be seen.
     alone = finite & ~np.append(False, finite[:-1]) & ~np.append(finite[1:], False)
     return _Curve(name, x, y, finite if dots else alone)

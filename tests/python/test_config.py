@@ -172,6 +172,19 @@ def test_threads_from_the_environment():
     assert int(own[1]) == nnext.show_config("dicts")["cpus"]
 
 
+def test_more_threads_than_processors_are_said_to_be_capped(capsys):
+    before, cpus = nnext.get_num_threads(), nnext.show_config("dicts")["cpus"]
+    try:
+        nnext.set_num_threads(1024)
+        nnext.show_config()
+        assert f" 1024, of which {cpus} are used\n" in capsys.readouterr().out
+        nnext.set_num_threads(min(cpus, 1024))
+        nnext.show_config()
+        assert "are used" not in capsys.readouterr().out
+    finally:
+        nnext.set_num_threads(before)
+
+
 @pytest.mark.parametrize("n", [0, -1, 1025, 2**40, 2**70, -(2**70)])
 def test_numbers_of_threads_out_of_range_are_refused(n):
     before = nnext.get_num_threads()

@@ -66,6 +66,11 @@ def test_the_demo_learns_real_digits_and_draws_them(tmp_path, extras):
     assert is_png(tmp_path / "new" / "folder" / "predictions.png")
 
 
+def test_more_threads_than_processors_are_said_to_be_capped(tmp_path, extras):
+    done = run("demo", "--epochs", 1, "--threads", 1024, "--out", tmp_path)
+    assert f"threads: 1024, of which {nnext.show_config('dicts')['cpus']} are used)" in done.stdout
+
+
 def test_every_option_of_a_short_run_takes_effect(tmp_path, extras):
     arguments = ["demo", "--hidden", 12, 8, "--epochs", 2, "--batch-size", 50]
     arguments += ["--optimizer", "momentum", "--lr", 0.05, "--threads", 1, "--seed", 3]

@@ -225,3 +225,21 @@ def test_what_cannot_be_checked_is_named():
     model.params[0] = model.layers[0].params[0] = model.params[0].astype(bfloat16)
     with pytest.raises(TypeError, match=r"params\[0\]: expected .* floats, got bfloat16"):
         nnext.check_gradients(model, x, t)
+
+
+def test_a_read_only_parameter_is_named_before_anything_is_moved(tmp_path):
+    np.save(tmp_path / "W.npy", np.ones((2, 3), np.float32))
+    W = np.load(tmp_path / "W.npy", mmap_mode="r")  # as joblib maps it
+    model = nnext.Sequential([nnext.affine(2, 2, seed=0), nnext.MatMul(W)])
+    with pytest.raises(ValueError, match=r"params\[2\] is read-only.*A copy.*mmap_mode=None"):
+        nnext.check_gradients(model, np.ones((1, 2), np.float32), [0])
+    with pytest.raises(ValueError, match=r"x is read-only.*A copy.*mmap_mode=None"):
+        nnext.numerical_gradient(lambda x: 0.0, W)
+
+
+def test_the_tolerance_is_that_of_the_docstring():
+    for dtype, tolerance in ((np.float16, 0.40), (np.float32, 2e-2), (np.float64, 2.4e-5)):
+        model = nnext.Sequential([nnext.affine(2, 2, seed=0, dtype=dtype)])
+        check = nnext.check_gradients(model, np.ones((1, 2), dtype), [0])
+        assert check.ok
+        assert all(entry.tolerance == pytest.approx(tolerance, rel=0.03) for entry in check.entries)

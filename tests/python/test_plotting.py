@@ -203,6 +203,15 @@ def test_many_epochs_are_lines_without_dots(draw, epochs, count):
     assert epochs < metrics.get_xlim()[1] < epochs + max(1, 0.03 * epochs)
 
 
+def test_the_largest_losses_are_drawn(draw):
+    largest = np.finfo(np.float64).max
+    fit = history([largest, -largest, math.inf], accuracy=[largest], val_loss=[-largest])
+    loss, metrics = draw(fit).axes
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), [1e300, -1e300, np.nan])
+    assert metrics.lines[0].get_ydata()[0] == 1e300
+    assert all(math.isfinite(limit) for ax in (loss, metrics) for limit in ax.get_ylim())
+
+
 # Names
 
 
