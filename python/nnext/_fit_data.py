@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from nnext._layer import is_float
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._support import Array, refuse_masked
@@ -37,37 +36,6 @@ def read_data(x: Any, t: Any) -> tuple[Array, Array]:
             f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
         )
     return x, t
-
-
-def cast_to_parameters(x: Array, params: Sequence[Array]) -> Array:
-    """Return floating `x` in the type of the parameters, if these share one.
-
-    Whole numbers, such as indices of words, stay what they are.
-
-    Raises
-    ------
-    ValueError
-        If a finite number becomes infinite.
-    """
-    types = {getattr(p, "dtype", None) for p in params}
-    dtype = types.pop() if len(types) == 1 else None
-    if dtype is None or not is_float(dtype) or not (x.dtype.kind == "f" or is_float(x.dtype)):
-        return x
-    dtype = dtype.newbyteorder("=")
-    if x.dtype == dtype:
-        return x
-    with np.errstate(all="ignore"):
-        cast: Array = x.astype(dtype)
-    lost = np.isinf(cast)
-    if lost.any():
-        lost &= ~np.isinf(x)
-        if lost.any():
-            at = tuple(map(int, np.unravel_index(lost.argmax(), lost.shape)))
-            raise ValueError(
-                f"x: row {at[0]} holds {x[at]}, which is infinite in {dtype}, the type of the "
-                "model's parameters"
-            )
-    return cast
 
 
 def check_labels(model: Any, x: Array, t: Array) -> None:

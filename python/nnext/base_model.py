@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._gathered import check_gathered
-from nnext._layer import is_float
+from nnext._input import as_input
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._support import Array, check_count, find_shared, refuse_masked
@@ -279,8 +279,9 @@ class BaseModel:
     def summary(self) -> str:
         """Describe the model as a table: layers, shapes of their parameters, numbers of them.
 
-        A shared parameter is counted once in the total. The type in the last line is the one that
-        the model computes in.
+        A shared parameter is counted once in the total. The type in the last line is that of the
+        parameters. `Sequential` computes in it whatever floats come in; a model with wiring of its
+        own does so if it calls ``nnext.base_model.as_input(x, self.params)`` first.
         """
         rows = []
         for layer in self._all_layers():
@@ -390,32 +391,3 @@ class BaseModel:
 
     def _all_layers(self) -> list[LayerLike]:
         return [*self.layers, self.loss_layer]
-
-
-def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
-    """Return the input of a model as an array, floats in the type of its parameters.
-
-    Floats of another type are cast if all parameters have one type: the model computes in that.
-    Integers stay what they are: they may be indices.
-
-    Raises
-    ------
-    TypeError
-        If `x` is a sparse matrix, a tuple of several inputs, or an array with masked elements.
-    """
-    if hasattr(x, "toarray") and not isinstance(x, np.ndarray):
-        raise TypeError(
-            f"x: expected an array, got a sparse {type(x).__name__}; x.toarray() is an array"
-        )
-    if isinstance(x, tuple) and any(isinstance(a, np.ndarray) and a.ndim > 1 for a in x):
-        raise TypeError(
-            f"x: expected one array, got a tuple of {len(x)}: the model has one input. Samples are "
-            "joined by numpy.stack, features by numpy.concatenate(x, axis=-1)"
-        )
-    refuse_masked("x", x)
-    x = np.asarray(x)
-    if params and is_float(x.dtype):
-        kind = params[0].dtype
-        if x.dtype != kind and is_float(kind) and all(p.dtype == kind for p in params):
-            x = x.astype(kind.newbyteorder("="))
-    return x  # type: ignore[no-any-return]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from numpy.typing import ArrayLike
 
-from nnext._fit_data import cast_to_parameters, check_labels, read_data
+from nnext._fit_data import check_labels, read_data
+from nnext._input import cast_to_parameters
 from nnext._progress import Progress, make_progress
 from nnext._support import Array, check_count, check_flag, random_state
 from nnext.history import History, read_metrics
@@ -34,7 +35,8 @@ class Trainer(Generic[OptimizerT]):
     Weights that layers share are recognised by their memory: the same array, or a transposed view
     of it. Their gradients are summed into the first one's and the optimizer sees the weight once.
     Arrays that only happen to hold equal numbers stay separate. `copy.deepcopy` and `pickle` keep
-    one array in two places one array, but make a transposed view an array of its own: tie it anew.
+    them shared in nnext's models (`BaseModel`); in others they keep one array in two places one
+    array, but make a transposed view an array of its own, to be tied anew.
 
     Parameters
     ----------

@@ -206,3 +206,39 @@ def test_a_numpy_integer_is_a_batch_size():
     model = Sequential([affine(2, 3, seed=0)])
     x, t = np.ones((300, 2), np.float32), np.arange(300) % 3
     assert model.loss(x, t, batch_size=np.int8(100)) == pytest.approx(model.loss(x, t))
+
+
+def test_inference_takes_and_refuses_the_floats_that_training_does():
+    model, x = chain(dtype="float32"), data()[0]
+    expected = model.scores(x.astype("f4"))
+    for kind in (np.longdouble, ">f8", ">f4", "f8"):
+        got = model.scores(x.astype("f4").astype(kind))
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, expected)
+    with np.errstate(all="raise"):
+        assert np.isfinite(model.scores(np.full((1, 4), 1e-300))).all()
+    for method in (model.scores, model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=r"x: row 1 holds 1e\+300, which is infinite in float"):
+            method(np.array([[0.0] * 4, [1e300] * 4]))
+    assert np.isnan(model.scores(np.full((1, 4), np.nan))).all()
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f4"])
+def test_parameters_that_differ_in_byte_order_alone_share_a_type(kind):
+    model = Sequential([nnext.Affine(np.ones((2, 3), "f4"), np.ones(3, kind))])
+    assert model.scores(np.ones((1, 2))).dtype == np.float32
+
+
+def test_whole_numbers_that_half_precision_has_not_are_refused_and_indices_are_not():
+    model = nnext.TwoLayerNet(2, 5, 3, seed=0, dtype=np.float16)
+    for number in (100000, -100000):
+        with pytest.raises(ValueError, match=f"x: row 0 holds {number}, which is infinite in flo"):
+            model.scores(np.full((3, 2), number))
+        with pytest.raises(ValueError, match="which is infinite in float16"):
+            nnext.Trainer(model, nnext.SGD(), seed=0).fit(
+                np.full((3, 2), number), np.zeros(3, int), progress="none"
+            )
+    assert np.isfinite(model.scores(np.full((3, 2), 60000))).all()
+    words = Sequential([nnext.Embedding(np.ones((70000, 2), np.float16)),
+                        affine(2, 3, seed=0, dtype=np.float16)])  # fmt: skip
+    assert words.scores(np.array([69999])).shape == (1, 3)
