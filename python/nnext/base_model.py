@@ -135,7 +135,7 @@ class BaseModel:
             Labels as the loss layer takes them.
         batch_size : int
             How many samples to compute at a time; the result is that of all at once, but for
-            rounding, and for batches whose weights add up to 0, which a mean leaves out.
+            rounding.
 
         Returns
         -------
@@ -170,19 +170,22 @@ class BaseModel:
         count = math.fsum(count for _, count in batches)
         if count == 0:
             raise EmptyBatchError(f"t: none of the {len(x)} samples counts, and the loss is a mean")
-        return math.fsum(float(loss) * count for loss, count in batches if count) / count
+        # Where nothing counts in a batch its loss is the sum of its rows'.
+        return math.fsum(float(loss) * (n or 1.0) for loss, n in batches) / count
 
     def _evaluate(self, x: Array, t: Array) -> tuple[Any, float]:
-        """Return the loss of a batch and what counted in it."""
+        """Return the loss of a batch, the sum over its rows if nothing counts, and what counts."""
         h = self.loss_input(x)
         evaluate = getattr(self.loss_layer, "evaluate", None)
         if evaluate is not None:
             return evaluate(h, t)  # type: ignore[no-any-return]
         try:
             loss = self.loss_layer.forward(h, t)
+            count = getattr(self.loss_layer, "count", len(x))
+            empty = not count and getattr(self.loss_layer, "reduction", "mean") == "mean"
         except EmptyBatchError:
-            return 0.0, 0.0
-        return loss, getattr(self.loss_layer, "count", len(x))
+            empty = True
+        return (getattr(self.loss_layer, "total", 0.0), 0.0) if empty else (loss, count)
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Compute the probabilities of the classes.
@@ -238,7 +241,8 @@ class BaseModel:
         t : array_like, shape (N,) or (N, C)
             The labels as the loss takes them: for `SoftmaxWithLoss` class indices or one-hot; those
             that the loss ignores do not count. If the model's loss is `SigmoidWithLoss`, 0 or 1 for
-            each score, in the shape of the scores, and the share is that of the scores.
+            each score, in the shape of the scores, and the share is that of the scores; a label
+            between counts as 1 if it is above 0.5.
 
         Raises
         ------

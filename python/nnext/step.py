@@ -88,6 +88,10 @@ class Step:
         What the last batch counts in a mean of several: ``model.loss_layer.count``, that is the
         rows whose labels are not ignored or the sum of their weights; the number of rows, if the
         model or its loss has none.
+    total : float
+        What the last batch adds to the sum that such a mean divides: its loss times `count`, or the
+        loss itself with ``reduction="sum"``. It need not be 0 where `count` is: rows of weight 0
+        have a loss by ``label_smoothing`` or ``z_loss``, which ``model.loss_layer.total`` tells.
 
     Raises
     ------
@@ -138,8 +142,9 @@ class Step:
         self.max_grad = max_grad
         self.join = join
         self.on_nonfinite = on_nonfinite
-        self.count = 0.0
+        self.count = self.total = 0.0
         self.where = where
+        self._mean = getattr(getattr(model, "loss_layer", None), "reduction", "mean") != "sum"
         self._calls = 0
         self._told: set[str] = set()
         self._params = len(model.params)
@@ -175,8 +180,10 @@ class Step:
             loss = _number(model.forward(x, t))
             count = getattr(getattr(model, "loss_layer", None), "count", None)
             self.count = count = float(len(x) if count is None else count)
+            self.total = loss * count if self._mean else loss
         except EmptyBatchError:
             loss, self.count, count = math.nan, 0.0, 0.0
+            self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
         if not count and self.join is None:
             return loss
 

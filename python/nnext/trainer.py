@@ -114,8 +114,8 @@ class Trainer(Generic[OptimizerT]):
         ``labels``, each batch is checked as it comes.) Floating `x` is cast to the parameters' type
         once, if they share one: float64 data would make float32 parameters compute in float64.
 
-        A batch of which no row counts (every label is ignored) changes nothing and is left out of
-        the means; see `nnext.history.History` for what these are.
+        A batch of which no row counts (every label is ignored) changes nothing and weighs
+        nothing in the means; see `nnext.history.History` for what these are.
 
         Parameters
         ----------
@@ -222,12 +222,11 @@ class Trainer(Generic[OptimizerT]):
                 rows = order[first : min(first + batch_size, used)]
                 loss = step(x.take(rows, axis=0), t.take(rows, axis=0))
                 history.batches += 1
-                if step.count:
-                    counts = step.count if mean else 1.0
-                    total += loss * counts
-                    weight += counts
-                    epoch_total += loss * counts
-                    epoch_weight += counts
+                counts = step.count if mean or not step.count else 1.0
+                total += step.total
+                weight += counts
+                epoch_total += step.total
+                epoch_weight += counts
                 shown.advance()
                 if eval_interval is not None and history.batches % eval_interval == 0 and weight:
                     history.add_point(total / weight)

@@ -242,3 +242,38 @@ def test_whole_numbers_that_half_precision_has_not_are_refused_and_indices_are_n
     words = Sequential([nnext.Embedding(np.ones((70000, 2), np.float16)),
                         affine(2, 3, seed=0, dtype=np.float16)])  # fmt: skip
     assert words.scores(np.array([69999])).shape == (1, 3)
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.3}, {"z_loss": 0.2}])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 1024])
+def test_rows_of_weight_zero_lose_what_they_do_in_the_whole(options, fused, batch_size):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((41, 4)), rng.integers(0, 3, 41)
+    t[-1] = 2
+    options = {"class_weight": [1, 1, 0], **options}
+    last = affine(4, 3, seed=0, dtype="float64")
+    loss = AffineSoftmaxWithLoss(*last.params, **options) if fused else SoftmaxWithLoss(**options)
+    model = Sequential([nnext.Tanh()] if fused else [last], loss)
+    expected = model.forward(x, t)
+    assert model.loss(x, t, batch_size=batch_size) == pytest.approx(expected, rel=1e-13)
+    history = nnext.Trainer(model, nnext.SGD(0.0), seed=0).fit(
+        x, t, max_epoch=2, batch_size=batch_size, eval_interval=1 << 20, progress="none"
+    )
+    assert history.epoch_loss == pytest.approx([expected] * 2, rel=1e-13)
+    assert history.loss == pytest.approx([expected], rel=1e-13)
+    rows = t == 2
+    total, count = loss.evaluate(model.loss_input(x[rows]), t[rows])
+    with pytest.raises(EmptyBatchError):
+        model.forward(x[rows], t[rows])
+    assert total == loss.total > 0 == count
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 2)])
+def test_accuracy_takes_a_soft_binary_label_as_the_more_probable_one(shape):
+    model = Sequential([affine(4, shape[1], seed=0, dtype="float64")], nnext.SigmoidWithLoss())
+    x = data(6)[0]
+    t = np.where(model.scores(x) > 0, 0.7, 0.5)
+    assert model.accuracy(x, t) == 1.0
+    assert model.accuracy(x, 1 - np.where(model.scores(x) > 0, 0.7, 0.2)) == 0.0
+    assert model.loss_layer.labels(t, shape).dtype == np.int64
