@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 from numpy.typing import ArrayLike
 
 from nnext._fit_data import check_labels, read_data
+from nnext._gathered import check_gathered
 from nnext._input import cast_to_parameters
 from nnext._progress import Progress, make_progress
 from nnext._support import Array, check_count, check_flag, random_state
@@ -237,7 +238,10 @@ class Trainer(Generic[OptimizerT]):
             if not epoch_weight:
                 number = len(history.epoch_loss)
                 step.report("epoch", f"the loss of epoch {number} is nan: no row of it counts")
-            metrics = {} if on_epoch is None else read_metrics(on_epoch(self))
+            metrics = {}
+            if on_epoch is not None:
+                metrics = read_metrics(on_epoch(self))
+                check_gathered(self.model, writable=True)  # also for lists that were replaced
             history.set_metrics(metrics)
             shown.epoch(epoch, loss, metrics)
         if eval_interval is not None and weight:
