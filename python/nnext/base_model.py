@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nnext._fit_data import check_rows, read_data
 from nnext._gathered import check_gathered
-from nnext._input import as_input
+from nnext._input import as_input, cast_to_parameters
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, check_count, find_shared, refuse_masked
+from nnext._support import Array, check_count, find_shared
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -146,22 +147,21 @@ class BaseModel:
         Raises
         ------
         ValueError
-            If there are no samples; an `EmptyBatchError` if none counts and the loss is a mean.
+            If there are no samples, or labels that the loss refuses, which are named by their row
+            in the data; an `EmptyBatchError` if none counts and the loss is a mean.
         """
         batch_size = check_count("batch_size", batch_size)
-        refuse_masked("t", t)
-        x, t = as_input(x), np.asarray(t)
-        if x.ndim == 0 or len(x) == 0:
-            raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
-        if t.ndim == 0 or len(t) != len(x):
-            raise ValueError(
-                f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
-            )
+        x, t = read_data(as_input(x), t)
         with putting_back(self):
-            batches = [
-                self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
-                for i in range(0, len(x), batch_size)
-            ]
+            try:
+                batches = [
+                    self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
+                    for i in range(0, len(x), batch_size)
+                ]
+            except (IndexError, TypeError, ValueError):
+                # Of a batch; the row in the data is told here.
+                check_rows(self, cast_to_parameters(x, self.params), t)
+                raise
         reduction = getattr(self.loss_layer, "reduction", "mean")
         if reduction == "none":
             return np.concatenate([loss for loss, _ in batches])

@@ -225,3 +225,9 @@ def test_what_cannot_be_checked_is_named():
     model.params[0] = model.layers[0].params[0] = model.params[0].astype(bfloat16)
     with pytest.raises(TypeError, match=r"params\[0\]: expected .* floats, got bfloat16"):
         nnext.check_gradients(model, x, t)
+
+
+def test_a_loss_for_each_row_is_refused_by_name():
+    model = nnext.Sequential([nnext.affine(2, 3, seed=0)], nnext.SoftmaxWithLoss(reduction="none"))
+    with pytest.raises(ValueError, match=r'model\.loss_layer: reduction="none" gives a loss for'):
+        nnext.gradient_check.check_gradients(model, np.ones((2, 2), "f4"), np.array([0, 1]))

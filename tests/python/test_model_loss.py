@@ -277,3 +277,29 @@ def test_accuracy_takes_a_soft_binary_label_as_the_more_probable_one(shape):
     assert model.accuracy(x, t) == 1.0
     assert model.accuracy(x, 1 - np.where(model.scores(x) > 0, 0.7, 0.2)) == 0.0
     assert model.loss_layer.labels(t, shape).dtype == np.int64
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 50])
+def test_a_bad_row_is_named_as_in_the_data(batch_size):
+    model, t = Sequential([affine(2, 3, seed=0)]), np.zeros(50, int)
+    x = np.zeros((50, 2))
+    t[49] = 9
+    with pytest.raises(IndexError, match="label 9 in row 49 is out of range"):
+        model.loss(x, t, batch_size=batch_size)
+    x[41] = 1e300
+    with pytest.raises(ValueError, match=r"row 41 holds 1e\+300"):
+        model.loss(x, t, batch_size=batch_size)
+    words = Sequential([nnext.Embedding(np.ones((5, 3), "f4")), affine(3, 3, seed=0)])
+    index = np.zeros(50, int)
+    index[40] = 7
+    with pytest.raises(IndexError, match="x: row 40: index 7 is out of range"):
+        words.loss(index, np.zeros(50, int), batch_size=batch_size)
+
+
+def test_sparse_labels_are_named():
+    class Sparse:
+        def toarray(self):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=r"t: .* sparse matrix must be made dense"):
+        chain().loss(data()[0], Sparse())
