@@ -209,6 +209,7 @@ class Step:
             self.total = loss * count if self._mean else loss
         except EmptyBatchError:
             loss, self.count, count = math.nan, 0.0, 0.0
+        if not count and self._mean:  # such a mean is none
             self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
         if not count and self.join is None:
             return loss

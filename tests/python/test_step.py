@@ -501,3 +501,28 @@ def test_gradients_of_a_weight_in_three_places_are_rounded_once(dtype):
     Step(model, SGD(1.0))(np.ones(1), np.ones(1))
     assert model.grads[0] == 2050
     assert model.params[0] == -2050
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("total", [None, 3.0])
+def test_a_mean_over_nothing_adds_what_the_loss_says_and_never_nan(raises, total):
+    class Loss:
+        count = 0.0
+
+    class Model:
+        params, grads = [np.zeros(1)], [np.zeros(1)]
+        loss_layer = Loss()
+
+        def forward(self, x, t):
+            if raises:
+                raise EmptyBatchError("nothing")
+            return math.nan
+
+        def backward(self):
+            raise AssertionError
+
+    if total is not None:
+        Model.loss_layer.total = total
+    step = Step(Model(), SGD())
+    assert math.isnan(step(np.ones(2), np.ones(2)))
+    assert (step.count, step.total) == (0.0, total or 0.0)
