@@ -86,8 +86,8 @@ def elementwise() -> Iterator[Pair]:
         saturated.forward(x * 20 - 60 if name == "Sigmoid" else x)
         usual.forward(x)
         for size in (1e-3, 1e-30, 1e-39):
-            small = partial(saturated.backward, draw(SIZE, scale=size, seed=2))
-            yield f"{name} backward of {size:g}", small, partial(usual.backward, x)
+            backward = partial(saturated.backward, draw(SIZE, scale=size, seed=2))
+            yield f"{name} backward of {size:g}", backward, partial(usual.backward, x)
 
 
 def optimizers() -> Iterator[Pair]:
@@ -103,8 +103,8 @@ def optimizers() -> Iterator[Pair]:
         yield f"{name} after {STEPS:,} steps without gradient", calls[0], calls[1]
     for size in (1e-30, 1e-39):
         small, usual = [draw(SIZE, scale=size)], [draw(SIZE)]
-        step = partial(optimizer.SGD().update, [draw(SIZE)])
-        yield f"SGD with gradients of {size:g}", partial(step, small), partial(step, usual)
+        sgd = partial(optimizer.SGD().update, [draw(SIZE)])
+        yield f"SGD with gradients of {size:g}", partial(sgd, small), partial(sgd, usual)
         # The norm, which is below 1e4, and no scaling, after which the gradients would be others.
         norm = partial(_nnext.clip_grads, max_norm=1e4)
         yield f"clipping gradients of {size:g}", partial(norm, small), partial(norm, usual)

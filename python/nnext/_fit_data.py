@@ -1,11 +1,10 @@
-"""The data of `Trainer.fit`: read, cast and checked before the first weight changes."""
+"""The data of `Trainer.fit` and `BaseModel.loss`: read and checked, rows named as in the data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from nnext._layer import is_float
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._support import Array, refuse_masked
@@ -39,65 +38,82 @@ def read_data(x: Any, t: Any) -> tuple[Array, Array]:
     return x, t
 
 
-def cast_to_parameters(x: Array, params: Sequence[Array]) -> Array:
-    """Return floating `x` in the type of the parameters, if these share one.
-
-    Whole numbers, such as indices of words, stay what they are.
-
-    Raises
-    ------
-    ValueError
-        If a finite number becomes infinite.
-    """
-    types = {getattr(p, "dtype", None) for p in params}
-    dtype = types.pop() if len(types) == 1 else None
-    if dtype is None or not is_float(dtype) or not (x.dtype.kind == "f" or is_float(x.dtype)):
-        return x
-    dtype = dtype.newbyteorder("=")
-    if x.dtype == dtype:
-        return x
-    with np.errstate(all="ignore"):
-        cast: Array = x.astype(dtype)
-    lost = np.isinf(cast)
-    if lost.any():
-        lost &= ~np.isinf(x)
-        if lost.any():
-            at = tuple(map(int, np.unravel_index(lost.argmax(), lost.shape)))
-            raise ValueError(
-                f"x: row {at[0]} holds {x[at]}, which is infinite in {dtype}, the type of the "
-                "model's parameters"
-            )
-    return cast
-
-
 def check_labels(model: Any, x: Array, t: Array) -> None:
     """Check all labels in one pass, where the model and its loss can tell what fits them.
 
     Raises
     ------
     IndexError, ValueError, TypeError
-        What the loss would say of them in training, with the row in the data.
+        What `check_rows` raises.
     EmptyBatchError
         A ValueError, if no row counts: every label is ignored, or of a class of weight 0.
     """
     with putting_back(model):  # a layer may remember what it sees, such as a stateful recurrent one
-        _check_labels(model, x, t)
+        labels = check_rows(model, x, t)
+        if labels is None:
+            return
+        if np.all(labels < 0):
+            raise EmptyBatchError(
+                "t: every label is ignored, so that there is nothing to learn from"
+            )
+        _check_weights(model, x, t)
 
 
-def _check_labels(model: Any, x: Array, t: Array) -> None:
+def check_rows(model: Any, x: Array, t: Array) -> Array | None:
+    """Check the indices in `x` and all labels; return these, or None where nobody can tell.
+
+    Raises
+    ------
+    IndexError, ValueError, TypeError
+        What the model or its loss would say of a batch, with the row in the data.
+    """
     scores = getattr(model, "scores", None)
-    labels = getattr(getattr(model, "loss_layer", None), "labels", None)
-    if scores is None or labels is None:
-        return
+    if scores is None:
+        return None
+    _check_indices(scores, x)
+    read_labels = getattr(getattr(model, "loss_layer", None), "labels", None)
+    if read_labels is None:
+        return None
     try:
         shape = np.shape(scores(x[:1]))
     except Exception:  # no scores, or not of one row: then each batch is checked as it comes
-        return
+        return None
     if shape[:1] != (1,):
+        return None
+    whole = (len(t), *shape[1:])
+    try:
+        return np.asarray(read_labels(t, whole))
+    except (IndexError, ValueError):
+        if t.ndim > 1 and t.shape in (whole, whole[:-1]):
+            _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))
+        raise
+
+
+def _check_indices(scores: Any, x: Array) -> None:
+    """Look for an index out of range: if there is one, the largest or the smallest is."""
+    if x.dtype.kind not in "iu" or x.size == 0:
         return
-    if np.all(np.asarray(labels(t, (len(t), *shape[1:]))) < 0):
-        raise EmptyBatchError("t: every label is ignored, so that there is nothing to learn from")
-    _check_weights(model, x, t)
+    for at in (x.argmax(), x.argmin()):
+        place = np.unravel_index(at, x.shape)
+        row = int(place[0])
+        try:
+            scores(x[row : row + 1])
+        except IndexError as error:
+            if str(x[place]) in str(error):  # or else it is about something else
+                text = str(error).removeprefix("index: ").replace(" in row 0 ", " ", 1)
+                raise IndexError(f"x: row {row}: {text}") from None
+        except Exception:  # no scores, or not of one row
+            return
+
+
+def _name_sample(check: Callable[[int], Any], n: int) -> None:
+    """Say which sample is refused where each has several rows of scores, and one fails."""
+    for i in range(n):
+        try:
+            check(i)
+        except (IndexError, ValueError) as error:
+            text = str(error).removeprefix("t: ")
+            raise type(error)(f"t[{i}]: {text}") from None
 
 
 def _check_weights(model: Any, x: Array, t: Array) -> None:

@@ -42,6 +42,16 @@ def check_gathered(model: Any, writable: bool = False) -> None:
                 )
 
 
+def list_arrays(model: Any) -> list[Sequence[Array]]:
+    """Return the lists that `check_gathered` compares, the model's first, but for empty ones."""
+    layers = getattr(model, "layers", None)
+    if not isinstance(layers, (list, tuple)):
+        return []
+    parts = [model, *layers, getattr(model, "loss_layer", None)]
+    named = [(part, name) for part in parts for name in ("params", "grads")]
+    return [getattr(part, name) for part, name in named if getattr(part, name, None)]
+
+
 def _check_list(
     name: str, have: Sequence[Array], parts: list[tuple[str, Any]], spared: set[int]
 ) -> set[int]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nnext._fit_data import check_rows, read_data
 from nnext._gathered import check_gathered
-from nnext._layer import is_float
+from nnext._input import as_input, cast_to_parameters
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, check_count, find_shared, refuse_masked
+from nnext._support import Array, check_count, find_shared
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -135,7 +136,7 @@ class BaseModel:
             Labels as the loss layer takes them.
         batch_size : int
             How many samples to compute at a time; the result is that of all at once, but for
-            rounding, and for batches whose weights add up to 0, which a mean leaves out.
+            rounding.
 
         Returns
         -------
@@ -146,22 +147,21 @@ class BaseModel:
         Raises
         ------
         ValueError
-            If there are no samples; an `EmptyBatchError` if none counts and the loss is a mean.
+            If there are no samples, or labels that the loss refuses, which are named by their row
+            in the data; an `EmptyBatchError` if none counts and the loss is a mean.
         """
         batch_size = check_count("batch_size", batch_size)
-        refuse_masked("t", t)
-        x, t = as_input(x), np.asarray(t)
-        if x.ndim == 0 or len(x) == 0:
-            raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
-        if t.ndim == 0 or len(t) != len(x):
-            raise ValueError(
-                f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
-            )
+        x, t = read_data(as_input(x), t)
         with putting_back(self):
-            batches = [
-                self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
-                for i in range(0, len(x), batch_size)
-            ]
+            try:
+                batches = [
+                    self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
+                    for i in range(0, len(x), batch_size)
+                ]
+            except (IndexError, TypeError, ValueError):
+                # Of a batch; the row in the data is told here.
+                check_rows(self, cast_to_parameters(x, self.params), t)
+                raise
         reduction = getattr(self.loss_layer, "reduction", "mean")
         if reduction == "none":
             return np.concatenate([loss for loss, _ in batches])
@@ -170,19 +170,22 @@ class BaseModel:
         count = math.fsum(count for _, count in batches)
         if count == 0:
             raise EmptyBatchError(f"t: none of the {len(x)} samples counts, and the loss is a mean")
-        return math.fsum(float(loss) * count for loss, count in batches if count) / count
+        # Where nothing counts in a batch its loss is the sum of its rows'.
+        return math.fsum(float(loss) * (n or 1.0) for loss, n in batches) / count
 
     def _evaluate(self, x: Array, t: Array) -> tuple[Any, float]:
-        """Return the loss of a batch and what counted in it."""
+        """Return the loss of a batch, the sum over its rows if nothing counts, and what counts."""
         h = self.loss_input(x)
         evaluate = getattr(self.loss_layer, "evaluate", None)
         if evaluate is not None:
             return evaluate(h, t)  # type: ignore[no-any-return]
         try:
             loss = self.loss_layer.forward(h, t)
+            count = getattr(self.loss_layer, "count", len(x))
+            empty = not count and getattr(self.loss_layer, "reduction", "mean") == "mean"
         except EmptyBatchError:
-            return 0.0, 0.0
-        return loss, getattr(self.loss_layer, "count", len(x))
+            empty = True
+        return (getattr(self.loss_layer, "total", 0.0), 0.0) if empty else (loss, count)
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Compute the probabilities of the classes.
@@ -238,7 +241,8 @@ class BaseModel:
         t : array_like, shape (N,) or (N, C)
             The labels as the loss takes them: for `SoftmaxWithLoss` class indices or one-hot; those
             that the loss ignores do not count. If the model's loss is `SigmoidWithLoss`, 0 or 1 for
-            each score, in the shape of the scores, and the share is that of the scores.
+            each score, in the shape of the scores, and the share is that of the scores; a label
+            between counts as 1 if it is above 0.5.
 
         Raises
         ------
@@ -279,8 +283,9 @@ class BaseModel:
     def summary(self) -> str:
         """Describe the model as a table: layers, shapes of their parameters, numbers of them.
 
-        A shared parameter is counted once in the total. The type in the last line is the one that
-        the model computes in.
+        A shared parameter is counted once in the total. The type in the last line is that of the
+        parameters. `Sequential` computes in it whatever floats come in; a model with wiring of its
+        own does so if it calls ``nnext.base_model.as_input(x, self.params)`` first.
         """
         rows = []
         for layer in self._all_layers():
@@ -390,32 +395,3 @@ class BaseModel:
 
     def _all_layers(self) -> list[LayerLike]:
         return [*self.layers, self.loss_layer]
-
-
-def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
-    """Return the input of a model as an array, floats in the type of its parameters.
-
-    Floats of another type are cast if all parameters have one type: the model computes in that.
-    Integers stay what they are: they may be indices.
-
-    Raises
-    ------
-    TypeError
-        If `x` is a sparse matrix, a tuple of several inputs, or an array with masked elements.
-    """
-    if hasattr(x, "toarray") and not isinstance(x, np.ndarray):
-        raise TypeError(
-            f"x: expected an array, got a sparse {type(x).__name__}; x.toarray() is an array"
-        )
-    if isinstance(x, tuple) and any(isinstance(a, np.ndarray) and a.ndim > 1 for a in x):
-        raise TypeError(
-            f"x: expected one array, got a tuple of {len(x)}: the model has one input. Samples are "
-            "joined by numpy.stack, features by numpy.concatenate(x, axis=-1)"
-        )
-    refuse_masked("x", x)
-    x = np.asarray(x)
-    if params and is_float(x.dtype):
-        kind = params[0].dtype
-        if x.dtype != kind and is_float(kind) and all(p.dtype == kind for p in params):
-            x = x.astype(kind.newbyteorder("="))
-    return x  # type: ignore[no-any-return]

@@ -219,8 +219,8 @@ def check_gradients(
     Raises
     ------
     ValueError
-        If ``params`` and ``grads`` do not fit each other, a parameter is read-only, or the same
-        input gives two losses.
+        If ``params`` and ``grads`` do not fit each other, a parameter is read-only, the same input
+        gives two losses, or the loss has ``reduction="none"``.
     TypeError
         If a parameter is not an array of floats.
     """
@@ -228,6 +228,11 @@ def check_gradients(
     if shapes[0] != shapes[1]:
         raise ValueError(f"params have shapes {shapes[0]} and grads {shapes[1]}")
 
+    if getattr(getattr(model, "loss_layer", None), "reduction", "mean") == "none":
+        raise ValueError(
+            'model.loss_layer: reduction="none" gives a loss for each row, and gradients are those '
+            'of one number: expected reduction="mean" or "sum"'
+        )
     for i, p in enumerate(model.params):
         if not np.issubdtype(getattr(p, "dtype", type(p)), np.floating):
             raise TypeError(

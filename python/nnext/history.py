@@ -17,8 +17,8 @@ class History:
     A mean of several batches weighs each with what it counts: the rows whose labels are not
     ignored, or the sum of their weights. So with a learning rate of 0 `epoch_loss` is the loss of
     the whole data. With a loss of ``reduction="sum"`` it is the sum over the whole data, and a
-    point of `loss` the mean of the batches' sums. Batches of which no row counts are left out,
-    and so are those whose weights add up to 0: their mean is none.
+    point of `loss` the mean of the batches' sums. A batch whose weights add up to 0 has no mean,
+    but what its rows lose (by ``label_smoothing`` or ``z_loss``) belongs to those of the whole.
 
     Attributes
     ----------

@@ -10,12 +10,14 @@ last batch counted), ``scores``, ``probabilities``, ``predictions`` and ``labels
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, Literal, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
+from nnext._binary_loss import SigmoidWithLoss
 from nnext._layer import Layer, before_forward, check_weights
 from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError, LossOptions
@@ -34,12 +36,29 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
     count : float
         What the mean of the last ``forward`` divided by: the rows that count, or the sum of their
         weights; with ``reduction="sum"`` or ``"none"`` the number of rows that count.
+    total : float
+        The sum of the rows' losses, after a ``forward`` that raised an `EmptyBatchError`: rows
+        whose weights add up to 0 may have one, by ``label_smoothing`` or ``z_loss``.
     """
 
     def __init__(self, *params: Array, **options: Any) -> None:
         super().__init__(*params)
         self.options = LossOptions(**options)
         self.count = 0.0
+        self.total = 0.0
+
+    def _total(self, forward: Callable[[LossOptions], tuple[Any, ...]]) -> float:
+        """Return the sum of the rows' losses; `forward` computes the loss with other options."""
+        o = self.options
+        summed = LossOptions(
+            reduction="sum",
+            ignore_label=o.ignore_label,
+            label_smoothing=o.label_smoothing,
+            class_weight=o.class_weight,
+            z_loss=o.z_loss,
+            softcap=o.softcap,
+        )
+        return float(forward(summed)[0])
 
     def _arguments(self) -> str:
         return ", ".join(filter(None, [super()._arguments(), str(self.options)]))
@@ -160,9 +179,13 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
             If a type cannot be used, such as class indices that are floats.
         """
         loss: LossT
-        loss, self.count, self.y, self.t, self._x, self._sample_weight = (
-            _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
-        )
+        try:
+            loss, self.count, self.y, self.t, self._x, self._sample_weight = (
+                _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
+            )
+        except EmptyBatchError:
+            self.total = self.evaluate(x, t, sample_weight)[0]
+            raise
         return loss
 
     def backward(self, dout: float | ArrayLike = 1) -> Array:
@@ -189,12 +212,17 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
     ) -> tuple[Any, float]:
         """Return the loss and its `count`; the layer remembers nothing.
 
-        Where nothing counts both are 0.
+        Where nothing counts these are the sum of the rows' losses, for a mean of several batches,
+        and 0.
         """
+
+        def forward(options: LossOptions) -> tuple[Any, ...]:
+            return _nnext.softmax_loss_forward(x, t, options, sample_weight)
+
         try:
-            loss, count, *_ = _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
+            loss, count, *_ = forward(self.options)
         except EmptyBatchError:
-            return 0.0, 0.0
+            return self._total(forward), 0.0
         return loss, count
 
     def scores(self, x: ArrayLike) -> Array:
@@ -329,7 +357,11 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         """
         W, b = self._parameters()
         loss: LossT
-        loss, count = _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
+        try:
+            loss, count = _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
+        except EmptyBatchError:
+            self.total = self.evaluate(x, t, sample_weight)[0]
+            raise
         self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss
 
@@ -369,13 +401,18 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
     ) -> tuple[Any, float]:
         """Return the loss and its `count`; the layer remembers nothing.
 
-        Where nothing counts both are 0.
+        Where nothing counts these are the sum of the rows' losses, for a mean of several batches,
+        and 0.
         """
         W, b = self._parameters()
+
+        def forward(options: LossOptions) -> tuple[Any, float]:
+            return _nnext.linear_cross_entropy(x, W, t, b, options, sample_weight)
+
         try:
-            return _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
+            return forward(self.options)
         except EmptyBatchError:
-            return 0.0, 0.0
+            return self._total(forward), 0.0
 
     def scores(self, x: ArrayLike) -> Array:
         """Return all scores of `x`, shape (..., V), capped if ``softcap`` is set."""
@@ -424,76 +461,3 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         W, b = self._parameters()
         options = LossOptions(reduction="none", softcap=self.options.softcap)
         return np.asarray(-_nnext.linear_cross_entropy(x, W, t, b, options, None)[0])
-
-
-class SigmoidWithLoss(Layer):
-    """Sigmoid and the binary cross entropy of its output with the labels, as one layer.
-
-    The loss is the sum of ``max(x, 0) - x t + log(1 + exp(-|x|))`` over all elements, divided by
-    N, the length of the first axis: exact where the book's ``log(y + 1e-7)`` saturates.
-
-    Attributes
-    ----------
-    y : ndarray, shape (N, ...), or None
-        The probabilities of the last ``forward``; float32 where the scores have half precision.
-    t : ndarray, shape (N, ...), or None
-        Its labels, in the type of the scores.
-    count : float
-        What the mean of the last ``forward`` divided by: N.
-    """
-
-    reduction = "mean"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.y: Array | None = None
-        self.t: Array | None = None
-        self.count = 0.0
-
-    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Return the loss of the scores `x` and the labels `t` in [0, 1], both (N, ...).
-
-        Raises
-        ------
-        EmptyBatchError
-            A ValueError: if there are no scores.
-        ValueError
-            If the shapes differ, or a label is not in [0, 1]: binary labels are 0 and 1, or the
-            probability of 1.
-        """
-        loss, self.y, self.t = _nnext.sigmoid_loss_forward(x, t)
-        self.count = float(len(self.y))
-        return loss
-
-    def backward(self, dout: float = 1) -> Array:
-        """Return ``(y - t) dout / N``, a new array of the shape of the scores."""
-        if self.y is None or self.t is None:
-            raise before_forward(self)
-        return _nnext.sigmoid_loss_backward(self.y, self.t, dout)
-
-    def evaluate(self, x: ArrayLike, t: ArrayLike) -> tuple[float, float]:
-        """Return the loss and its `count`; the layer remembers nothing.
-
-        Where there are no scores both are 0.
-        """
-        try:
-            loss, y, _ = _nnext.sigmoid_loss_forward(x, t)
-        except EmptyBatchError:
-            return 0.0, 0.0
-        return loss, float(len(y))
-
-    def scores(self, x: ArrayLike) -> Array:
-        """Return the scores themselves, as an array."""
-        return np.asarray(x)
-
-    def probabilities(self, x: ArrayLike) -> Array:
-        """Return the sigmoid of each score."""
-        return _nnext.sigmoid(x)
-
-    def predictions(self, x: ArrayLike) -> Array:
-        """Return 0 or 1 for each score, int64: whether it is above 0."""
-        return np.asarray(np.asarray(x) > 0, dtype=np.int64)
-
-    def labels(self, t: ArrayLike, shape: tuple[int, ...]) -> Array:
-        """Check labels as ``forward`` does for scores of a shape, and return them as float64."""
-        return _nnext.binary_labels(t, shape)

@@ -9,10 +9,14 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
+from itertools import chain
+from operator import is_
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from nnext import _nnext
-from nnext._gathered import check_gathered
+from nnext._gathered import check_gathered, list_arrays
 from nnext._nnext import EmptyBatchError
 from nnext._support import Array, check_numbers, find_shared
 
@@ -55,6 +59,10 @@ class Step:
 
     A batch of which no row counts (`nnext._nnext.EmptyBatchError` from ``forward``, or a loss layer
     whose ``count`` is 0) changes nothing: `count` is 0 then, and the loss NaN, or 0 for a sum.
+    The arrays of the model, its layers and its loss are looked at before each batch: a ValueError
+    says if one in a list ``params`` or ``grads`` was replaced, so that nothing would reach its
+    layer. (That a whole list was replaced is seen when a `Step` is made, and by `Trainer` after
+    ``on_epoch``.)
     A step that raises has changed no parameter, as long as the optimizer's own ``update`` keeps to
     that; nnext's do.
 
@@ -88,6 +96,10 @@ class Step:
         What the last batch counts in a mean of several: ``model.loss_layer.count``, that is the
         rows whose labels are not ignored or the sum of their weights; the number of rows, if the
         model or its loss has none.
+    total : float
+        What the last batch adds to the sum that such a mean divides: its loss times `count`, or the
+        loss itself with ``reduction="sum"``. It need not be 0 where `count` is: rows of weight 0
+        have a loss by ``label_smoothing`` or ``z_loss``, which ``model.loss_layer.total`` tells.
 
     Raises
     ------
@@ -121,7 +133,6 @@ class Step:
     ) -> None:
         check_model(model)
         check_optimizer(optimizer)
-        check_gathered(model, writable=True)
         if max_grad is not None:
             check_numbers(max_grad=max_grad)
             if not max_grad > 0:
@@ -138,12 +149,30 @@ class Step:
         self.max_grad = max_grad
         self.join = join
         self.on_nonfinite = on_nonfinite
-        self.count = 0.0
+        self.count = self.total = 0.0
         self.where = where
+        self._mean = getattr(getattr(model, "loss_layer", None), "reduction", "mean") != "sum"
         self._calls = 0
         self._told: set[str] = set()
         self._params = len(model.params)
+        self._take_arrays()
+
+    def _take_arrays(self) -> None:
+        """Check that the model's arrays belong together, and note them and the plan for them."""
+        model = self.model
+        self._check_number()
+        check_gathered(model, writable=True)
         self._own, self._merged = _plan(model)
+        self._lists = list_arrays(model)
+        self._arrays = tuple(chain.from_iterable(self._lists))
+
+    def _check_number(self) -> None:
+        params, grads = len(self.model.params), len(self.model.grads)
+        if not params == grads == self._params:
+            raise ValueError(
+                f"model: has {params} params and {grads} grads, and had {self._params} when its "
+                "training began"
+            )
 
     def _place(self) -> str:
         return f"step {self._calls}" if self.where is None else self.where()
@@ -170,22 +199,24 @@ class Step:
             The loss of the batch, before the update.
         """
         model = self.model
+        if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
+            self._take_arrays()
         self._calls += 1
         try:
             loss = _number(model.forward(x, t))
             count = getattr(getattr(model, "loss_layer", None), "count", None)
             self.count = count = float(len(x) if count is None else count)
+            self.total = loss * count if self._mean else loss
         except EmptyBatchError:
             loss, self.count, count = math.nan, 0.0, 0.0
+        if not count and self._mean:  # such a mean is none
+            self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
         if not count and self.join is None:
             return loss
 
         params, grads = model.params, model.grads
         if not len(params) == len(grads) == self._params:
-            raise ValueError(
-                f"model: has {len(params)} params and {len(grads)} grads, and had {self._params} "
-                "when its training began"
-            )
+            self._check_number()
         if count:
             if not math.isfinite(loss):
                 self.report(
@@ -194,8 +225,8 @@ class Step:
                     "number of the data not finite?",
                 )
             model.backward()
-            for first, i, transposed in self._merged:
-                grads[first] += grads[i].T if transposed else grads[i]
+            for first, others in self._merged:
+                _add(grads[first], [grads[i].T if turned else grads[i] for i, turned in others])
         else:
             for grad in grads:
                 grad[...] = 0
@@ -262,19 +293,28 @@ def check_optimizer(optimizer: Any) -> None:
         )
 
 
-def _plan(model: Model) -> tuple[list[int], list[tuple[int, int, bool]]]:
+def _plan(model: Model) -> tuple[list[int], list[tuple[int, list[tuple[int, bool]]]]]:
     """Say which parameters the optimizer sees, and which gradients are added to which before."""
     shared = find_shared(model.params)
     own = [i for i, (first, _) in enumerate(shared) if first == i]
     # A model may gather gradients of a shared weight itself, in one array: it counts once.
     grad = [first for first, _ in find_shared(model.grads)]
     counted = {(i, grad[i]) for i in own}
-    merged = []
+    merged: dict[int, list[tuple[int, bool]]] = {}
     for i, (first, transposed) in enumerate(shared):
         if (first, grad[i]) not in counted:
             counted.add((first, grad[i]))
-            merged.append((first, i, transposed))
-    return own, merged
+            merged.setdefault(first, []).append((i, transposed))
+    return own, list(merged.items())
+
+
+def _add(total: Array, others: list[Array]) -> None:
+    """Add gradients of one weight to the first, in float32 and rounded once if they are half."""
+    if len(others) > 1 and total.dtype.itemsize == 2:
+        total[...] = sum(others, total.astype(np.float32))
+        return
+    for other in others:
+        total += other
 
 
 def _number(loss: Any) -> float:

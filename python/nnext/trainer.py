@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from numpy.typing import ArrayLike
 
-from nnext._fit_data import cast_to_parameters, check_labels, read_data
+from nnext._fit_data import check_labels, read_data
+from nnext._gathered import check_gathered
+from nnext._input import cast_to_parameters
 from nnext._progress import Progress, make_progress
 from nnext._support import Array, check_count, check_flag, random_state
 from nnext.history import History, read_metrics
@@ -34,7 +36,8 @@ class Trainer(Generic[OptimizerT]):
     Weights that layers share are recognised by their memory: the same array, or a transposed view
     of it. Their gradients are summed into the first one's and the optimizer sees the weight once.
     Arrays that only happen to hold equal numbers stay separate. `copy.deepcopy` and `pickle` keep
-    one array in two places one array, but make a transposed view an array of its own: tie it anew.
+    them shared in nnext's models (`BaseModel`); in others they keep one array in two places one
+    array, but make a transposed view an array of its own, to be tied anew.
 
     Parameters
     ----------
@@ -112,8 +115,8 @@ class Trainer(Generic[OptimizerT]):
         ``labels``, each batch is checked as it comes.) Floating `x` is cast to the parameters' type
         once, if they share one: float64 data would make float32 parameters compute in float64.
 
-        A batch of which no row counts (every label is ignored) changes nothing and is left out of
-        the means; see `nnext.history.History` for what these are.
+        A batch of which no row counts (every label is ignored) changes nothing and weighs
+        nothing in the means; see `nnext.history.History` for what these are.
 
         Parameters
         ----------
@@ -220,12 +223,11 @@ class Trainer(Generic[OptimizerT]):
                 rows = order[first : min(first + batch_size, used)]
                 loss = step(x.take(rows, axis=0), t.take(rows, axis=0))
                 history.batches += 1
-                if step.count:
-                    counts = step.count if mean else 1.0
-                    total += loss * counts
-                    weight += counts
-                    epoch_total += loss * counts
-                    epoch_weight += counts
+                counts = step.count if mean or not step.count else 1.0
+                total += step.total
+                weight += counts
+                epoch_total += step.total
+                epoch_weight += counts
                 shown.advance()
                 if eval_interval is not None and history.batches % eval_interval == 0 and weight:
                     history.add_point(total / weight)
@@ -236,7 +238,10 @@ class Trainer(Generic[OptimizerT]):
             if not epoch_weight:
                 number = len(history.epoch_loss)
                 step.report("epoch", f"the loss of epoch {number} is nan: no row of it counts")
-            metrics = {} if on_epoch is None else read_metrics(on_epoch(self))
+            metrics = {}
+            if on_epoch is not None:
+                metrics = read_metrics(on_epoch(self))
+                check_gathered(self.model, writable=True)  # also for lists that were replaced
             history.set_metrics(metrics)
             shown.epoch(epoch, loss, metrics)
         if eval_interval is not None and weight:

@@ -227,3 +227,33 @@ def test_checking_the_labels_leaves_no_trace_in_the_layers(container):
 def test_whether_the_last_batch_is_dropped_is_true_or_false(value):
     refused(chain(), *points(), TypeError, "drop_last: expected True or False", drop_last=value)
     fit(chain(), *points(), drop_last=np.True_)
+
+
+@pytest.mark.parametrize("row", [0, 40, 49])
+@pytest.mark.parametrize("index", [7, -1])
+@pytest.mark.parametrize("width", [(), (1,), (3,)])
+def test_a_bad_index_is_named_by_its_row_in_the_data(row, index, width):
+    model = Sequential([Embedding(np.ones((5, 3), "f4")), affine(3, 3, seed=0)])
+    x = np.random.default_rng(0).integers(0, 5, (50, *width))
+    t = np.zeros_like(x)
+    fit(model, x, t)
+    t[20] = 9  # the labels of rows that cannot be scored are not left unchecked
+    x[(row, *(-1 for _ in width))] = index
+    refused(model, x, t, IndexError, rf"^x: row {row}: index {index} ")
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_a_bad_label_of_a_sequence_is_named_by_its_sample(one_hot):
+    model = Sequential([affine(2, 3, seed=0)])
+    x, t = np.zeros((50, 3, 2), "f4"), np.zeros((50, 3), int)
+    if one_hot:
+        t = np.eye(3, dtype=int)[t]
+        t[20, 1] = 1
+        kind, message = ValueError, r"^t\[20\]: row 1 "
+    else:
+        t[20, 1] = 9
+        kind, message = IndexError, r"^t\[20\]: label 9 in row 1 "
+    refused(model, x, t, kind, message)
+    with pytest.raises(kind, match=message):
+        model.loss(x, t, batch_size=7)
+    refused(model, x, np.zeros((50, 2), int), ValueError, r"\(50, 2\)")

@@ -243,3 +243,9 @@ def test_the_tolerance_is_that_of_the_docstring():
         check = nnext.check_gradients(model, np.ones((1, 2), dtype), [0])
         assert check.ok
         assert all(entry.tolerance == pytest.approx(tolerance, rel=0.03) for entry in check.entries)
+
+
+def test_a_loss_for_each_row_is_refused_by_name():
+    model = nnext.Sequential([nnext.affine(2, 3, seed=0)], nnext.SoftmaxWithLoss(reduction="none"))
+    with pytest.raises(ValueError, match=r'model\.loss_layer: reduction="none" gives a loss for'):
+        nnext.gradient_check.check_gradients(model, np.ones((2, 2), "f4"), np.array([0, 1]))

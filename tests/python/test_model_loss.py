@@ -206,3 +206,100 @@ def test_a_numpy_integer_is_a_batch_size():
     model = Sequential([affine(2, 3, seed=0)])
     x, t = np.ones((300, 2), np.float32), np.arange(300) % 3
     assert model.loss(x, t, batch_size=np.int8(100)) == pytest.approx(model.loss(x, t))
+
+
+def test_inference_takes_and_refuses_the_floats_that_training_does():
+    model, x = chain(dtype="float32"), data()[0]
+    expected = model.scores(x.astype("f4"))
+    for kind in (np.longdouble, ">f8", ">f4", "f8"):
+        got = model.scores(x.astype("f4").astype(kind))
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, expected)
+    with np.errstate(all="raise"):
+        assert np.isfinite(model.scores(np.full((1, 4), 1e-300))).all()
+    for method in (model.scores, model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=r"x: row 1 holds 1e\+300, which is infinite in float"):
+            method(np.array([[0.0] * 4, [1e300] * 4]))
+    assert np.isnan(model.scores(np.full((1, 4), np.nan))).all()
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f4"])
+def test_parameters_that_differ_in_byte_order_alone_share_a_type(kind):
+    model = Sequential([nnext.Affine(np.ones((2, 3), "f4"), np.ones(3, kind))])
+    assert model.scores(np.ones((1, 2))).dtype == np.float32
+
+
+def test_whole_numbers_that_half_precision_has_not_are_refused_and_indices_are_not():
+    model = nnext.TwoLayerNet(2, 5, 3, seed=0, dtype=np.float16)
+    for number in (100000, -100000):
+        with pytest.raises(ValueError, match=f"x: row 0 holds {number}, which is infinite in flo"):
+            model.scores(np.full((3, 2), number))
+        with pytest.raises(ValueError, match="which is infinite in float16"):
+            nnext.Trainer(model, nnext.SGD(), seed=0).fit(
+                np.full((3, 2), number), np.zeros(3, int), progress="none"
+            )
+    assert np.isfinite(model.scores(np.full((3, 2), 60000))).all()
+    words = Sequential([nnext.Embedding(np.ones((70000, 2), np.float16)),
+                        affine(2, 3, seed=0, dtype=np.float16)])  # fmt: skip
+    assert words.scores(np.array([69999])).shape == (1, 3)
+
+
+@pytest.mark.parametrize("options", [{"label_smoothing": 0.3}, {"z_loss": 0.2}])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 2, 1024])
+def test_rows_of_weight_zero_lose_what_they_do_in_the_whole(options, fused, batch_size):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((41, 4)), rng.integers(0, 3, 41)
+    t[-1] = 2
+    options = {"class_weight": [1, 1, 0], **options}
+    last = affine(4, 3, seed=0, dtype="float64")
+    loss = AffineSoftmaxWithLoss(*last.params, **options) if fused else SoftmaxWithLoss(**options)
+    model = Sequential([nnext.Tanh()] if fused else [last], loss)
+    expected = model.forward(x, t)
+    assert model.loss(x, t, batch_size=batch_size) == pytest.approx(expected, rel=1e-13)
+    history = nnext.Trainer(model, nnext.SGD(0.0), seed=0).fit(
+        x, t, max_epoch=2, batch_size=batch_size, eval_interval=1 << 20, progress="none"
+    )
+    assert history.epoch_loss == pytest.approx([expected] * 2, rel=1e-13)
+    assert history.loss == pytest.approx([expected], rel=1e-13)
+    rows = t == 2
+    total, count = loss.evaluate(model.loss_input(x[rows]), t[rows])
+    with pytest.raises(EmptyBatchError):
+        model.forward(x[rows], t[rows])
+    assert total == loss.total > 0 == count
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 2)])
+def test_accuracy_takes_a_soft_binary_label_as_the_more_probable_one(shape):
+    model = Sequential([affine(4, shape[1], seed=0, dtype="float64")], nnext.SigmoidWithLoss())
+    x = data(6)[0]
+    t = np.where(model.scores(x) > 0, 0.7, 0.5)
+    assert model.accuracy(x, t) == 1.0
+    assert model.accuracy(x, 1 - np.where(model.scores(x) > 0, 0.7, 0.2)) == 0.0
+    assert model.loss_layer.labels(t, shape).dtype == np.int64
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 50])
+def test_a_bad_row_is_named_as_in_the_data(batch_size):
+    model, t = Sequential([affine(2, 3, seed=0)]), np.zeros(50, int)
+    x = np.zeros((50, 2))
+    t[49] = 9
+    with pytest.raises(IndexError, match="label 9 in row 49 is out of range"):
+        model.loss(x, t, batch_size=batch_size)
+    x[41] = 1e300
+    with pytest.raises(ValueError, match=r"row 41 holds 1e\+300"):
+        model.loss(x, t, batch_size=batch_size)
+    words = Sequential([nnext.Embedding(np.ones((5, 3), "f4")), affine(3, 3, seed=0)])
+    index = np.zeros(50, int)
+    index[40] = 7
+    with pytest.raises(IndexError, match="x: row 40: index 7 is out of range"):
+        words.loss(index, np.zeros(50, int), batch_size=batch_size)
+
+
+def test_sparse_labels_are_named():
+    class Sparse:
+        def toarray(self):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=r"t: .* sparse matrix must be made dense"):
+        chain().loss(data()[0], Sparse())

@@ -438,3 +438,91 @@ def test_a_sum_leaves_out_no_batch_that_has_a_loss(batch_size):
     step(x[:1], t[:1])
     assert step.count == 1
     assert not np.array_equal(model.params[0], before)
+
+
+@pytest.mark.parametrize("name", ["params", "grads"])
+@pytest.mark.parametrize("who", ["layer", "model"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_array_that_comes_apart_during_training_is_noticed(name, who, at):
+    model = TwoLayerNet(2, 5, 1 + 1, seed=0)
+    step, (x, t) = Step(model, SGD(0.5)), (np.ones((3, 2), "f4"), np.array([0, 1, 1]))
+    step(x, t)
+    before = [p.copy() for p in model.params]
+    arrays = getattr(model.layers[0] if who == "layer" else model, name)
+    arrays[at] = arrays[at].copy()
+    with pytest.raises(ValueError, match=rf"{name}\[{at}\] of the model is not the array"):
+        step(x, t)
+    for p, q in zip(model.params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_an_array_that_is_replaced_everywhere_is_trained():
+    model = TwoLayerNet(2, 5, 3, seed=0)
+    step, (x, t) = Step(model, SGD(0.5)), (np.ones((3, 2), "f4"), np.arange(3))
+    step(x, t)
+    old = model.params[0]
+    model.params[0] = model.layers[0].params[0] = new = old.copy()
+    step(x, t)
+    assert np.any(new != old)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_arrays_that_on_epoch_replaces_are_noticed(whole):
+    model = TwoLayerNet(2, 5, 3, seed=0)
+
+    def replace(_):
+        layer = model.layers[0]
+        if whole:
+            layer.params = [p.copy() for p in layer.params]
+        else:
+            layer.params[0] = layer.params[0].copy()
+
+    with pytest.raises(ValueError, match=r"params\[0\] of the model is not the array"):
+        Trainer(model, SGD(), seed=0).fit(
+            np.ones((3, 2)), np.arange(3), max_epoch=1, on_epoch=replace, progress="none"
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_gradients_of_a_weight_in_three_places_are_rounded_once(dtype):
+    class Three:
+        def __init__(self):
+            w = np.zeros((1, 1), dtype)
+            self.params = [w, w.T, w]
+            self.grads = [np.array([[g]], dtype) for g in (2048, 1, 1)]
+
+        def forward(self, x, t):
+            return 1.0
+
+        def backward(self):
+            pass
+
+    model = Three()
+    Step(model, SGD(1.0))(np.ones(1), np.ones(1))
+    assert model.grads[0] == 2050
+    assert model.params[0] == -2050
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("total", [None, 3.0])
+def test_a_mean_over_nothing_adds_what_the_loss_says_and_never_nan(raises, total):
+    class Loss:
+        count = 0.0
+
+    class Model:
+        params, grads = [np.zeros(1)], [np.zeros(1)]
+        loss_layer = Loss()
+
+        def forward(self, x, t):
+            if raises:
+                raise EmptyBatchError("nothing")
+            return math.nan
+
+        def backward(self):
+            raise AssertionError
+
+    if total is not None:
+        Model.loss_layer.total = total
+    step = Step(Model(), SGD())
+    assert math.isnan(step(np.ones(2), np.ones(2)))
+    assert (step.count, step.total) == (0.0, total or 0.0)
