@@ -172,7 +172,7 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   const auto object_of = [](const std::optional<Target>& target) {
     return target ? target->object() : py::none();
   };
-  return py::make_tuple(loss, object_of(dx), dw.object(), object_of(db));
+  return py::make_tuple(loss, batch.count(), object_of(dx), dw.object(), object_of(db));
 }
 
 // All scores (..., V), capped, in the type computed in.

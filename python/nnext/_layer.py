@@ -64,6 +64,16 @@ def check_parameter(name: str, p: Any) -> None:
         raise TypeError(f"{name}: expected a NumPy array of floats, got one of {p.dtype}")
 
 
+def has_methods_of(thing: object, owner: type, *names: str) -> bool:
+    """Say whether methods of an object are those of a class: not of a subclass, or its own."""
+    own = vars(thing)
+    return all(name not in own and _same(type(thing), owner, name) for name in names)
+
+
+def _same(kind: type, owner: type, name: str) -> bool:
+    return getattr(kind, name) is getattr(owner, name)
+
+
 def check_weights(W: Array, b: Array | None = None) -> None:
     """Raise a TypeError or ValueError if `W` is not a matrix, or `b` not as long as its rows."""
     check_parameter("W", W)

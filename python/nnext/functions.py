@@ -297,9 +297,10 @@ def linear_cross_entropy_with_grad(
     if not isinstance(targets, tuple | list) or len(targets) != 3:
         raise TypeError("out: expected a tuple (dx, dW, db)")
     dx, dW, db = targets
-    return _nnext.linear_cross_entropy_with_grad(
+    loss, _, *grads = _nnext.linear_cross_entropy_with_grad(
         x, W, t, b, options, sample_weight, dout, dx, dW, db, True
     )
+    return loss, *grads
 
 
 def sigmoid(x: ArrayLike) -> Array:

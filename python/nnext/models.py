@@ -10,6 +10,7 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from nnext._layer import has_methods_of
 from nnext._support import Array, check_count, random_state, refuse_masked
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
@@ -165,7 +166,34 @@ class Sequential(BaseModel):
             The gradient of `x`; None if it was not asked for and the first layer could skip it,
             or if the first layer has none to give (`Embedding`).
         """
-        grad = self.loss_layer.backward(dout)
+        return self._backward(self.loss_layer.backward(dout), input_grad)
+
+    def forward_backward(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Do ``forward(x, t)`` and ``backward()``, in one pass over the loss layer where it can.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, D)
+        t : array_like, shape (N,) or (N, C)
+
+        Returns
+        -------
+        float
+            The loss.
+        """
+        loss: float
+        one_pass = getattr(self.loss_layer, "forward_backward", None)
+        if one_pass is None or not has_methods_of(self, Sequential, "forward", "backward"):
+            loss = self.forward(x, t)
+            self.backward()
+            return loss
+        refuse_masked("t", t)
+        loss, grad = one_pass(self._run(x, train_flg=True), t)
+        self._backward(grad, input_grad=False)
+        return loss
+
+    def _backward(self, grad: Any, input_grad: bool) -> Array | None:
+        """Take the gradient of the loss layer back through the layers."""
         first = self.layers[0]
         for layer in self.layers[:0:-1]:
             grad = layer.backward(grad)

@@ -49,7 +49,8 @@ class Optimizer(Protocol):
 class Step:
     """One step of training, as `Trainer` does it, for a loop of your own: ``loss = step(x, t)``.
 
-    1. ``model.forward(x, t)`` and ``model.backward()``.
+    1. ``model.forward(x, t)`` and ``model.backward()``; ``model.forward_backward(x, t)`` where the
+       model and its loss layer have that: one pass over a large loss.
     2. The gradients of a weight that layers share are summed into the first one's, and the
        optimizer sees the weight once. Shared is what has one memory: the same array, or a
        transposed view of it. Arrays that only happen to hold equal numbers stay separate.
@@ -152,6 +153,10 @@ class Step:
         self.count = self.total = 0.0
         self.where = where
         self._mean = getattr(getattr(model, "loss_layer", None), "reduction", "mean") != "sum"
+        # The loss and its gradient at once, where the model and its loss can do that.
+        self._in_one_pass = hasattr(model, "forward_backward") and hasattr(
+            getattr(model, "loss_layer", None), "forward_backward"
+        )
         self._calls = 0
         self._told: set[str] = set()
         self._params = len(model.params)
@@ -203,7 +208,8 @@ class Step:
             self._take_arrays()
         self._calls += 1
         try:
-            loss = _number(model.forward(x, t))
+            run: Any = model.forward_backward if self._in_one_pass else model.forward  # type: ignore[attr-defined]
+            loss = _number(run(x, t))
             count = getattr(getattr(model, "loss_layer", None), "count", None)
             self.count = count = float(len(x) if count is None else count)
             self.total = loss * count if self._mean else loss
@@ -224,7 +230,8 @@ class Step:
                     f"the loss is {loss} in {self._place()}: is the learning rate too large, or a "
                     "number of the data not finite?",
                 )
-            model.backward()
+            if not self._in_one_pass:
+                model.backward()
             for first, others in self._merged:
                 _add(grads[first], [grads[i].T if turned else grads[i] for i, turned in others])
         else:
