@@ -265,7 +265,7 @@ def test_benchmarks_find_their_places_in_the_document(benchmarks):
 
     text = program.DOCUMENT.read_text(encoding="utf-8")
     names = [*program.PARTS, "machine", "notes", "targets"]
-    assert sorted(re.findall(r"<!-- bench:([a-z]+) -->", text)) == sorted(names)
+    assert sorted(re.findall(r"<!-- bench:([a-z_]+) -->", text)) == sorted(names)
     written = report.replace_blocks(text, {name: f"the block {name}" for name in names})
     for name in names:
         assert f"<!-- bench:{name} -->\n\nthe block {name}\n\n<!-- /bench:{name} -->" in written
