@@ -1,6 +1,10 @@
 // Optimizer steps: scalars rounded once to the parameter's type, ranges cut among threads.
 #include "nnext/optimizer.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "dispatch.h"
 #include "grain.h"
 #include "nnext/threads.h"
@@ -81,10 +85,13 @@ void rmsprop(T* p, const T* g, T* h, index_t n, double lr, double decay_rate, do
 template <class T>
 void adam(T* p, const T* g, T* m, T* v, index_t n, double step_size, double beta1, double beta2,
           double eps, double v_scale, double decay) {
+  // A square below the smallest normal number counts as 0 in v. What m holds of such gradients must
+  // not be divided by an eps smaller than they are: steps stay at most as long as the rate.
+  const double least = std::sqrt(std::numeric_limits<T>::min() / (1 - beta2));
   const StepScalars<T> s{.lr = rounded<T>(step_size),
                          .a = rounded<T>(beta1 < kEvenBeta ? beta1 : 1 - beta1),
                          .b = rounded<T>(beta2 < kEvenBeta ? beta2 : 1 - beta2),
-                         .eps = rounded<T>(eps),
+                         .eps = rounded<T>(std::max(eps, least)),
                          .v_scale = rounded<T>(v_scale),
                          .keep = rounded<T>(1 - decay),
                          .a_is_beta = beta1 < kEvenBeta,

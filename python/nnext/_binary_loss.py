@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from nnext import _nnext
 from nnext._layer import Layer, before_forward
 from nnext._nnext import EmptyBatchError
-from nnext._support import Array
+from nnext._support import Array, refuse_masked
 
 
 class SigmoidWithLoss(Layer):
@@ -69,6 +69,7 @@ class SigmoidWithLoss(Layer):
 
     def scores(self, x: ArrayLike) -> Array:
         """Return the scores themselves, as an array."""
+        refuse_masked("x", x)
         return np.asarray(x)
 
     def probabilities(self, x: ArrayLike) -> Array:
@@ -77,7 +78,7 @@ class SigmoidWithLoss(Layer):
 
     def predictions(self, x: ArrayLike) -> Array:
         """Return 0 or 1 for each score, int64: whether it is above 0."""
-        return np.asarray(np.asarray(x) > 0, dtype=np.int64)
+        return np.asarray(self.scores(x) > 0, dtype=np.int64)
 
     def labels(self, t: ArrayLike, shape: tuple[int, ...]) -> Array:
         """Check labels as ``forward`` does for scores of a shape, and return 0 or 1, int64.

@@ -11,6 +11,8 @@ from nnext._support import Array, refuse_masked
 
 _ROWS = 64  # looked at together for one that counts
 
+_COLUMNS = 32  # so many columns of indices are looked at one by one
+
 
 def read_data(x: Any, t: Any) -> tuple[Array, Array]:
     """Return samples and labels as arrays of equally many rows, at least one.
@@ -84,23 +86,30 @@ def check_rows(model: Any, x: Array, t: Array) -> Array | None:
     try:
         return np.asarray(read_labels(t, whole))
     except (IndexError, ValueError):
-        if t.ndim > 1 and t.shape in (whole, whole[:-1]):
+        if len(whole) > 2 and t.shape in (whole, whole[:-1]):
             _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))
         raise
 
 
 def _check_indices(scores: Any, x: Array) -> None:
-    """Look for an index out of range: if there is one, the largest or the smallest is."""
+    """Look for an index out of range: if there is one, the largest or the smallest is.
+
+    Of each column, since columns may be indices of different tables; of all where there are many.
+    """
     if x.dtype.kind not in "iu" or x.size == 0:
         return
-    for at in (x.argmax(), x.argmin()):
-        place = np.unravel_index(at, x.shape)
-        row = int(place[0])
+    table = x.reshape(len(x), -1)
+    if table.shape[1] <= _COLUMNS:
+        rows = {*table.argmax(axis=0).tolist(), *table.argmin(axis=0).tolist()}
+    else:
+        rows = {int(at) // table.shape[1] for at in (table.argmax(), table.argmin())}
+    for row in sorted(rows):
         try:
             scores(x[row : row + 1])
         except IndexError as error:
-            if str(x[place]) in str(error):  # or else it is about something else
-                text = str(error).removeprefix("index: ").replace(" in row 0 ", " ", 1)
+            text = str(error).removeprefix("index: ")
+            if any(text.startswith(f"index {i} ") for i in table[row]):  # or about something else
+                text = text.replace(" in row 0 ", " ", 1)
                 raise IndexError(f"x: row {row}: {text}") from None
         except Exception:  # no scores, or not of one row
             return

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnext._support import Array
+from nnext._support import Array, refuse_masked
 
 # bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -31,6 +31,7 @@ class Layer:
 
     def __init__(self, *params: Array) -> None:
         for i, p in enumerate(params):
+            refuse_masked(f"params[{i}]", p)
             check_parameter(f"params[{i}]", p)
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]

@@ -93,7 +93,7 @@ class Count(Number):
 
     def _checked(self, value: Any) -> int:
         try:
-            count = operator.index(value)
+            count = -1 if isinstance(value, bool) else operator.index(value)
         except TypeError:
             count = -1
         if count < 0:

@@ -21,7 +21,7 @@ from nnext._binary_loss import SigmoidWithLoss
 from nnext._layer import Layer, before_forward, check_weights, has_methods_of
 from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError, LossOptions
-from nnext._support import Array
+from nnext._support import Array, refuse_masked
 
 __all__ = ["AffineSoftmaxWithLoss", "EmptyBatchError", "SigmoidWithLoss", "SoftmaxWithLoss"]
 
@@ -46,6 +46,19 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
         self.options = LossOptions(**options)
         self.count = 0.0
         self.total = 0.0
+
+    def evaluate(
+        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[Any, float]:
+        """Return the loss and its `count`; the layer remembers nothing.
+
+        Where nothing counts these are the sum of the rows' losses, for a mean of several batches,
+        and 0.
+        """
+        return self._evaluate(x, t, sample_weight)
+
+    def _evaluate(self, x: Any, t: Any, sample_weight: Any) -> tuple[Any, float]:
+        raise NotImplementedError
 
     def _total(self, forward: Callable[[LossOptions], tuple[Any, ...]]) -> float:
         """Return the sum of the rows' losses; `forward` computes the loss with other options."""
@@ -184,7 +197,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
                 _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
             )
         except EmptyBatchError:
-            self.total = self.evaluate(x, t, sample_weight)[0]
+            self.total = self._evaluate(x, t, sample_weight)[0]
             raise
         return loss
 
@@ -207,15 +220,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
             self._x, self.y, self.t, self.options, self._sample_weight, dout
         )
 
-    def evaluate(
-        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> tuple[Any, float]:
-        """Return the loss and its `count`; the layer remembers nothing.
-
-        Where nothing counts these are the sum of the rows' losses, for a mean of several batches,
-        and 0.
-        """
-
+    def _evaluate(self, x: Any, t: Any, sample_weight: Any) -> tuple[Any, float]:
         def forward(options: LossOptions) -> tuple[Any, ...]:
             return _nnext.softmax_loss_forward(x, t, options, sample_weight)
 
@@ -227,6 +232,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
 
     def scores(self, x: ArrayLike) -> Array:
         """Return the scores themselves, as an array."""
+        refuse_masked("x", x)
         return np.asarray(x)
 
     def probabilities(self, x: ArrayLike) -> Array:
@@ -359,7 +365,7 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         try:
             loss, count = _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
         except EmptyBatchError:
-            self.total = self.evaluate(x, t, sample_weight)[0]
+            self.total = self._evaluate(x, t, sample_weight)[0]
             raise
         self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss
@@ -421,19 +427,12 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         try:
             loss, count, dx, *_ = self._with_grad(x, t, sample_weight, 1, input_grad=True)
         except EmptyBatchError:
-            self.total = self.evaluate(x, t, sample_weight)[0]
+            self.total = self._evaluate(x, t, sample_weight)[0]
             raise
         self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss, dx
 
-    def evaluate(
-        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> tuple[Any, float]:
-        """Return the loss and its `count`; the layer remembers nothing.
-
-        Where nothing counts these are the sum of the rows' losses, for a mean of several batches,
-        and 0.
-        """
+    def _evaluate(self, x: Any, t: Any, sample_weight: Any) -> tuple[Any, float]:
         W, b = self._parameters()
 
         def forward(options: LossOptions) -> tuple[Any, float]:

@@ -92,7 +92,7 @@ constexpr Optimizer<T> kOptimizers[] = {
     {"adagrad", 1,
      [](T& p, T g, T& m, T&) {
        m += times(g, g);
-       p = normal(p - times(T(kLr), g) / (std::sqrt(m) + T(kEps)));
+       p = normal(p - T(kLr) * normal(g) / (std::sqrt(m) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.adagrad(x.p, x.g, x.m, n,
@@ -102,7 +102,7 @@ constexpr Optimizer<T> kOptimizers[] = {
     {"rmsprop", 1,
      [](T& p, T g, T& m, T&) {
        m = normal(m * T(kDecayRate) + times(T(1 - kDecayRate) * g, g));
-       p = normal(p - times(T(kLr), g) / (std::sqrt(m) + T(kEps)));
+       p = normal(p - T(kLr) * normal(g) / (std::sqrt(m) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.rmsprop(x.p, x.g, x.m, n,

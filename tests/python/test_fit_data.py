@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nnext.base_model import BaseModel
 from nnext.layers import (
     AffineSoftmaxWithLoss,
     Dropout,
@@ -257,3 +258,42 @@ def test_a_bad_label_of_a_sequence_is_named_by_its_sample(one_hot):
     with pytest.raises(kind, match=message):
         model.loss(x, t, batch_size=7)
     refused(model, x, np.zeros((50, 2), int), ValueError, r"\(50, 2\)")
+
+
+class TwoTables(BaseModel):
+    """Columns of indices of two vocabularies."""
+
+    def __init__(self):
+        self.tables = [Embedding(np.full((n, 2), 0.1, np.float32)) for n in (1000, 10)]
+        self.last = affine(2, 3, seed=0)
+        super().__init__([*self.tables, self.last], SoftmaxWithLoss())
+
+    def scores(self, x):
+        first, second = (table.forward(x[:, i]) for i, table in enumerate(self.tables))
+        return self.last.forward(first + second)
+
+    def forward(self, x, t):
+        return self.loss_layer.forward(self.scores(x), t)
+
+    def backward(self, dout=1):
+        grad = self.last.backward(self.loss_layer.backward(dout))
+        for table in self.tables:
+            table.backward(grad)
+
+
+def test_an_index_of_each_column_is_checked():
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.integers(900, 1000, 50), rng.integers(0, 10, 50)], axis=1)
+    t = rng.integers(0, 3, 50)
+    fit(TwoTables(), x, t)
+    x[33, 1] = 50
+    refused(TwoTables(), x, t, IndexError, "x: row 33: index 50")
+    with pytest.raises(IndexError, match="x: row 33: index 50"):
+        TwoTables().loss(x, t, batch_size=8)
+
+
+def test_rows_of_labels_are_named_as_rows():
+    x, t = points()
+    rows = np.eye(3)[t]
+    rows[8] = 0.5
+    refused(chain(), x, rows, ValueError, "^t: row 8 ")

@@ -95,3 +95,68 @@ def test_clipping_makes_small_gradients_zero(dtype):
     assert_zero(grads[1], grads[1])
     assert_zero(grads[2], small)
     assert _nnext.clip_grads([small], 1.0) == 0
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("options", "soft", "weighted"),
+    [
+        ({}, False, False),
+        ({}, True, False),
+        ({}, False, True),
+        ({"class_weight": [1, 1, 1]}, False, False),
+        ({"label_smoothing": 0.1}, False, False),
+        ({"z_loss": 0.1}, True, False),
+        ({"softcap": 30.0}, False, False),
+    ],
+    ids=str,
+)
+def test_a_nan_never_becomes_a_number_in_a_gradient(options, soft, weighted, bad, dtype):
+    loss = nnext.SoftmaxWithLoss(**options)
+    t = np.array([[0.5, 0.5, 0], [0, 1, 0]]) if soft else np.array([0, 1])
+    x = np.array([[1, bad, 2], [1, 2, 3]], dtype)
+    if "softcap" in options:
+        x[0, 1] = np.nan  # the cap of an infinite score is finite
+    loss.forward(x, t, np.array([0.5, 1.0]) if weighted else None)
+    dx = loss.backward()
+    assert np.all(np.isnan(dx[0]))
+    assert np.all(np.isfinite(dx[1]))
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"class_weight": [1, 2, 3]}, {"softcap": 30.0}, {"label_smoothing": 0.1}],
+    ids=str,
+)
+def test_gradients_of_losses_are_zero_where_they_are_small(options, dtype):
+    least = float(np.finfo(dtype).smallest_normal)
+    loss = nnext.SoftmaxWithLoss(**options)
+    loss.forward(np.array([[8, 1, 2], [12, 3, 3], [0, 0, 1]], dtype), [0, 0, 1])
+    for factor in (1, 10, 100, 1e4):
+        dx = loss.backward(factor * least)
+        assert np.all((dx == 0) | (abs(dx) >= least))
+    assert np.all(loss.backward(1e4 * least)[2] != 0)
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+def test_small_scores_under_a_cap_keep_their_order(dtype):
+    least = np.finfo(dtype).smallest_normal
+    x = np.array([[8 * least, 16 * least]], dtype)
+    loss = nnext.AffineSoftmaxWithLoss(np.eye(2, dtype=dtype), softcap=30.0)
+    ref.assert_same_bits(loss.scores(x), x)
+    assert loss.predictions(x) == [1]
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop", "AdaGrad"])
+def test_small_gradients_make_no_giant_steps(name, dtype):
+    tiny = np.finfo(dtype).smallest_normal
+    options = {"eps": float(tiny) ** 0.9} if name == "AdamW" else {}
+    for gradient in (1e3 * np.sqrt(tiny), np.sqrt(tiny), 10 * tiny):
+        optimizer, p = getattr(nnext, name)(lr=1e-3, **options), np.zeros(1, dtype)
+        optimizer.update([p], [np.full(1, gradient, dtype)])
+        assert -1.01e-3 * 10 <= p[0] <= 0  # RMSprop's first step is lr / sqrt(1 - decay_rate)
+        if name in ("RMSprop", "AdaGrad"):
+            assert p[0] < 0

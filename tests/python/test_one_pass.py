@@ -124,3 +124,14 @@ def test_other_losses_have_their_two_passes():
     assert model.forward_backward(*data()) == loss
     for g, h in zip(model.grads, other.grads, strict=True):
         np.testing.assert_array_equal(g, h)
+
+
+@pytest.mark.parametrize("kind", [nnext.SoftmaxWithLoss, AffineSoftmaxWithLoss])
+def test_an_empty_batch_does_not_ask_what_a_subclass_makes_of_evaluate(kind):
+    class Own(kind):
+        def evaluate(self, x, t):
+            return self.forward(x, t), self.count
+
+    loss = Own(*[np.eye(3)] * (kind is AffineSoftmaxWithLoss), ignore_label=-1)
+    with pytest.raises(nnext.EmptyBatchError):
+        loss.forward(np.zeros((2, 3)), [-1, -1])

@@ -36,7 +36,8 @@ void rmsprop(T* p, const T* g, T* h, index_t n, double lr, double decay_rate, do
 // m += (1 - beta1) (g - m); v += (1 - beta2) (g^2 - v); p *= 1 - decay;
 // p -= step_size m / (sqrt(v) v_scale + eps). For a beta below 1/2 the mean is begun at the new
 // value, m = g + beta1 (m - g) and the like: the book's form loses a small value after a large one,
-// and with beta2 = 0 divides it by eps alone.
+// and with beta2 = 0 divides it by eps alone. An eps below sqrt(the smallest normal number /
+// (1 - beta2)), 3e-18 in float32 by default, counts as that: v holds no squares of such gradients.
 template <class T>
 void adam(T* p, const T* g, T* m, T* v, index_t n, double step_size, double beta1, double beta2,
           double eps, double v_scale, double decay);

@@ -25,7 +25,10 @@ void softcap_array(T* x, index_t n, T cap) {
   for (index_t i = 0; i < n; i += kLanes) {
     Lanes<T> v = load_lanes<T>(x + i, n - i, T{0});
     for (int j = 0; j < kParts<T>; ++j) {
-      v.part[j] = limit * tanh<T>(flushed<T>(v.part[j]) / limit);
+      const Vec<T> score = flushed<T>(v.part[j]);
+      const Vec<T> u = score / limit;
+      // What is so small is its own capped value, though the quotient counts as 0.
+      v.part[j] = magnitude_bits<T>(u) < Normal<T>::kBits ? score : limit * tanh<T>(u);
     }
     store_lanes<T>(x + i, v, n - i);
   }
@@ -94,10 +97,11 @@ NNEXT_INLINE Lanes<T> gradient_lanes(Lanes<T> e, index_t i, index_t left, const 
   if (Targets && g.weight != nullptr) w = load_lanes<T>(g.weight + i, left, T{0});
   if (Targets && g.soft != nullptr) q = product_lanes<T>(g.weight, g.soft, i, left);
   for (int j = 0; j < kParts<T>; ++j) {
-    e.part[j] = times<T>(probability<T>(e.part[j], g.inverse), g.scale);
+    e.part[j] = times<T>(times<T>(e.part[j], g.inverse), g.scale);
     if constexpr (Targets) {
       e.part[j] -= g.weight != nullptr ? times<T>(w.part[j], g.smooth) : g.smooth.value;
       if (g.soft != nullptr) e.part[j] -= times<T>(q.part[j], g.hard);
+      e.part[j] = flushed<T>(e.part[j]);
     }
   }
   return e;
@@ -142,9 +146,11 @@ NNEXT_INLINE T label_gradient(const LossTerms<T>& terms, T y, T x, double factor
     sum += 2 * terms.z_loss * lse * p;
     gradient = static_cast<T>(factor * sum);
   }
-  if (terms.softcap == 0) return gradient;
-  const T u = x / terms.softcap;
-  return gradient * (T{1} - u * u);
+  if (terms.softcap != 0) {
+    const T u = x / terms.softcap;
+    gradient *= T{1} - u * u;
+  }
+  return flushed<T>(broadcast<T>(gradient))[0];
 }
 
 // What a row's label or soft row has to do with its loss and gradient.

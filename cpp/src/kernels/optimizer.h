@@ -71,13 +71,13 @@ void nesterov_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
 // h += g g; p -= lr g / (sqrt(h) + eps)
 template <class T>
 void adagrad_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
-  const Factor<T> lr(s.lr);
+  const Vec<T> lr = broadcast<T>(s.lr);
   const Vec<T> eps = broadcast<T>(s.eps);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
     const Vec<T> squares = load_some<T>(h + i, count) + squared<T>(gradient);
     store_some<T>(h + i, squares, count);
-    const Vec<T> step = times<T>(gradient, lr) / (square_root(squares) + eps);
+    const Vec<T> step = lr * flushed<T>(gradient) / (square_root(squares) + eps);
     store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) - step), count);
   });
 }
@@ -85,7 +85,7 @@ void adagrad_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
 // h = a h + b g g with b = 1 - a; p -= lr g / (sqrt(h) + eps)
 template <class T>
 void rmsprop_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
-  const Factor<T> lr(s.lr);
+  const Vec<T> lr = broadcast<T>(s.lr);
   const Vec<T> decay_rate = broadcast<T>(s.a);
   const Vec<T> rest = broadcast<T>(s.b);
   // What is smaller has no normal square times the rest; rounded up.
@@ -98,7 +98,7 @@ void rmsprop_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
     const Vec<T> squares =
         flushed<T>(load_some<T>(h + i, count) * decay_rate + rest * large * large);
     store_some<T>(h + i, squares, count);
-    const Vec<T> step = times<T>(gradient, lr) / (square_root(squares) + eps);
+    const Vec<T> step = lr * flushed<T>(gradient) / (square_root(squares) + eps);
     store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) - step), count);
   });
 }

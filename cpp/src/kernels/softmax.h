@@ -56,8 +56,9 @@ NNEXT_INLINE Lanes<T> exponentials(const T* x, index_t left, Vec<T> most) {
   return e;
 }
 
-// The same products as times() for exponentials, which are 0, normal, or NaN as the factor then is:
-// a comparison costs less.
+// The same products as times() for exponentials and the factor of their own sum: they are 0,
+// normal, or NaN where the factor is NaN too, so that a comparison, which costs less, may make them
+// 0.
 template <class T>
 NNEXT_INLINE Vec<T> probability(Vec<T> e, const Factor<T>& factor) {
   return (e >= from_bits(factor.least) ? e : Vec<T>{}) * factor.value;
@@ -185,7 +186,6 @@ void softmax_rows(const T* x, T* y, index_t rows, index_t cols, const std::int64
   T most[kRowBlock];
   double others[kRowBlock];
   double distance[kRowBlock];  // m - x_t
-  const index_t together = rows_aside(cols);
   for (index_t first = 0; first < rows; first += kRowBlock) {
     const index_t block = rows - first < kRowBlock ? rows - first : kRowBlock;
     const T* const from = x + first * cols;
@@ -196,6 +196,7 @@ void softmax_rows(const T* x, T* y, index_t rows, index_t cols, const std::int64
     if (cols <= kLanes) {
       short_rows<T, true>(from, to, block, cols, most, others);
     } else if (cols <= kShortRow) {
+      const index_t together = rows_aside(cols);
       for (index_t r = 0; r < block; r += together) {
         const index_t count = block - r < together ? block - r : together;
         short_rows<T, false>(from + r * cols, to + r * cols, count, cols, most + r, others + r);
@@ -253,7 +254,8 @@ void softmax_loss_backward_rows(const T* y, const std::int64_t* t, T factor, T* 
   for (; i + kVector <= n; i += kVector) store<T>(dx + i, times<T>(load<T>(y + i), f));
   if (i < n) store_partial<T>(dx + i, times<T>(load_partial<T>(y + i, n - i, T{0}), f), n - i);
   for (index_t r = 0; r < rows; ++r) {
-    dx[r * cols + t[r]] = (y[r * cols + t[r]] - T{1}) * factor;
+    T& at_label = dx[r * cols + t[r]];
+    at_label = times<T>(broadcast<T>(y[r * cols + t[r]] - T{1}), f)[0];
   }
 }
 
