@@ -73,7 +73,9 @@ struct Factor {
   }
   NNEXT_INLINE Factor(T factor, T smallest)
       : Factor(broadcast<T>(factor), broadcast<T>(smallest)) {}
-  NNEXT_INLINE Factor(Vec<T> factor, Vec<T> smallest) : value(factor), least(bits(smallest)) {}
+  // Without the sign that a NaN may have.
+  NNEXT_INLINE Factor(Vec<T> factor, Vec<T> smallest)
+      : value(factor), least(magnitude_bits<T>(smallest)) {}
 };
 
 // x times the factor, where that is normal.
