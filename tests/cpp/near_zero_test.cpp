@@ -142,9 +142,9 @@ TEST_P(NearZero, SoftmaxAndItsLossesMeetNoSmallNumber) {
         const index_t n = rows * cols;
         const Array<T> x = between<T>(n, 1, -4 * scale, 4 * scale);
         const Array<T> dout = small_numbers<T>(n, 2, 80);
-        std::vector<std::int64_t> t(rows);
+        std::vector<std::int64_t> t(static_cast<std::size_t>(rows));
         for (index_t r = 0; r < rows; ++r) t[static_cast<std::size_t>(r)] = r % cols;
-        const std::vector<double> factor(rows, 1e-3);
+        const std::vector<double> factor(static_cast<std::size_t>(rows), 1e-3);
         Array<double> loss(rows);
         Array<T> y(n);
         Array<T> dx(n);
