@@ -14,20 +14,7 @@ namespace {
 
 py::array forward(py::handle x, py::handle w, py::handle b) {
   const LinearArguments in(x, w, b);
-  const ComputeType& type = in.type;
-  const py::ssize_t width = in.width();
-  const Rows rows(in.x, type);
-  const View w_array = operand(in.w, type);
-  const View b_array = in.has_bias ? contiguous_operand(in.b, type) : View();
-  const View y = new_array(type, in.output_shape());
-  with_type(type, [&](auto zero) {
-    using T = decltype(zero);
-    const MatrixView<T> result{output<T>(y), rows.rows, width, width, 1};
-    const MaybeReleaseGil release(flops(rows.rows, rows.cols, width));
-    matmul<T>(rows.view<T>(), matrix_view<const T>(w_array), result,
-              in.has_bias ? input<T>(b_array) : nullptr);
-  });
-  return finished(y, type);
+  return finished(linear_output(in), in.type);
 }
 
 py::object backward(py::handle x_object, py::handle w_object, py::handle dout_object,

@@ -3,6 +3,9 @@
 
 #include <cstdlib>
 
+#include "gil.h"
+#include "nnext/matmul.h"
+
 namespace nnext::bindings {
 namespace {
 
@@ -44,6 +47,20 @@ Rows::Rows(const View& x, const ComputeType& type)
     : array(x.ndim() == 2 ? operand(x, type) : contiguous_operand(x, type)),
       rows(rows_of(array)),
       cols(array.shape(array.ndim() - 1)) {}
+
+View linear_output(const LinearArguments& in) {
+  const Rows rows(in.x, in.type);
+  const View w = operand(in.w, in.type);
+  const View b = in.has_bias ? contiguous_operand(in.b, in.type) : View();
+  const View y = new_array(in.type, in.output_shape());
+  with_type(in.type, [&](auto zero) {
+    using T = decltype(zero);
+    const MatrixView<T> result{output<T>(y), rows.rows, in.width(), in.width(), 1};
+    const MaybeReleaseGil release(flops(rows.rows, rows.cols, in.width()));
+    matmul<T>(rows.view<T>(), matrix_view<const T>(w), result, in.has_bias ? input<T>(b) : nullptr);
+  });
+  return y;
+}
 
 double flops(py::ssize_t m, py::ssize_t k, py::ssize_t n) {
   return 2.0 * static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);

@@ -35,6 +35,9 @@ struct Rows {
   }
 };
 
+// x W + b, (..., H), in the type computed in.
+View linear_output(const LinearArguments& in);
+
 // The operations of a product (m, k) (k, n).
 double flops(py::ssize_t m, py::ssize_t k, py::ssize_t n);
 

@@ -8,7 +8,6 @@
 #include "module.h"
 #include "nnext/elementwise.h"
 #include "nnext/linear_cross_entropy.h"
-#include "nnext/matmul.h"
 #include "nnext/softmax.h"
 #include "scalars.h"
 #include "target.h"
@@ -177,17 +176,12 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
 
 // All scores (..., V), capped, in the type computed in.
 View whole_scores(const LinearArguments& in, const LossOptions& options) {
-  const LayerArrays arrays(in);
-  const View z = new_array(in.type, in.output_shape());
+  const View z = linear_output(in);
+  if (options.softcap() == 0) return z;
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
-    const LinearScores<T> scores = arrays.scores<T>();
-    const MatrixView<T> result{output<T>(z), arrays.x.rows, in.width(), in.width(), 1};
-    const MaybeReleaseGil release(arrays.flops_of(1));
-    matmul<T>(scores.x, scores.w, result, scores.bias);
-    if (options.softcap() != 0) {
-      softcap<T>(output<T>(z), z.size(), static_cast<T>(options.softcap()));
-    }
+    const MaybeReleaseGil release(static_cast<double>(z.size()));
+    softcap<T>(output<T>(z), z.size(), static_cast<T>(options.softcap()));
   });
   return z;
 }

@@ -115,7 +115,6 @@ py::tuple sigmoid_loss_any(py::handle x_object, py::handle t_object) {
 
 // The probabilities of half-precision scores are kept in float32, so that the gradient is rounded
 // once, to the type of the labels, which is that of the scores.
-
 py::array sigmoid_loss_backward_any(py::handle y_object, py::handle t_object,
                                     py::handle dout_object) {
   const View y = argument("y", y_object);

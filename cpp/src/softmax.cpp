@@ -44,6 +44,14 @@ void softmax(const T* x, T* y, index_t rows, index_t cols) {
 }
 
 template <class T>
+void best_class(const T* x, std::int64_t* best, index_t rows, index_t cols) {
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(rows, row_grain(kLightGrain, cols), 1, [&](index_t begin, index_t end) {
+    table.best(x + begin * cols, best + begin, end - begin, cols);
+  });
+}
+
+template <class T>
 void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t cols) {
   const Kernels<T>& table = kernels<T>();
   parallel_ranges(rows, row_grain(kLightGrain, cols), 1, [&](index_t begin, index_t end) {
@@ -98,6 +106,7 @@ void sigmoid_loss_backward(const T* y, const T* t, T factor, T* dx, index_t n) {
 
 #define NNEXT_INSTANTIATE(T)                                                               \
   template void softmax<T>(const T*, T*, index_t, index_t);                                \
+  template void best_class<T>(const T*, std::int64_t*, index_t, index_t);                  \
   template void softmax_backward<T>(const T*, const T*, T*, index_t, index_t);             \
   template double cross_entropy_error<T>(const T*, const RowLabels<T>&, index_t, index_t); \
   template double sigmoid_loss<T>(const T*, const T*, T*, index_t);                        \

@@ -7,7 +7,7 @@ import numpy as np
 
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, refuse_masked
+from nnext._support import Array, refuse_masked, refuse_sparse
 
 _ROWS = 64  # looked at together for one that counts
 
@@ -160,11 +160,7 @@ def _one_array(name: str, parts: Sequence[Array]) -> TypeError:
 
 
 def _as_array(name: str, value: Any) -> Array:
-    if hasattr(value, "toarray"):
-        raise TypeError(
-            f"{name}: expected a NumPy array; a sparse matrix must be made dense first, "
-            f"{name}.toarray()"
-        )
+    refuse_sparse(name, value)
     refuse_masked(name, value)
     try:
         array = np.asarray(value)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnext._layer import is_float
-from nnext._support import Array, refuse_masked
+from nnext._support import Array, refuse_masked, refuse_sparse
 
 
 def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
@@ -24,10 +24,7 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
     ValueError
         If a finite number is infinite in the parameters' type.
     """
-    if hasattr(x, "toarray") and not isinstance(x, np.ndarray):
-        raise TypeError(
-            f"x: expected an array, got a sparse {type(x).__name__}; x.toarray() is an array"
-        )
+    refuse_sparse("x", x)
     if isinstance(x, tuple) and any(isinstance(a, np.ndarray) and a.ndim > 1 for a in x):
         raise TypeError(
             f"x: expected one array, got a tuple of {len(x)}: the model has one input. Samples are "

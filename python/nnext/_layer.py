@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nnext._support import Array, refuse_masked
 
@@ -31,7 +32,6 @@ class Layer:
 
     def __init__(self, *params: Array) -> None:
         for i, p in enumerate(params):
-            refuse_masked(f"params[{i}]", p)
             check_parameter(f"params[{i}]", p)
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]
@@ -57,8 +57,27 @@ def is_float(dtype: np.dtype[Any]) -> bool:
     return dtype.name in _FLOATS
 
 
+def as_numbers(name: str, value: ArrayLike) -> Array:
+    """Return what the core could compute with as an array of its type, or raise a TypeError."""
+    refuse_masked(name, value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "biu" and not is_float(array.dtype):
+        raise TypeError(
+            f"{name}: cannot compute with type {array.dtype}; expected float32, float64, float16, "
+            f"bfloat16, integers or booleans{'' if array.ndim else f', got {value!r}'}"
+        )
+    return array
+
+
+def as_floats(name: str, value: ArrayLike) -> Array:
+    """Return the same with whole numbers in float64: the very array if it is one of floats."""
+    array = as_numbers(name, value)
+    return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
 def check_parameter(name: str, p: Any) -> None:
     """Raise a TypeError that names the argument if `p` is not a NumPy array of floats."""
+    refuse_masked(name, p)
     if not isinstance(p, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array of floats, got {type(p).__name__}")
     if not is_float(p.dtype):
@@ -67,12 +86,8 @@ def check_parameter(name: str, p: Any) -> None:
 
 def has_methods_of(thing: object, owner: type, *names: str) -> bool:
     """Say whether methods of an object are those of a class: not of a subclass, or its own."""
-    own = vars(thing)
-    return all(name not in own and _same(type(thing), owner, name) for name in names)
-
-
-def _same(kind: type, owner: type, name: str) -> bool:
-    return getattr(kind, name) is getattr(owner, name)
+    kind, own = type(thing), vars(thing)
+    return all(n not in own and getattr(kind, n) is getattr(owner, n) for n in names)
 
 
 def check_weights(W: Array, b: Array | None = None) -> None:

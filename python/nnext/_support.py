@@ -75,6 +75,15 @@ def whole_number(name: str, value: Any, expected: str = "a whole number") -> int
     raise TypeError(f"{name}: expected {expected}, got {value!r}")
 
 
+def refuse_sparse(name: str, value: Any) -> None:
+    """Raise a TypeError for a sparse matrix, which NumPy takes for one object."""
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise TypeError(
+            f"{name}: expected a NumPy array, and a sparse matrix must be made dense; got the "
+            f"sparse {type(value).__name__}; {name}.toarray() is an array"
+        )
+
+
 def refuse_masked(name: str, value: Any) -> None:
     """Raise a TypeError for an array of which something is masked: nothing here knows masks."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
-from nnext._layer import Layer, before_forward, check_weights, is_float, no_attribute
+from nnext._layer import Layer, as_floats, before_forward, check_weights, no_attribute
 from nnext._support import Array, check_numbers, whole_number
 from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
@@ -301,7 +301,7 @@ class Dropout(Layer):
             self.mask = mask
             self.offset += mask.size
         else:
-            y = _as_floats("x", x)
+            y = as_floats("x", x)
         self.train_flg = train_flg
         return y
 
@@ -313,22 +313,11 @@ class Dropout(Layer):
         if self.train_flg is None:
             raise before_forward(self)
         if not self.train_flg or self.mask is None:
-            return _as_floats("dout", dout)
+            return as_floats("dout", dout)
         return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
 
     def _arguments(self) -> str:
         return f"{self.dropout_ratio:g}"
-
-
-def _as_floats(name: str, x: Any) -> Array:
-    """Return `x` as an array of floats, the very array if it is one; refuse what the core would."""
-    y = np.asarray(x)
-    if is_float(y.dtype):
-        return y
-    if y.dtype.kind not in "biu":
-        what = f"one of type {y.dtype}" if y.ndim else repr(x)
-        raise TypeError(f"{name}: expected an array of numbers, got {what}")
-    return y.astype(np.float64)
 
 
 class Embedding(Layer):

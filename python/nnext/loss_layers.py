@@ -10,7 +10,6 @@ last batch counted), ``scores``, ``probabilities``, ``predictions`` and ``labels
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Generic, Literal, Unpack, overload
 
 import numpy as np
@@ -55,13 +54,17 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
         Where nothing counts these are the sum of the rows' losses, for a mean of several batches,
         and 0.
         """
-        return self._evaluate(x, t, sample_weight)
+        try:
+            return self._loss(x, t, sample_weight, self.options)
+        except EmptyBatchError:
+            return self._total(x, t, sample_weight), 0.0
 
-    def _evaluate(self, x: Any, t: Any, sample_weight: Any) -> tuple[Any, float]:
+    def _loss(self, x: Any, t: Any, sample_weight: Any, options: LossOptions) -> tuple[Any, float]:
+        """Return the loss with some options, and its count."""
         raise NotImplementedError
 
-    def _total(self, forward: Callable[[LossOptions], tuple[Any, ...]]) -> float:
-        """Return the sum of the rows' losses; `forward` computes the loss with other options."""
+    def _total(self, x: Any, t: Any, sample_weight: Any) -> float:
+        """Return the sum of the rows' losses."""
         o = self.options
         summed = LossOptions(
             reduction="sum",
@@ -71,7 +74,7 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
             z_loss=o.z_loss,
             softcap=o.softcap,
         )
-        return float(forward(summed)[0])
+        return float(self._loss(x, t, sample_weight, summed)[0])
 
     def _arguments(self) -> str:
         return ", ".join(filter(None, [super()._arguments(), str(self.options)]))
@@ -197,7 +200,7 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
                 _nnext.softmax_loss_forward(x, t, self.options, sample_weight)
             )
         except EmptyBatchError:
-            self.total = self._evaluate(x, t, sample_weight)[0]
+            self.total = self._total(x, t, sample_weight)
             raise
         return loss
 
@@ -220,14 +223,8 @@ class SoftmaxWithLoss(_SoftmaxLoss[LossT]):
             self._x, self.y, self.t, self.options, self._sample_weight, dout
         )
 
-    def _evaluate(self, x: Any, t: Any, sample_weight: Any) -> tuple[Any, float]:
-        def forward(options: LossOptions) -> tuple[Any, ...]:
-            return _nnext.softmax_loss_forward(x, t, options, sample_weight)
-
-        try:
-            loss, count, *_ = forward(self.options)
-        except EmptyBatchError:
-            return self._total(forward), 0.0
+    def _loss(self, x: Any, t: Any, sample_weight: Any, options: LossOptions) -> tuple[Any, float]:
+        loss, count, *_ = _nnext.softmax_loss_forward(x, t, options, sample_weight)
         return loss, count
 
     def scores(self, x: ArrayLike) -> Array:
@@ -360,12 +357,11 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         EmptyBatchError, ValueError, IndexError, TypeError
             As `SoftmaxWithLoss.forward`.
         """
-        W, b = self._parameters()
         loss: LossT
         try:
-            loss, count = _nnext.linear_cross_entropy(x, W, t, b, self.options, sample_weight)
+            loss, count = self._loss(x, t, sample_weight, self.options)
         except EmptyBatchError:
-            self.total = self._evaluate(x, t, sample_weight)[0]
+            self.total = self._total(x, t, sample_weight)
             raise
         self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss
@@ -427,21 +423,14 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
         try:
             loss, count, dx, *_ = self._with_grad(x, t, sample_weight, 1, input_grad=True)
         except EmptyBatchError:
-            self.total = self._evaluate(x, t, sample_weight)[0]
+            self.total = self._total(x, t, sample_weight)
             raise
         self.x, self.t, self._sample_weight, self.count = x, t, sample_weight, count
         return loss, dx
 
-    def _evaluate(self, x: Any, t: Any, sample_weight: Any) -> tuple[Any, float]:
+    def _loss(self, x: Any, t: Any, sample_weight: Any, options: LossOptions) -> tuple[Any, float]:
         W, b = self._parameters()
-
-        def forward(options: LossOptions) -> tuple[Any, float]:
-            return _nnext.linear_cross_entropy(x, W, t, b, options, sample_weight)
-
-        try:
-            return forward(self.options)
-        except EmptyBatchError:
-            return self._total(forward), 0.0
+        return _nnext.linear_cross_entropy(x, W, t, b, options, sample_weight)
 
     def scores(self, x: ArrayLike) -> Array:
         """Return all scores of `x`, shape (..., V), capped if ``softcap`` is set."""

@@ -18,8 +18,8 @@ from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._layer import Layer, before_forward, is_float
-from nnext._support import Array, check_count, check_flag, refuse_masked, whole_number
+from nnext._layer import Layer, as_floats, as_numbers, before_forward
+from nnext._support import Array, check_count, check_flag, whole_number
 from nnext.layers import MatMul
 
 __all__ = ["Add", "Branch", "MatMul", "Multiply", "Repeat", "Sum"]
@@ -36,28 +36,10 @@ def _check_axis(axis: object) -> int:
     return number
 
 
-def _numbers(name: str, value: ArrayLike) -> Array:
-    """Return what the core could compute with as an array of its type, or raise a TypeError."""
-    refuse_masked(name, value)
-    array = np.asarray(value)
-    if not (array.dtype.kind in "biu" or is_float(array.dtype)):
-        raise TypeError(
-            f"{name}: cannot compute with type {array.dtype}; expected float32, float64, float16, "
-            "bfloat16, integers or booleans"
-        )
-    return array
-
-
-def _floats(value: ArrayLike) -> Array:
-    """Return numbers as an array of floats, the very array if it is one."""
-    array = np.asarray(value)
-    return array.astype(np.float64) if array.dtype.kind in "biu" else array
-
-
 def _apply(f: np.ufunc, x: ArrayLike, y: ArrayLike) -> Array:
     """Return ``f(x, y)``, of integers alone in float64, where small ones do not overflow."""
     if all(np.asarray(value).dtype.kind in "biu" for value in (x, y)):
-        x, y = _floats(x), _floats(y)
+        x, y = as_floats("x", x), as_floats("y", y)
     z: Array = f(x, y)
     return z
 
@@ -67,7 +49,7 @@ def _sum(values: Sequence[ArrayLike]) -> Array:
     # Python's own numbers have no type, and take on that of the others.
     terms: list[Any] = [v if type(v) in (bool, int, float) else np.asarray(v) for v in values]
     if all(np.asarray(term).dtype.kind in "biu" for term in terms):
-        terms = [_floats(term) for term in terms]
+        terms = [np.asarray(term, np.float64) for term in terms]
     # The type that the sum would have, from sums without elements.
     empty = [np.empty(0, term.dtype) if isinstance(term, np.ndarray) else term for term in terms]
     dtype = reduce(np.add, empty, np.empty(0, np.asarray(terms[0]).dtype)).dtype
@@ -78,7 +60,7 @@ def _sum(values: Sequence[ArrayLike]) -> Array:
 
 
 def _check_shape(what: str, value: ArrayLike, expected: Shape) -> None:
-    shape = _numbers(what, value).shape
+    shape = as_numbers(what, value).shape
     if shape != expected:
         raise ValueError(f"{what} has shape {shape}, expected {expected}")
 
@@ -93,7 +75,7 @@ class Multiply(Layer):
 
     def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Return the product of `x` and `y`, numbers or arrays of one shape."""
-        _check_shape("y", y, _numbers("x", x).shape)
+        _check_shape("y", y, as_numbers("x", x).shape)
         z = _apply(np.multiply, x, y)
         self.x, self.y = x, y
         return z
@@ -115,7 +97,7 @@ class Add(Layer):
 
     def forward(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Return the sum of `x` and `y`, numbers or arrays of one shape."""
-        _check_shape("y", y, _numbers("x", x).shape)
+        _check_shape("y", y, as_numbers("x", x).shape)
         z = _apply(np.add, x, y)
         self.shape = np.shape(x)
         return z
@@ -125,7 +107,7 @@ class Add(Layer):
         if self.shape is None:
             raise before_forward(self)
         _check_shape("dout", dout, self.shape)
-        dout = _floats(dout)
+        dout = as_floats("dout", dout)
         return dout, dout
 
 
@@ -146,7 +128,7 @@ class Branch(Layer):
 
     def forward(self, x: ArrayLike) -> tuple[Array, ...]:
         """Return `x` for each branch: the very array if it is one of floats, not copies."""
-        x = _floats(_numbers("x", x))
+        x = as_floats("x", x)
         self.shape = x.shape
         return (x,) * self.n
 
@@ -187,7 +169,7 @@ class Repeat(Layer):
 
     def forward(self, x: ArrayLike) -> Array:
         """Return `x`, of at least one dimension, with its `axis` `n` times as long."""
-        x = _floats(_numbers("x", x))
+        x = as_floats("x", x)
         y: Array = np.repeat(x, self.n, axis=normalize_axis_index(self.axis, x.ndim))
         self.shape = x.shape
         return y
@@ -240,7 +222,9 @@ class Sum(Layer):
         axis = normalize_axis_index(self.axis, len(self.shape))
         before, length, after = self.shape[:axis], self.shape[axis], self.shape[axis + 1 :]
         _check_shape("dout", dout, (*before, 1, *after) if self.keepdims else before + after)
-        dx: Array = np.repeat(np.reshape(_floats(dout), (*before, 1, *after)), length, axis=axis)
+        dx: Array = np.repeat(
+            np.reshape(as_floats("dout", dout), (*before, 1, *after)), length, axis=axis
+        )
         return dx
 
     def _arguments(self) -> str:

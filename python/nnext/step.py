@@ -221,8 +221,7 @@ class Step:
             return loss
 
         params, grads = model.params, model.grads
-        if not len(params) == len(grads) == self._params:
-            self._check_number()
+        self._check_number()
         if count:
             if not math.isfinite(loss):
                 self.report(

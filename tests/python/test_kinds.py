@@ -277,6 +277,7 @@ TAKERS = {
     **{name: LAYERS[name](np.float64).forward for name in ("Sigmoid", "ReLU", "Tanh", "Softmax")},
     "Dropout": nnext.Dropout(0.5, seed=1).forward,
     **{f.__name__: f for f in (nnext.softmax, nnext.sigmoid, nnext.relu, nnext.tanh, nnext.exp)},
+    "Dropout in inference": lambda x: nnext.Dropout().forward(x, train_flg=False),
     "Branch": nodes.Branch().forward,
     "Repeat": nodes.Repeat(2).forward,
     "Sum": nodes.Sum().forward,

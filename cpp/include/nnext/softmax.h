@@ -16,6 +16,10 @@ namespace nnext {
 template <class T>
 void softmax(const T* x, T* y, index_t rows, index_t cols);
 
+// best[n] = the first class with the largest score of row n, where NaN counts as -inf. cols >= 1.
+template <class T>
+void best_class(const T* x, std::int64_t* best, index_t rows, index_t cols);
+
 // dx = y (dout - sum_k y[n, k] dout[n, k])
 template <class T>
 void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t cols);

@@ -39,6 +39,7 @@ constexpr Kernels<T> make_kernels() {
   k.add = &add_array<T>;
   k.scale = &scale_array<T>;
   k.softmax = &softmax_rows<T>;
+  k.best = &best_rows<T>;
   k.softmax_backward = &softmax_backward_rows<T>;
   k.softmax_loss_backward = &softmax_loss_backward_rows<T>;
   k.cross_entropy = &cross_entropy_rows<T>;

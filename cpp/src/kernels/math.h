@@ -230,7 +230,7 @@ NNEXT_INLINE Vec<T> log_plus(Vec<T> x, Vec<T> addend) {
   const Vec<T> zero{};
   const Vec<T> least = broadcast<T>(C::kSmallestNormal);
   const IntVec<T> usual = (x >= least) & (x < infinity<T>());
-  if (all_lanes(usual)) return log_normal<T>(x, zero, addend);
+  if (all_lanes<T>(usual)) return log_normal<T>(x, zero, addend);
   // What is not positive and finite is answered at the end; 1 stands for it till then.
   const IntVec<T> ordinary = (x > zero) & (x < infinity<T>());
   const Vec<T> positive = ordinary ? x : broadcast<T>(T{1});

@@ -56,14 +56,14 @@ template <class T, bool Book>
 void nesterov_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
   const Factor<T> lr(s.lr);
   const Vec<T> momentum = broadcast<T>(s.a);
-  const Vec<T> twice = broadcast<T>(s.b);
+  const Vec<T> momentum_squared = broadcast<T>(s.b);
   const Factor<T> ahead(s.eps);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
     const Vec<T> old = load_some<T>(v + i, count);
     const Vec<T> velocity = flushed<T>(momentum * old - times<T>(gradient, lr));
     store_some<T>(v + i, velocity, count);
-    const Vec<T> moved = load_some<T>(p + i, count) + twice * (Book ? velocity : old);
+    const Vec<T> moved = load_some<T>(p + i, count) + momentum_squared * (Book ? velocity : old);
     store_some<T>(p + i, flushed<T>(moved - times<T>(gradient, ahead)), count);
   });
 }

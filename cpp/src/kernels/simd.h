@@ -371,54 +371,37 @@ NNEXT_INLINE VecI64 bits(VecD v) { return reinterpret_cast<VecI64>(v); }
 NNEXT_INLINE VecF from_bits(VecI32 v) { return reinterpret_cast<VecF>(v); }
 NNEXT_INLINE VecD from_bits(VecI64 v) { return reinterpret_cast<VecD>(v); }
 
-// Whether all lanes of a comparison's result are true (-1).
-NNEXT_INLINE bool all_lanes(VecI32 mask) {
+// A bit for each lane of a comparison's result, the first lowest.
+NNEXT_INLINE unsigned lane_bits(VecI32 mask) {
 #if defined(__AVX512F__)
-  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) == 0xffff;
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask));
 #elif defined(__AVX2__)
-  return _mm256_movemask_ps(reinterpret_cast<VecF>(mask)) == 0xff;
+  return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<VecF>(mask)));
 #else
-  std::int32_t all = -1;
-  for (int i = 0; i < Simd<float>::lanes; ++i) all &= mask[i];
-  return all == -1;
+  unsigned all = 0;
+  for (int i = 0; i < Simd<float>::lanes; ++i) all |= (static_cast<unsigned>(mask[i]) & 1u) << i;
+  return all;
 #endif
 }
-NNEXT_INLINE bool all_lanes(VecI64 mask) {
+NNEXT_INLINE unsigned lane_bits(VecI64 mask) {
 #if defined(__AVX512F__)
-  return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask)) == 0xff;
+  return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask));
 #elif defined(__AVX2__)
-  return _mm256_movemask_pd(reinterpret_cast<VecD>(mask)) == 0xf;
+  return static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<VecD>(mask)));
 #else
-  std::int64_t all = -1;
-  for (int i = 0; i < Simd<double>::lanes; ++i) all &= mask[i];
-  return all == -1;
+  unsigned all = 0;
+  for (int i = 0; i < Simd<double>::lanes; ++i) all |= (static_cast<unsigned>(mask[i]) & 1u) << i;
+  return all;
 #endif
 }
 
-// How many lanes of a comparison's result are true.
-NNEXT_INLINE index_t count_lanes(VecI32 mask) {
-#if defined(__AVX512F__)
-  return __builtin_popcount(_mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)));
-#elif defined(__AVX2__)
-  return __builtin_popcount(
-      static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<VecF>(mask))));
-#else
-  index_t count = 0;
-  for (int i = 0; i < Simd<float>::lanes; ++i) count -= mask[i];
-  return count;
-#endif
+template <class T>
+NNEXT_INLINE bool all_lanes(IntVec<T> mask) {
+  return lane_bits(mask) == (1u << Simd<T>::lanes) - 1;
 }
-NNEXT_INLINE index_t count_lanes(VecI64 mask) {
-#if defined(__AVX512F__)
-  return __builtin_popcount(_mm512_movepi64_mask(reinterpret_cast<__m512i>(mask)));
-#elif defined(__AVX2__)
-  return __builtin_popcount(
-      static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<VecD>(mask))));
-#else
-  index_t count = 0;
-  for (int i = 0; i < Simd<double>::lanes; ++i) count -= mask[i];
-  return count;
-#endif
+template <class T>
+NNEXT_INLINE index_t count_lanes(IntVec<T> mask) {
+  return __builtin_popcount(lane_bits(mask));
 }
 
 // 16 consecutive elements: the unit in which every sum is taken, whatever the vector's width.

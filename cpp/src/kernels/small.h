@@ -1,10 +1,10 @@
 // Numbers near zero. On many CPUs an operation that meets a number below the smallest normal one
-// takes a hundred times as long, so none of these kernels computes with such a number, or one: it
-// counts as zero with its sign, given or computed. By rules in the code, not by a mode of the
-// processor, which x86 and ARM have in different forms.
+// takes a hundred times as long, so such a number counts as zero with its sign, given or computed.
+// By rules in the code, not by a mode of the processor, which x86 and ARM have in different forms.
 //
-// Here are the operations that come out below: every one looks at its operands' bits, as integers,
-// before it touches them as numbers.
+// Every operation here looks at its operands' bits, as integers, before it touches them as numbers.
+// They stand wherever such numbers would stay or come in numbers; what passes through one for a
+// moment, such as the mean of an optimizer on its way to zero, is flushed when it is stored.
 #pragma once
 
 #include "kernels/simd.h"

@@ -32,6 +32,26 @@ NNEXT_INLINE T row_maximum(const T* x, index_t n) {
       v, [](Vec<T> p, Vec<T> q) NNEXT_LAMBDA { return maximum(p, q); });
 }
 
+// The first column of each row with its largest element, where NaN counts as -inf.
+template <class T>
+void best_rows(const T* x, std::int64_t* best, index_t rows, index_t cols) {
+  constexpr int kVector = Simd<T>::lanes;
+  for (index_t r = 0; r < rows; ++r, x += cols) {
+    const T most = row_maximum<T>(x, cols);
+    best[r] = 0;
+    if (most == -infinity<T>()[0]) continue;
+    for (index_t i = 0; i < cols; i += kVector) {
+      const index_t left = cols - i < kVector ? cols - i : kVector;
+      const Vec<T> v = load_partial<T>(x + i, left, -infinity<T>()[0]);
+      const unsigned found = lane_bits(v == broadcast<T>(most));
+      if (found != 0) {
+        best[r] = i + __builtin_ctz(found);
+        break;
+      }
+    }
+  }
+}
+
 // Below this S' the difference of the sum and 1 has too few digits left, and S' is summed anew from
 // the exponentials that are not 1; those that are get counted.
 template <class T>
@@ -43,7 +63,7 @@ NNEXT_INLINE void add_others(Lanes<double>& sum, index_t& ones, Lanes<T> e) {
   for (int j = 0; j < kParts<T>; ++j) {
     const IntVec<T> is_one = e.part[j] == broadcast<T>(T{1});
     e.part[j] = is_one ? Vec<T>{} : e.part[j];
-    ones += count_lanes(is_one);
+    ones += count_lanes<T>(is_one);
   }
   add_lanes(sum, e);
 }
@@ -70,18 +90,13 @@ NNEXT_INLINE Lanes<T> probabilities(Lanes<T> e, const Factor<T>& factor) {
 }
 
 // What turns exponentials into probabilities, from S'. The least of them that does so is rounded up
-// by more than the other's rounding may have lost: it is there for an addition, where Factor's own
-// costs a division a row.
-template <class T>
-NNEXT_INLINE T inverse_sum(double others) {
-  return static_cast<T>(1.0 / (1.0 + others));
-}
+// by more than the roundings of the factor and its own may have lost: it is there for an addition,
+// where Factor's costs a division a row.
 template <class T>
 NNEXT_INLINE Factor<T> probability_factor(double others) {
   constexpr double kUp = 1 + 4 * (sizeof(T) == 4 ? 0x1p-24 : 0x1p-53);
-  constexpr double kScale = sizeof(T) == 4 ? Normal<T>::kLeast * kUp : 1;
-  const auto least = static_cast<T>((1.0 + others) * kScale);
-  return {inverse_sum<T>(others), sizeof(T) == 4 ? least : least * T(kUp) * Normal<T>::kLeast};
+  return {static_cast<T>(1.0 / (1.0 + others)),
+          static_cast<T>((1.0 + others) * kUp) * Normal<T>::kLeast};
 }
 
 // Returns S' of a row with maximum m, with too few digits if it is small. With Store the
@@ -137,8 +152,8 @@ NNEXT_INLINE void scale_row(T* y, index_t n, const Factor<T>& f) {
   if (i < n) store_lanes<T>(y + i, probabilities<T>(load_lanes<T>(y + i, n - i, T{0}), f), n - i);
 }
 
-// Rows of a block: their losses are computed together, a vector at a time, and where they have at
-// most 16 elements all the rest too.
+// Rows of a block: their losses are computed together, a vector at a time, and where they are short
+// all the rest too, of as many as fit the memory aside.
 constexpr index_t kRowBlock = 64;
 
 // Some short rows, step by step: the steps of a row wait for each other, those of several rows do

@@ -112,6 +112,8 @@ struct Kernels {
   // Rows of softmax, and with labels the loss of each row (t and loss null: softmax alone).
   void (*softmax)(const T* x, T* y, index_t rows, index_t cols, const std::int64_t* t,
                   double* loss);
+  // The first column with the largest score of each row, where NaN counts as -inf. cols >= 1.
+  void (*best)(const T* x, std::int64_t* best, index_t rows, index_t cols);
   void (*softmax_backward)(const T* y, const T* dout, T* dx, index_t rows, index_t cols);
   // dx = (y - onehot(t)) * factor
   void (*softmax_loss_backward)(const T* y, const std::int64_t* t, T factor, T* dx, index_t rows,
