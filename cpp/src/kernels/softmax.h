@@ -43,7 +43,8 @@ void best_rows(const T* x, std::int64_t* best, index_t rows, index_t cols) {
     for (index_t i = 0; i < cols; i += kVector) {
       const index_t left = cols - i < kVector ? cols - i : kVector;
       const Vec<T> v = load_partial<T>(x + i, left, -infinity<T>()[0]);
-      const unsigned found = lane_bits(v == broadcast<T>(most));
+      const IntVec<T> is_most = v == broadcast<T>(most);
+      const unsigned found = lane_bits(is_most);
       if (found != 0) {
         best[r] = i + __builtin_ctz(found);
         break;
