@@ -109,7 +109,7 @@ TEST_P(SoftmaxKernel, TheBestIsTheFirstOfTheLargestThatIsNotNan) {
     for (const index_t cols : edge_sizes(kernels.lanes)) {
       if (cols == 0) continue;
       for (const auto draw : {&whole_number<T>, &special_number<T>}) {  // ties, NaN, infinities
-        const Array<T> x(kRows * cols, /*seed=*/cols, draw);
+        const Array<T> x(kRows * cols, /*seed=*/31, draw);
         std::vector<std::int64_t> best(kRows, -1);
         kernels.best(x.data(), best.data(), kRows, cols);
         for (index_t r = 0; r < kRows; ++r) {
