@@ -41,8 +41,14 @@ CachesTold caches_of_cpuid(const std::vector<Cpuid>& subleaves);
 // A folder like /sys/devices/system/cpu/cpu0/cache of Linux.
 CachesTold caches_of_sysfs(const std::string& folder);
 
-// Of each level what the first source with an answer tells, else a cache that is hardly ever larger
-// than the real one.
-Caches first_told(const std::vector<CachesTold>& sources);
+// What macOS tells: bytes of each level and of a line, 0 where it tells nothing. Of ways it says
+// nothing: 8 are assumed, as in the first level of Apple's CPUs; their larger caches have more.
+CachesTold caches_of_sizes(std::int64_t l1, std::int64_t l2, std::int64_t l3, std::int64_t line);
+
+// What `first` tells, and `second` of the levels that `first` tells nothing of.
+CachesTold first_told(const CachesTold& first, const CachesTold& second);
+
+// What was told, and where nothing was a cache that is hardly ever larger than the real one.
+Caches or_assumed(const CachesTold& told);
 
 }  // namespace nnext

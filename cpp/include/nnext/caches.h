@@ -33,7 +33,8 @@ struct Caches {
   bool operator==(const Caches&) const = default;
 };
 
-// Throws std::runtime_error when NNEXT_CACHES says no caches, and nothing else.
+// Throws std::runtime_error when NNEXT_CACHES does not say them. What the machine says never fails:
+// what makes no sense is passed over (src/caches.cpp has the sources).
 const Caches& caches();
 
 }  // namespace nnext
