@@ -3,12 +3,11 @@
 #include "caches.h"
 
 #include <bit>
-#include <charconv>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -19,7 +18,7 @@
 namespace nnext {
 namespace {
 
-// Whatever is multiplied by a size of at most 1 GiB still fits 64 bits.
+// Bounds of what is believed; they leave room to multiply such figures in 64 bits.
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kLeastLine = 16;
 constexpr std::int64_t kMostLine = 4096;
@@ -36,11 +35,14 @@ constexpr Cache kAssumedL3 = {index_t{4} << 20, 16, kUsualLine};
 
 // Digits alone, of at most kMostBytes; else nothing.
 std::optional<std::int64_t> number(std::string_view text) {
-  std::uint64_t value = 0;  // unsigned: a sign is no digit
-  const char* const end = text.data() + text.size();
-  const std::from_chars_result read = std::from_chars(text.data(), end, value);
-  if (read.ec != std::errc{} || read.ptr != end || value > kMostBytes) return std::nullopt;
-  return static_cast<std::int64_t>(value);
+  if (text.empty()) return std::nullopt;
+  std::int64_t value = 0;
+  for (const char digit : text) {
+    if (digit < '0' || digit > '9') return std::nullopt;
+    value = 10 * value + (digit - '0');
+    if (value > kMostBytes) return std::nullopt;
+  }
+  return value;
 }
 
 // A number that may end in K or M.
@@ -64,7 +66,7 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
-// Nothing where these are not the figures of a cache. Ways and lines may be of any size.
+// Nothing where these, which may be any numbers, are not the figures of a cache.
 std::optional<Cache> cache_of(std::int64_t size, std::int64_t ways, std::int64_t line) {
   if (size < 1 || size > kMostBytes || ways < 1 || ways > size) return std::nullopt;
   if (line < kLeastLine || line > kMostLine || !std::has_single_bit(std::uint64_t(line))) {
@@ -72,6 +74,34 @@ std::optional<Cache> cache_of(std::int64_t size, std::int64_t ways, std::int64_t
   }
   if (size % (ways * line) != 0) return std::nullopt;
   return Cache{static_cast<index_t>(size), static_cast<index_t>(ways), static_cast<index_t>(line)};
+}
+
+// --- NNEXT_CACHES ---
+
+[[noreturn]] void refuse(const std::string& text, const std::string& why) {
+  throw std::invalid_argument(text + " does not say what caches there are: " + why +
+                              "; expected size/ways of three levels, such as 48K/12,2M/16,64M/16");
+}
+
+// `level` of the levels of `text` is called `name` in messages.
+Cache parse_level(const std::string& text, std::string_view level, const std::string& name) {
+  const std::string subject = name + ", " + std::string(level) + ", ";
+  const std::vector<std::string_view> parts = split(level, '/');
+  if (parts.size() < 2 || parts.size() > 3) {
+    refuse(text, subject + "is not size/ways or size/ways/line");
+  }
+  const std::int64_t size = bytes(parts[0]).value_or(0);
+  const std::int64_t ways = number(parts[1]).value_or(0);
+  const std::int64_t line = parts.size() == 3 ? number(parts[2]).value_or(0) : kUsualLine;
+  if (size == 0 || ways == 0 || line == 0) {
+    refuse(text, subject + "is to have whole numbers from 1 to 1024M");
+  }
+  const std::optional<Cache> cache = cache_of(size, ways, line);
+  if (!cache) {
+    refuse(text, subject + "is no whole number of sets of " + std::to_string(ways) + " lines of " +
+                     std::to_string(line) + " bytes (a power of two from 16 to 4096)");
+  }
+  return *cache;
 }
 
 // --- what a source lists ---
@@ -114,6 +144,27 @@ CachesTold told_by(const std::vector<Listed>& list) {
 }
 
 bool complete(const CachesTold& told) { return told.l1 && told.l2 && told.l3; }
+
+// The first word of a file; empty where there is none.
+std::string word_of(const std::string& file) {
+  std::string word;
+  std::ifstream(file) >> word;
+  return word;
+}
+
+// How many CPUs a list like 0-7,16-23 has; 1 where it is no such list.
+int cpus_of_list(const std::string& text) {
+  std::int64_t cpus = 0;
+  for (const std::string_view range : split(text, ',')) {
+    const std::vector<std::string_view> ends = split(range, '-');
+    const std::optional<std::int64_t> first = number(ends.front());
+    const std::optional<std::int64_t> last = number(ends.back());
+    if (ends.size() > 2 || !first || !last || *last < *first) return 1;
+    cpus += *last - *first + 1;
+  }
+  constexpr std::int64_t kMostCpus = 1 << 20;
+  return cpus <= kMostCpus ? static_cast<int>(cpus) : 1;
+}
 
 // --- asking ---
 
@@ -167,7 +218,8 @@ CachesTold ask_macos() {
 #endif
 
 using Source = CachesTold (*)();
-constexpr Source kSources[] = {
+// None on a system that is not named here: all is assumed.
+constexpr std::initializer_list<Source> kSources = {
 #if defined(__x86_64__) || defined(__i386__)
     &ask_amd,
     &ask_intel,
@@ -179,13 +231,19 @@ constexpr Source kSources[] = {
 #endif
 };
 
+// Without memory to ask with nothing is told.
+CachesTold answer_of(Source ask) {
+  try {
+    return ask();
+  } catch (...) {
+    return {};
+  }
+}
+
 Caches ask_machine() {
   CachesTold told;
-  try {
-    for (const Source ask : kSources) {
-      if (!complete(told)) told = first_told(told, ask());
-    }
-  } catch (...) {  // no memory to ask with: what is told already, or assumed, does
+  for (const Source ask : kSources) {
+    if (!complete(told)) told = first_told(told, answer_of(ask));
   }
   return or_assumed(told);
 }
@@ -208,34 +266,12 @@ const Caches& caches() {
 }
 
 Caches parse_caches(const std::string& text) {
-  const auto refuse = [&](const std::string& why) {
-    throw std::invalid_argument(text + " does not say what caches there are: " + why +
-                                "; expected size/ways of three levels, such as "
-                                "48K/12,2M/16,64M/16");
-  };
   const std::vector<std::string_view> levels = split(text, ',');
-  if (levels.size() != 3) refuse("the number of levels is " + std::to_string(levels.size()));
+  if (levels.size() != 3) refuse(text, "the number of levels is " + std::to_string(levels.size()));
   Caches result;
-  Cache* const places[] = {&result.l1, &result.l2, &result.l3};
-  for (std::size_t i = 0; i < 3; ++i) {
-    if (i == 2 && levels[i] == "0") break;
-    const std::string level = "level " + std::to_string(i + 1) + ", " + std::string(levels[i]);
-    const std::vector<std::string_view> parts = split(levels[i], '/');
-    if (parts.size() < 2 || parts.size() > 3)
-      refuse(level + ", is not size/ways or size/ways/line");
-    const std::optional<std::int64_t> size = bytes(parts[0]);
-    const std::optional<std::int64_t> ways = number(parts[1]);
-    const std::optional<std::int64_t> line = parts.size() == 3 ? number(parts[2]) : kUsualLine;
-    if (!size || !ways || !line || *size == 0 || *ways == 0) {
-      refuse(level + ", is to have whole numbers from 1 to 1024M");
-    }
-    const std::optional<Cache> cache = cache_of(*size, *ways, *line);
-    if (!cache) {
-      refuse(level + ", is no whole number of sets of " + std::to_string(*ways) + " lines of " +
-             std::to_string(*line) + " bytes (a power of two from 16 to 4096)");
-    }
-    *places[i] = *cache;
-  }
+  result.l1 = parse_level(text, levels[0], "level 1");
+  result.l2 = parse_level(text, levels[1], "level 2");
+  if (levels[2] != "0") result.l3 = parse_level(text, levels[2], "level 3");
   return result;
 }
 
@@ -261,31 +297,6 @@ CachesTold caches_of_cpuid(const std::vector<Cpuid>& subleaves) {
   }
   return told_by(list);
 }
-
-namespace {
-
-// The first word of a file; empty where there is none.
-std::string word_of(const std::string& file) {
-  std::string word;
-  std::ifstream(file) >> word;
-  return word;
-}
-
-// How many CPUs a list like 0-7,16-23 has; 1 where it is no such list.
-int cpus_of_list(const std::string& text) {
-  std::int64_t cpus = 0;
-  for (const std::string_view range : split(text, ',')) {
-    const std::vector<std::string_view> ends = split(range, '-');
-    const std::optional<std::int64_t> first = number(ends.front());
-    const std::optional<std::int64_t> last = number(ends.back());
-    if (ends.size() > 2 || !first || !last || *last < *first) return 1;
-    cpus += *last - *first + 1;
-  }
-  constexpr std::int64_t kMostCpus = 1 << 20;
-  return cpus <= kMostCpus ? static_cast<int>(cpus) : 1;
-}
-
-}  // namespace
 
 CachesTold caches_of_sysfs(const std::string& folder) {
   constexpr int kMostIndices = 16;

@@ -135,6 +135,7 @@ TEST(Caches, InUseAreThoseOfTheEnvironmentElseTheMachines) {
 TEST(Caches, AreTheSameForEveryThread) {
   std::vector<const Caches*> seen(4);
   std::vector<std::thread> threads;
+  threads.reserve(seen.size());
   for (const Caches*& place : seen) threads.emplace_back([&place] { place = &caches(); });
   for (std::thread& thread : threads) thread.join();
   for (const Caches* place : seen) EXPECT_EQ(place, &caches());
@@ -235,7 +236,7 @@ TEST(Caches, CpuidOfAFullyAssociativeCacheHasOneSet) {
   // 512 ways of 64 bytes
   const CachesTold told = caches_of_cpuid({{0x321, 511U << 22 | 63, 0, 0}, kNoMore});
   EXPECT_EQ(told.l1, (Cache{32 * kKiB, 512, 64}));
-  EXPECT_EQ(told.l1->sets(), 1);
+  EXPECT_EQ(told.l1.value_or(Cache{}).sets(), 1);
 }
 
 TEST(Caches, CpuidOfLinesInPartitionsCountsThem) {
