@@ -1,10 +1,11 @@
-// Threads, instruction sets, version.
+// Threads, instruction sets, caches, version.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <string>
 
 #include "module.h"
+#include "nnext/caches.h"
 #include "nnext/dispatch.h"
 #include "nnext/memory.h"
 #include "nnext/threads.h"
@@ -22,6 +23,28 @@ std::string compiler() {
 #endif
 }
 
+py::dict level(int number, const Cache& cache) {
+  py::dict result;
+  result["level"] = number;
+  result["size"] = cache.size;
+  result["ways"] = cache.ways;
+  result["line"] = cache.line;
+  return result;
+}
+
+// Those that are there, the one nearest to the core first.
+py::list levels(const Caches& found) {
+  py::list result;
+  result.append(level(1, found.l1));
+  result.append(level(2, found.l2));
+  if (found.l3.size != 0) {
+    py::dict third = level(3, found.l3);
+    third["cpus"] = found.l3_cpus;
+    result.append(third);
+  }
+  return result;
+}
+
 py::dict config() {
   py::dict result;
   result["version"] = NNEXT_VERSION;
@@ -29,6 +52,7 @@ py::dict config() {
   result["isa"] = isa_in_use();
   result["isa_available"] = isas_available();
   result["isa_compiled"] = isas_compiled();
+  result["caches"] = levels(caches());
   result["cpus"] = available_cpus();
   result["threads"] = num_threads();
   result["cached_bytes"] = cached_bytes();

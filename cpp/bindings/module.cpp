@@ -5,6 +5,7 @@
 #include <new>
 #include <typeinfo>
 
+#include "nnext/caches.h"
 #include "nnext/dispatch.h"
 #include "nnext/threads.h"
 
@@ -27,7 +28,8 @@ void translate_no_memory(std::exception_ptr thrown) {
 PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
   using namespace nnext::bindings;
   nnext::isa_in_use();   // an instruction set that NNEXT_ISA names and is not there fails here,
-  nnext::num_threads();  // and NNEXT_NUM_THREADS that is no number of threads
+  nnext::num_threads();  // NNEXT_NUM_THREADS that is no number of threads,
+  nnext::caches();       // and NNEXT_CACHES that does not say caches
   pybind11::register_local_exception_translator(&translate_no_memory);
   module.doc() = "The compiled core of nnext; use it through the package.";
   bind_config(module);

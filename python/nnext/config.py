@@ -86,6 +86,13 @@ def threads_in_words() -> str:
     return str(threads) if threads <= cpus else f"{threads}, of which {cpus} are used"
 
 
+def cache_in_words(level: int, size: int, ways: int, **_: int) -> str:
+    """Say what a cache of the CPU is, as in ``L1 48 KiB 12-way``."""
+    units = {"MiB": 2**20, "KiB": 2**10, "bytes": 1}
+    unit = next(unit for unit, nbytes in units.items() if size % nbytes == 0)
+    return f"L{level} {size // units[unit]} {unit} {ways}-way"
+
+
 @overload
 def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
 @overload
@@ -105,9 +112,11 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     dict or None
         With ``"dicts"``: ``version``, ``compiler``, ``isa`` (the instruction set in use),
         ``isa_available`` (those that this machine can run), ``isa_compiled`` (those in this
-        build), ``cpus`` (processors that this process may use; no more threads are started),
-        ``threads`` (as they were set, also above ``cpus``) and ``cached_bytes`` (memory kept for
-        the next large results).
+        build), ``caches`` (the data caches of the CPU, or those that ``NNEXT_CACHES`` says: a dict
+        for each level that there is, with ``level``, ``size`` and ``line`` in bytes, ``ways``, and
+        of the third level ``cpus``, the processors that share it), ``cpus`` (processors that this
+        process may use; no more threads are started), ``threads`` (as they were set, also above
+        ``cpus``) and ``cached_bytes`` (memory kept for the next large results).
 
     Raises
     ------
@@ -119,6 +128,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     config = _nnext.config()
     if mode == "dicts":
         return config
+    config["caches"] = [cache_in_words(**cache) for cache in config["caches"]]
     config["threads"] = threads_in_words()
     width = max(map(len, config)) + 1
     for key, value in config.items():

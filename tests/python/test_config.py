@@ -1,5 +1,6 @@
 """The package itself: what it shows of its build, its names, its threads."""
 
+import ast
 import importlib.metadata
 import os
 import re
@@ -14,7 +15,7 @@ import nnext
 from nnext import _nnext
 from nnext._support import require
 
-KEYS = {"version", "compiler", "isa", "isa_available", "isa_compiled", "threads"}
+KEYS = {"version", "compiler", "isa", "isa_available", "isa_compiled", "caches", "threads"}
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +139,10 @@ def test_importing_the_package_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
-# Threads: what is set wrongly is refused
-
-
-def imported(**environment):
+def imported(code="print(nnext.get_num_threads())", **environment):
     """Import nnext in a process of its own; return its exit code, output and errors."""
     done = subprocess.run(
-        [sys.executable, "-c", "import nnext; print(nnext.get_num_threads())"],
+        [sys.executable, "-c", f"import nnext\n{code}"],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -152,6 +150,61 @@ def imported(**environment):
         check=False,
     )
     return done.returncode, done.stdout.strip(), done.stderr
+
+
+# Caches: those of the CPU, or those of the environment
+
+
+def test_the_caches_are_shown():
+    first, second, *third = nnext.show_config("dicts")["caches"]
+    assert [cache["level"] for cache in (first, second, *third)] in ([1, 2], [1, 2, 3])
+    for cache in (first, second, *third):
+        assert cache["size"] > 0
+        assert cache["size"] % (cache["ways"] * cache["line"]) == 0
+    assert all(cache["cpus"] >= 1 for cache in third)
+
+
+def test_caches_from_the_environment():
+    caches = "48K/12,1536K/12,64M/16/128"
+    code, shown, _ = imported("print(nnext.show_config('dicts')['caches'])", NNEXT_CACHES=caches)
+    assert code == 0
+    assert ast.literal_eval(shown) == [
+        {"level": 1, "size": 48 * 1024, "ways": 12, "line": 64},
+        {"level": 2, "size": 1536 * 1024, "ways": 12, "line": 64},
+        {"level": 3, "size": 64 * 2**20, "ways": 16, "line": 128, "cpus": 1},
+    ]
+    _, printed, _ = imported("nnext.show_config()", NNEXT_CACHES=caches)
+    assert "caches:        L1 48 KiB 12-way, L2 1536 KiB 12-way, L3 64 MiB 16-way\n" in printed
+    _, printed, _ = imported("nnext.show_config()", NNEXT_CACHES="1600/1,256K/8,0")
+    assert "caches:        L1 1600 bytes 1-way, L2 256 KiB 8-way\n" in printed
+    _, shown, _ = imported("print(nnext.show_config('dicts')['caches'])", NNEXT_CACHES="")
+    assert len(ast.literal_eval(shown)) >= 2
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "48K/12", "48K/7,2M/16,0", "48K/-12,2M/16,0"])
+def test_caches_that_are_none_are_refused_at_import(value):
+    code, _, errors = imported(NNEXT_CACHES=value)
+    assert code == 1  # an exception, no signal
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: NNEXT_CACHES={value} does not say what caches there are")
+    assert "such as 48K/12,2M/16,64M/16" in last
+
+
+def test_the_bits_do_not_depend_on_the_caches():
+    code = (
+        "import hashlib, numpy as np; r = np.random.default_rng(0)\n"
+        "a, b = r.standard_normal((130, 701)), r.standard_normal((701, 97))\n"
+        "for kind in (np.float32, np.float64):\n"
+        "    y = nnext.functions.matmul(a.astype(kind), b.astype(kind))\n"
+        "    print(hashlib.sha256(y.tobytes()).hexdigest())"
+    )
+    usual = imported(code, NNEXT_CACHES="")
+    assert usual[0] == 0, usual[2]
+    for caches in ("64/1,1K/1,0", "512K/8/128,1024M/16/128,1024M/16/128"):
+        assert imported(code, NNEXT_CACHES=caches) == usual
+
+
+# Threads: what is set wrongly is refused
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", "1e3", " 2", "5000", "9" * 30, "2x"])
