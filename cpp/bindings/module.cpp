@@ -34,6 +34,7 @@ PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
   module.doc() = "The compiled core of nnext; use it through the package.";
   bind_config(module);
   bind_matmul(module);
+  bind_plan(module);
   bind_affine(module);
   bind_softmax(module);
   bind_loss_options(module);

@@ -12,6 +12,7 @@ namespace nnext::bindings {
 
 void bind_config(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
+void bind_plan(pybind11::module_& module);
 void bind_affine(pybind11::module_& module);
 void bind_softmax(pybind11::module_& module);
 void bind_loss_options(pybind11::module_& module);

@@ -1,74 +1,29 @@
-// The blocked loops of the matrix product in one thread. Which operand is read in vectors, and
-// which part of C a thread computes, is decided by matmul.cpp; the tiles themselves are the
-// kernels'.
+// The blocked loops of the matrix product in one thread, as a plan says. They decide nothing: see
+// plan.h. The tiles themselves are the kernels'.
 #pragma once
 
 #include <algorithm>
 
-#include "blocking.h"
 #include "dispatch.h"
+#include "plan.h"
+#include "problem.h"
 #include "scratch.h"
 #include "sum_blocks.h"
 
 namespace nnext {
 
-inline index_t rounded_up(index_t n, index_t unit) { return (n + unit - 1) / unit * unit; }
+// A is packed in groups of so many rows, so that a row of k is copied in long pieces: 2048^3 tn on
+// a Zen 4 core 107, 12 rows 103, 24 106, 96 level; kPackAK rows of k at a time, whose pages all
+// groups use while they are at hand (64: 101).
+constexpr index_t kPackedRows = 48;
+constexpr index_t kPackAK = 32;
 
-// Cuts `total` units into the fewest pieces of at most `most`, as even as can be.
-struct Cut {
-  index_t total;
-  index_t pieces;
+// Where a tile cannot keep its sums (C that holds something to be added to, in several passes over
+// k; C by columns in a run) a part of C of this many bytes is computed on the stack.
+constexpr index_t kAsideBytes = index_t{16} << 10;
 
-  Cut(index_t total_units, index_t most) : total(total_units), pieces((total + most - 1) / most) {}
-  index_t begin(index_t piece) const { return total * piece / pieces; }
-  index_t size(index_t piece) const { return begin(piece + 1) - begin(piece); }
-};
-
-// C = A B + bias, or added to what C holds. B is the operand that is read in vectors, along its
-// columns.
-template <class T>
-struct Problem {
-  MatrixView<const T> a;
-  MatrixView<const T> b;
-  MatrixView<T> c;    // rows or columns contiguous
-  const T* bias;      // one for each column of C, or null
-  const T* row_bias;  // one for each row of C, or null
-  SumInto into;
-
-  index_t k() const { return a.cols; }
-  Problem transposed() const {
-    return {b.transposed(), a.transposed(), c.transposed(), row_bias, bias, into};
-  }
-  // Rows [row, row + rows) and columns [col, col + cols) of C.
-  Problem part(index_t row, index_t rows, index_t col, index_t cols) const {
-    Problem p = *this;
-    p.a.data += row * a.row_stride;
-    p.a.rows = p.c.rows = rows;
-    p.b.data += col * b.col_stride;
-    p.b.cols = p.c.cols = cols;
-    p.c.data += row * c.row_stride + col * c.col_stride;
-    if (bias != nullptr) p.bias += col;
-    if (row_bias != nullptr) p.row_bias += row;
-    return p;
-  }
-  // Terms [first, first + count) of the sums: their part in them, the bias with the last.
-  Problem terms(index_t first, index_t count, SumInto part_into) const {
-    Problem p = *this;
-    p.a.data += first * a.col_stride;
-    p.b.data += first * b.row_stride;
-    p.a.cols = p.b.rows = count;
-    p.into = part_into;
-    if (first + count < k()) p.bias = p.row_bias = nullptr;
-    return p;
-  }
-};
-
-// Whether a few rows of C come from a B whose columns are contiguous.
-template <class T>
-bool reads_columns(const Problem<T>& p) {
-  return p.b.row_stride == 1 && p.b.col_stride != 1 && p.c.col_stride == 1 &&
-         p.c.rows <= kColumnTileRows;
-}
+// Packed B where there is no memory for more: one panel, on the stack.
+constexpr index_t kLeanBytes = index_t{16} << 10;
 
 // Elements of C that are computed aside at a time.
 template <class T>
@@ -121,15 +76,17 @@ void compute_parts_aside(const Problem<T>& p, const Compute& compute) {
 template <class T>
 class BlockedProduct {
  public:
-  explicit BlockedProduct(const Problem<T>& problem) : BlockedProduct(problem, nullptr) {}
+  BlockedProduct(const Problem<T>& problem, const Plan& plan)
+      : BlockedProduct(problem, plan, nullptr) {}
 
   void run() const {
-    if (reads_columns(p_)) {
+    if (plan_.order == Order::kColumns) {
       run_columns();
       return;
     }
-    for (index_t jc = run_stream(); jc < p_.c.cols; jc += kNC) {  // loop 5
-      run_block(p_.part(0, p_.c.rows, jc, std::min(kNC, p_.c.cols - jc)));
+    const index_t done = plan_.order == Order::kRuns ? run_runs() : 0;
+    for (index_t jc = done; jc < p_.c.cols; jc += plan_.nc) {  // loop 5
+      run_block(p_.part(0, p_.c.rows, jc, std::min(plan_.nc, p_.c.cols - jc)));
     }
   }
 
@@ -142,15 +99,16 @@ class BlockedProduct {
     alignas(64) T panel[kRows * kPanel];
   };
 
-  BlockedProduct(const Problem<T>& problem, LeanRoom* lean)
-      : kernels_(kernels<T>()),
-        p_(problem),
-        lean_(lean),
-        packs_b_(p_.b.col_stride != 1 || (p_.c.rows > kUnpackedRows && p_.k() > kUnpackedK)),
-        packs_a_(lean == nullptr && p_.a.row_stride == 1 && p_.a.col_stride != 1 &&
-                 p_.c.cols >= kPackAColumns && bytes(p_.k() * p_.a.col_stride) > kUnpackedABytes) {}
+  BlockedProduct(const Problem<T>& problem, const Plan& plan, LeanRoom* lean)
+      : kernels_(kernels<T>()), p_(problem), plan_(plan), lean_(lean) {}
 
-  static constexpr index_t bytes(index_t elements) { return elements * index_t{sizeof(T)}; }
+  // The same plan in the room of one panel.
+  static Plan leaner(Plan plan, const Problem<T>& p, bool packs_panels) {
+    plan.packs_a = false;
+    plan.mc = p.c.rows;
+    if (packs_panels) plan.kc = std::min(plan.kc, LeanRoom::kRows);
+    return plan;
+  }
 
   // Loops 4 to 1 on a block of columns of C.
   struct Block {
@@ -164,30 +122,30 @@ class BlockedProduct {
 
   void run_block(const Problem<T>& p) const {
     const index_t k = p.k();
-    const bool packs_panels = packs_b_ || ends_in_part(p);
-    const index_t most_k = std::min(k_at_a_time(p, packs_panels), k);
+    const index_t most_k = std::min(plan_.kc, k);
     if (p.into == SumInto::kAdd && most_k < k) {
       compute_parts_aside(
-          p, [&](const Problem<T>& sum) { BlockedProduct(sum, lean_).run_block(sum); });
+          p, [&](const Problem<T>& sum) { BlockedProduct(sum, plan_, lean_).run_block(sum); });
       return;
     }
-    const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, kernels_.tile_vectors);
-    const index_t a_size = packs_a_ ? rounded_up(kMC, kPackedRows) * most_k : 0;
-    const index_t b_vectors = keeps_b(p) ? panels.total : packs_panels ? kernels_.tile_vectors : 0;
+    const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, plan_.tile_vectors);
+    const bool packs_panels = plan_.packs_b || ends_in_part(p);
+    const index_t a_size = plan_.packs_a ? rounded_up(plan_.mc, kPackedRows) * most_k : 0;
+    const index_t b_vectors = keeps_b(p) ? panels.total : packs_panels ? plan_.tile_vectors : 0;
     const index_t size = a_size + most_k * b_vectors * kernels_.lanes;
     T* const memory = size == 0 ? nullptr : lean_ != nullptr ? lean_->panel : scratch<T>(size);
     if (size > 0 && memory == nullptr) {
       LeanRoom room;
-      BlockedProduct(p, &room).run_block(p);
+      const Plan plan = leaner(plan_, p, packs_panels);
+      BlockedProduct(p, plan, &room).run_block(p);
       return;
     }
     Block block{p, panels, 0, 0, memory, memory + a_size};
-    const index_t most_rows = lean_ != nullptr ? p.c.rows : kMC;
     do {  // loop 4; once for k = 0, which writes the zeros
       block.kc = std::min(most_k, k - block.pc);
-      for (index_t ic = 0; ic < p.c.rows; ic += most_rows) {  // loop 3
-        const index_t mc = std::min(most_rows, p.c.rows - ic);
-        if (packs_a_) pack_a(block, ic, mc);
+      for (index_t ic = 0; ic < p.c.rows; ic += plan_.mc) {  // loop 3
+        const index_t mc = std::min(plan_.mc, p.c.rows - ic);
+        if (plan_.packs_a) pack_a(block, ic, mc);
         for (index_t panel = 0; panel < panels.pieces; ++panel) {  // loop 2
           if (ic == 0 && panel_is_packed(block, panel)) pack_panel(block, panel);
           run_panel(block, panel, ic, mc);
@@ -197,26 +155,20 @@ class BlockedProduct {
     } while (block.pc < k);
   }
 
-  index_t k_at_a_time(const Problem<T>& p, bool packs_panels) const {
-    if (lean_ != nullptr && packs_panels) return LeanRoom::kRows;
-    const bool streams_b = !packs_b_ && bytes(p.k() * p.c.cols) > kStreamCBytes;
-    return streams_b && p.into != SumInto::kAdd ? kUnpackedKC : kKC;
-  }
-
   // A panel that ends inside a vector is packed (and padded with zeros) where tiles read whole
   // vectors.
   bool ends_in_part(const Problem<T>& p) const {
     return !kernels_.loads_parts && p.c.cols % kernels_.lanes != 0;
   }
   bool panel_is_packed(const Block& block, index_t panel) const {
-    return packs_b_ || (panel + 1 == block.panels.pieces && ends_in_part(block.p));
+    return plan_.packs_b || (panel + 1 == block.panels.pieces && ends_in_part(block.p));
   }
 
   // Whether packed panels are needed again, for the next rows of C. If not (or if only the last one
   // is packed), they take turns in the room of one, which then stays in the second-level cache:
   // (32, 1024, 1024) nt 101 against 72 GFLOP/s
   // (Zen 4).
-  bool keeps_b(const Problem<T>& p) const { return packs_b_ && p.c.rows > kMC && lean_ == nullptr; }
+  bool keeps_b(const Problem<T>& p) const { return plan_.packs_b && p.c.rows > plan_.mc; }
 
   T* packed_panel(const Block& block, index_t panel) const {
     const index_t begin = keeps_b(block.p) ? block.panels.begin(panel) * kernels_.lanes : 0;
@@ -257,22 +209,23 @@ class BlockedProduct {
     const bool is_last = block.pc + block.kc == p.k();
     Tile<T> tile;
     tile.k = block.kc;
-    tile.a_row_stride = packs_a_ ? 1 : p.a.row_stride;
-    tile.a_col_stride = packs_a_ ? kPackedRows : p.a.col_stride;
+    tile.a_row_stride = plan_.packs_a ? 1 : p.a.row_stride;
+    tile.a_col_stride = plan_.packs_a ? kPackedRows : p.a.col_stride;
     tile.b = is_packed ? packed_panel(block, panel) : p.b.data + block.pc * p.b.row_stride + begin;
     tile.b_row_stride = is_packed ? width : p.b.row_stride;
     tile.cols = std::min(width, p.c.cols - begin);
-    tile.fetches_c = p.c.col_stride == 1 && bytes(p_.c.rows * p_.c.cols) > kStreamCBytes;
-    if (!is_packed && panel + 1 < block.panels.pieces) tile.next_b = tile.b + width;
+    tile.fetches_c = plan_.fetches_c;
+    const bool has_next = panel + 1 < block.panels.pieces;
+    tile.next_b = plan_.fetches_panels && !is_packed && has_next ? tile.b + width : nullptr;
     tile.bias = is_last && p.bias != nullptr ? p.bias + begin : nullptr;
     tile.into = block.pc > 0 ? SumInto::kContinue : p.into;
     // Tiles may not cross the groups in which A is packed.
-    const index_t group = packs_a_ ? kPackedRows : mc;
+    const index_t group = plan_.packs_a ? kPackedRows : mc;
     for (index_t g = 0; g < mc; g += group) {
       const index_t rows = std::min(group, mc - g);
       const index_t row = ic + g;
-      tile.a = packs_a_ ? block.packed_a + g * block.kc
-                        : p.a.data + row * p.a.row_stride + block.pc * p.a.col_stride;
+      tile.a = plan_.packs_a ? block.packed_a + g * block.kc
+                             : p.a.data + row * p.a.row_stride + block.pc * p.a.col_stride;
       tile.row_bias = is_last && p.row_bias != nullptr ? p.row_bias + row : nullptr;
       // Tiles of two heights as even as can be, those of a height in one call.
       const index_t pieces = Cut(rows, tallest_tile(vectors)).pieces;
@@ -286,10 +239,7 @@ class BlockedProduct {
   }
 
   index_t tallest_tile(index_t vectors) const {
-    const index_t rows = kernels_.tile_rows[vectors];
-    const bool share_a_set =
-        !packs_a_ && p_.a.row_stride != 0 && bytes(p_.a.row_stride) % kL1Period == 0;
-    return share_a_set ? std::min(rows, kL1Ways) : rows;
+    return std::min<index_t>(kernels_.tile_rows[vectors], plan_.tile_rows);
   }
 
   // Loop 1: `count` tiles of so many rows, one below the other. Moves the tile past them.
@@ -326,58 +276,35 @@ class BlockedProduct {
     }
   }
 
-  // How a product at the pace of memory is passed over; rows = 0 where it is none.
-  struct Stream {
-    index_t rows;  // of C at a time
-    index_t k;     // of B at a time
-    index_t cols;  // in one run
-  };
-
-  Stream stream() const {
-    const bool c_in_rows = p_.c.col_stride == 1;
-    if (packs_b_ || p_.k() == 0) return {};
-    if (p_.k() <= kRowsFirstK && c_in_rows) return {kStreamCRows, p_.k(), kStreamNC};
-    if (p_.c.rows <= kStreamRows) {
-      return bytes(p_.k() * p_.c.cols) > kStreamBytes ? Stream{p_.c.rows, kStreamKC, kStreamNC}
-                                                      : Stream{};
-    }
-    if (c_in_rows && p_.k() <= kUnpackedK && p_.k() < p_.c.rows &&
-        bytes(p_.c.rows * p_.c.cols) > kStreamCBytes) {
-      return {kernels_.tile_rows[kernels_.tile_vectors], p_.k(), kStreamBBytes / bytes(p_.k())};
-    }
-    return {};
-  }
-
   // For each few rows of k, or of C, all panels in one call, so that the large operand is read, or
   // C written, in long runs. Returns the columns done; less than a panel is left.
-  index_t run_stream() const {
-    const Stream run = stream();
-    if (run.rows == 0) return 0;
-    const index_t rows = std::min(run.rows, p_.c.rows);
-    index_t vectors = kernels_.tile_vectors;
+  index_t run_runs() const {
+    const index_t rows = std::min(plan_.run_rows, p_.c.rows);
+    const index_t most_k = std::min(plan_.run_k, p_.k());
+    index_t vectors = plan_.tile_vectors;
     while (kernels_.tile_rows[vectors] < rows) --vectors;
     const index_t panel = vectors * kernels_.lanes;
     // Sums that take several passes stay in rows of C, if these may be overwritten.
-    const bool aside = p_.c.col_stride != 1 || (p_.into == SumInto::kAdd && run.k < p_.k());
-    const index_t most_cols = aside ? std::min(run.cols, kAside<T> / rows) : run.cols;
+    const bool aside = p_.c.col_stride != 1 || (p_.into == SumInto::kAdd && most_k < p_.k());
+    const index_t most_cols = aside ? std::min(plan_.run_cols, kAside<T> / rows) : plan_.run_cols;
     const index_t block = std::max<index_t>(most_cols / panel, 1) * panel;
     const index_t cols = p_.c.cols / panel * panel;
     for (index_t jc = 0; jc < cols; jc += block) {
       for (index_t i = 0; i < p_.c.rows; i += rows) {
         const Problem<T> part =
             p_.part(i, std::min(rows, p_.c.rows - i), jc, std::min(block, cols - jc));
-        const auto stream = [&](const Problem<T>& p) { stream_panels(p, vectors, run.k); };
+        const auto run = [&](const Problem<T>& p) { run_along(p, vectors, most_k); };
         if (aside) {
-          compute_aside(part, stream);
+          compute_aside(part, run);
         } else {
-          stream(part);
+          run(part);
         }
       }
     }
     return cols;
   }
 
-  void stream_panels(const Problem<T>& p, index_t vectors, index_t most_k) const {
+  void run_along(const Problem<T>& p, index_t vectors, index_t most_k) const {
     const index_t width = vectors * kernels_.lanes;
     Tile<T> tile;
     tile.a_row_stride = p.a.row_stride;
@@ -423,23 +350,24 @@ class BlockedProduct {
 
   const Kernels<T>& kernels_;
   const Problem<T>& p_;
+  const Plan& plan_;
   LeanRoom* lean_;  // null: memory is there
-  bool packs_b_;
-  bool packs_a_;
 };
 
-// The product by the rule of nnext/sum.h.
+// The product by the rule of nnext/sum.h. Long sums go over a block of columns at a time, whose
+// part of C stays near between the blocks of k.
 template <class T>
-void compute_blocked(const Problem<T>& p) {
+void compute_blocked(const Problem<T>& p, const Plan& plan) {
   if (p.into == SumInto::kAdd && p.k() > kLongestChain) {
-    compute_parts_aside(p, [](const Problem<T>& sum) { compute_blocked(sum); });
+    compute_parts_aside(p, [&](const Problem<T>& sum) { compute_blocked(sum, plan); });
     return;
   }
   for (index_t jc = 0; jc < p.c.cols;) {
-    const index_t cols = p.k() <= kLongestChain ? p.c.cols : std::min(kNC, p.c.cols - jc);
+    const index_t cols = p.k() <= kLongestChain ? p.c.cols : std::min(plan.nc, p.c.cols - jc);
     const Problem<T> part = p.part(0, p.c.rows, jc, cols);
     for_sum_blocks(p.k(), p.into, [&](index_t first, index_t count, SumInto into) {
-      BlockedProduct<T>(part.terms(first, count, into)).run();
+      const Problem<T> terms = part.terms(first, count, into);
+      BlockedProduct<T>(terms, plan).run();
     });
     jc += cols;
   }

@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <thread>
 
-#include "blocking.h"
 #include "matrix.h"
 #include "nnext/matmul.h"
+#include "plans.h"
 
 namespace {
 
@@ -63,21 +63,19 @@ int expect_the_rule(const Shape& s, const Layout& la, const Layout& lb, const La
 
 TYPED_TEST(MatmulWithoutMemory, PackedProductsAreRight) {
   using T = TypeParam;
+  const Wishing wishing({.packs_a = true, .packs_b = true, .mc = 48, .kc = 100, .nc = 64});
+  const Layout& apart = kLayouts[4];
   for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
     for (const int threads : {1, 2}) {
       const auto check = [&](const Shape& s, const Layout& la, const Layout& lb, const Layout& lc) {
         const int asked = expect_the_rule<T>(s, la, lb, lc, into, threads);
         EXPECT_TRUE(asked > 0 || threads > 1) << s.m << " x " << s.k << " x " << s.n;
       };
-      // B by columns: more rows, then more columns than a block has
-      const Layout& apart = kLayouts[4];
-      check({2 * kMC + 3, 150, 70}, kRowMajor, kTransposed, kRowMajor);
-      check({19, 70, kNC + 5}, kRowMajor, kTransposed, kPadded);
+      check({99, 150, 70}, kRowMajor, kTransposed, kRowMajor);
+      check({19, 70, 133}, kRowMajor, kTransposed, kPadded);
       check({30, 200, 40}, apart, apart, kTransposed);
-      // B by rows, then also an A by columns that span much memory
-      check({2 * kUnpackedRows, kUnpackedK + 1, 2 * kUnpackedRows}, kRowMajor, kRowMajor, kPadded);
-      const index_t k = kUnpackedABytes / (300 * index_t{sizeof(T)}) + 3;
-      check({300, k, 300}, kTransposed, kRowMajor, kRowMajor);
+      check({100, 130, 100}, kRowMajor, kRowMajor, kPadded);
+      check({70, 230, 70}, kTransposed, kRowMajor, kRowMajor);
     }
   }
 }
@@ -86,7 +84,7 @@ TYPED_TEST(MatmulWithoutMemory, SumsOfSeveralPassesAreRight) {
   using T = TypeParam;
   for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
     for (const int threads : {1, 2}) {
-      for (const index_t k : {2 * kKC + 1, kLongestChain + 1}) {
+      for (const index_t k : {index_t{4097}, kLongestChain + 1}) {
         expect_the_rule<T>({20, k, 33}, kRowMajor, kTransposed, kPadded, into, threads);
         expect_the_rule<T>({20, k, 33}, kTransposed, kRowMajor, kTransposed, into, threads);
       }
@@ -94,15 +92,14 @@ TYPED_TEST(MatmulWithoutMemory, SumsOfSeveralPassesAreRight) {
   }
 }
 
-TYPED_TEST(MatmulWithoutMemory, StreamedProductsAreRight) {
+TYPED_TEST(MatmulWithoutMemory, RunsAreRight) {
   using T = TypeParam;
-  const index_t n = 515;
-  const index_t k = kStreamBytes / (n * index_t{sizeof(T)}) + kStreamKC + 3;
+  const Wishing wishing({.order = Order::kRuns, .kc = 8, .nc = 200});
   for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
     for (const int threads : {1, 2}) {
       for (const Layout& lc : {kPadded, kTransposed}) {
-        expect_the_rule<T>({3, k, n}, kRowMajor, kRowMajor, lc, into, threads);
-        expect_the_rule<T>({kStreamRows, k, n}, kTransposed, kRowMajor, lc, into, threads);
+        expect_the_rule<T>({3, 50, 515}, kRowMajor, kRowMajor, lc, into, threads);
+        expect_the_rule<T>({8, 50, 515}, kTransposed, kRowMajor, lc, into, threads);
       }
     }
   }

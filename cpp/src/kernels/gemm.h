@@ -10,24 +10,36 @@ namespace nnext {
 namespace NNEXT_SIMD {
 namespace {
 
-// Tallest tile of each width. The sums, NV vectors of B and one broadcast of A must fit the vector
-// registers (32 with AVX-512 and NEON, 16 else), and there must be at least as many sums as the CPU
-// has multiply-adds under way (latency 4 times 2 a cycle = 8).
+// The widest tile for many rows, and the tallest of each width. The sums, NV vectors of B and one
+// broadcast of A must fit the vector registers (32 with AVX-512 and NEON, 16 else), and there
+// should be as many sums as the CPU has multiply-adds under way (latency 4 times 2 a cycle = 8):
+// few rows want wider tiles than many have room for.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kTileVectors = 4;
 constexpr int kTileRows[kMaxTileVectors + 1] = {0, 14, 12, 8, 6};
 #else
 constexpr int kTileVectors = 2;
-constexpr int kTileRows[kMaxTileVectors + 1] = {0, 12, 6, 0, 0};
+constexpr int kTileRows[kMaxTileVectors + 1] = {0, 12, 6, 4, 2};
 #endif
+
+// Where B is read in place, each of its rows is a piece of 64 to 256 bytes somewhere else, which no
+// hardware prefetcher follows: so the widest tiles fetch them. Those of their own panel so many
+// rows ahead, or the first of them the next panel's. 256^3 nn on a Zen 5 264 with the own rows
+// against 253 with the next panel's, which 48 x 768 x 128256, from memory, wants: 179 against 145
+// (8 ahead: 173). On a Sapphire Rapids 32 x 784 x 256 nn 132 without, 144 with 4 to 8 rows ahead.
+constexpr int kFetchedAhead = 4;
 
 // What the last vector of a tile holds: a column in every lane, in some of them, or in half of them
 // at most. On a Zen 4 core (10000, 10, 10) in float64, 8 + 2 columns: 36 GFLOP/s with a half, 27
 // without; (63, 65, 67) in float32: 101 and 88.
 enum class Ending { kWhole, kPart, kHalf };
 
-// One tile. `ahead` is what the widest tile prefetches on its way, an element a row of B.
-template <class T, int MR, int NV, Ending kEnding>
+// How A is read: rows or columns contiguous, or neither.
+enum class Walk { kAny, kRows, kColumns };
+
+// One tile. `ahead` is what the widest tile prefetches on its way, as many vectors of each row as
+// it reads.
+template <class T, int MR, int NV, Ending kEnding, Walk kA, bool kPackedB, int kSteps>
 NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const T* bias,
                            const T* row_bias, const T* ahead) {
   constexpr int kVector = Simd<T>::lanes;
@@ -51,31 +63,57 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
     }
     if constexpr (kHalf) half[i] = goes_on ? load_half<T>(from + kEnd, last) : HalfVec<T>{};
   }
-  for (index_t p = 0; p < t.k; ++p) {
+  // Strides that the compiler knows leave few integer instructions in the loop, which compete with
+  // the multiply-adds on Intel; rows of A that it does not know are reached from two of them.
+  const index_t a_rows = kA == Walk::kColumns ? 1 : t.a_row_stride;
+  const index_t a_cols = kA == Walk::kRows ? 1 : t.a_col_stride;
+  const index_t b_rows = kPackedB ? NV * kVector : t.b_row_stride;
+  const T* lower = a + MR / 2 * a_rows;
+  const auto step = [&](index_t p) NNEXT_LAMBDA {
+    const auto element = [&](int i) NNEXT_LAMBDA {
+      return i < MR / 2 ? a[i * a_rows + p * a_cols] : lower[(i - MR / 2) * a_rows + p * a_cols];
+    };
+    const T* const b_row = b + p * b_rows;
     Vec<T> row[NV];
     HalfVec<T> half_row{};
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      row[j] = kLoadsParts ? load_vector(b, j) : load<T>(b + j * kVector);
+      row[j] = kLoadsParts ? load_vector(b_row, j) : load<T>(b_row + j * kVector);
     }
-    if constexpr (kHalf) half_row = load_half<T>(b + kEnd, last);
-    if constexpr (NV == kTileVectors) {
-      __builtin_prefetch(ahead);
-      ahead += t.b_row_stride;
+    if constexpr (kHalf) half_row = load_half<T>(b_row + kEnd, last);
+    if constexpr (NV == kTileVectors && !kPackedB) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; ++j) __builtin_prefetch(ahead + p * b_rows + j * kVector);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       if constexpr (kVectors == 0) {
-        half[i] = fma(broadcast_half(a[i * t.a_row_stride]), half_row, half[i]);
+        half[i] = fma(broadcast_half(element(i)), half_row, half[i]);
         continue;
       }
-      const Vec<T> value = broadcast<T>(a[i * t.a_row_stride]);
+      const Vec<T> value = broadcast<T>(element(i));
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) acc[i][j] = fma(value, row[j], acc[i][j]);
       if constexpr (kHalf) half[i] = fma(lower_half<T>(value), half_row, half[i]);
     }
-    a += t.a_col_stride;
-    b += t.b_row_stride;
+  };
+  const auto advance = [&](index_t steps) NNEXT_LAMBDA {
+    a += steps * a_cols;
+    lower += steps * a_cols;
+    b += steps * b_rows;
+    if constexpr (NV == kTileVectors && !kPackedB) ahead += steps * b_rows;
+  };
+  index_t p = t.k;
+  if constexpr (kSteps == 2) {
+    for (; p >= 2; p -= 2) {
+      step(0);
+      step(1);
+      advance(2);
+    }
+  }
+  for (; p > 0; --p) {
+    step(0);
+    advance(1);
   }
   if (t.into == SumInto::kAdd) {
 #pragma GCC unroll 16
@@ -124,7 +162,8 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
 }
 
 // t.count tiles, one after another.
-template <class T, int MR, int NV, Ending kEnding>
+template <class T, int MR, int NV, Ending kEnding, Walk kA = Walk::kAny, bool kPackedB = false,
+          int kSteps = 1>
 NNEXT_INLINE void tiles(const Tile<T>& t) {
   const T* a = t.a;
   const T* b = t.b;
@@ -132,7 +171,8 @@ NNEXT_INLINE void tiles(const Tile<T>& t) {
   const T* bias = t.bias;
   const T* row_bias = t.row_bias;
   for (index_t n = 0; n < t.count; ++n) {
-    const T* const ahead = t.next_b != nullptr ? t.next_b + n % NV * Simd<T>::lanes : b;
+    const T* ahead = b + kFetchedAhead * t.b_row_stride;
+    if (t.next_b != nullptr) ahead = n == 0 ? t.next_b : b;
     if (t.fetches_c && n + 1 < t.count) {
 #pragma GCC unroll 16
       for (int i = 0; i < MR; ++i) {
@@ -142,7 +182,7 @@ NNEXT_INLINE void tiles(const Tile<T>& t) {
         }
       }
     }
-    one_tile<T, MR, NV, kEnding>(t, a, b, c, bias, row_bias, ahead);
+    one_tile<T, MR, NV, kEnding, kA, kPackedB, kSteps>(t, a, b, c, bias, row_bias, ahead);
     a += t.a_step;
     b += t.b_step;
     c += t.c_step;
@@ -154,7 +194,20 @@ NNEXT_INLINE void tiles(const Tile<T>& t) {
 template <class T, int MR, int NV>
 void tile(const Tile<T>& t) {
   const index_t last = t.cols - (NV - 1) * Simd<T>::lanes;
-  if (last == Simd<T>::lanes) {
+  constexpr int kSteps = 2;
+  if (last == Simd<T>::lanes && NV == kTileVectors && t.a_row_stride == 1) {
+    if (t.b_row_stride == NV * Simd<T>::lanes) {
+      tiles<T, MR, NV, Ending::kWhole, Walk::kColumns, true, kSteps>(t);
+    } else {
+      tiles<T, MR, NV, Ending::kWhole, Walk::kColumns, false, 1>(t);
+    }
+  } else if (last == Simd<T>::lanes && NV == kTileVectors && t.a_col_stride == 1) {
+    if (t.b_row_stride == NV * Simd<T>::lanes) {
+      tiles<T, MR, NV, Ending::kWhole, Walk::kRows, true, kSteps>(t);
+    } else {
+      tiles<T, MR, NV, Ending::kWhole, Walk::kRows, false, 1>(t);
+    }
+  } else if (last == Simd<T>::lanes) {
     tiles<T, MR, NV, Ending::kWhole>(t);
   } else if (kHasHalves && last <= Simd<T>::lanes / 2) {
     tiles<T, MR, NV, kHasHalves ? Ending::kHalf : Ending::kPart>(t);

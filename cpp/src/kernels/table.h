@@ -28,8 +28,9 @@ constexpr index_t kRowsAhead = 32;  // how many rows ahead of itself `pack` fetc
 // A call computes `count` such tiles, each so many elements further in a, b, c, bias and row_bias
 // than the one before as the steps say: loop 1 of the product, inside the kernel.
 //   fetches_c  each tile prefetches the c of the next one: for a C that comes from memory
-//   next_b     the b of a later call, or null: each of the first tiles of a call of the widest tile
-//              prefetches a vector of each of its rows
+//   next_b     the b of a later call that the first of the widest tiles prefetches, or null: then
+//              they prefetch a later row of their own b. Not where b is packed
+
 // Every element is one chain, acc = fma(a[p], b[p], acc) with p rising, as `into` says: from +0 to
 // overwrite c, from c to continue it, from +0 and then acc = c + acc to add.
 template <class T>
@@ -79,7 +80,7 @@ struct Kernels {
   int lanes;         // elements of a vector
   bool loads_parts;  // whether tiles read no column of B that they do not compute
   bool has_halves;   // whether columns that fill half a vector at most have half a vector of sums
-  int tile_vectors;  // widest tile, in vectors
+  int tile_vectors;  // widest tile for many rows, in vectors
   int tile_rows[kMaxTileVectors + 1];                           // tallest tile of each width
   TileFunction<T> tile[kMaxTileVectors + 1][kMaxTileRows + 1];  // [vectors][rows]
   // A few rows of any number of columns for a B whose columns are contiguous: element (p, j) of B

@@ -1,0 +1,307 @@
+// The decisions of the matrix product. Figures are float32 GFLOP/s of one core of an EPYC, for
+// y = x W (nn), dout W^T (nt) or x^T dout (tn): where nothing is said a Zen 4 (32 KiB L1, 1 MiB L2,
+// 32 MiB L3; peak 117), "Zen 5" one with 48 KiB L1 (peak 258).
+#include "plan.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+
+namespace nnext {
+namespace {
+
+// k at a time: long, since C is read and written once a block. 1024^3 nn on a Zen 5: 2048 243, 1024
+// 241, 512 220; a Sapphire Rapids (2 MiB L2) 1024 with 240 rows of A 151.6, 2048 with 96 147.8, 512
+// with 240 149.4, 256 with 96 146.9. Shorter ones where a small second level holds too few rows.
+constexpr index_t kBlockK[] = {1024, 512, 256};
+static_assert(kBlockK[0] >= kSumBlock, "a block of a long sum stays in the registers of its tile");
+constexpr index_t kFewestRows = 48;
+
+// The part of the second level that a panel and the rows of A may fill: 96 rows of 1024 on a Zen 5,
+// of which 144 lost 2 and 192 5 %; 240 on the Sapphire Rapids.
+constexpr double kSecondLevel = 5.0 / 8;
+
+// Packed B, in the last level: 4 and 8 MiB are level, 16 loses 5 % at 2048^3 (Zen 5).
+constexpr index_t kPackedBytes = index_t{8} << 20;
+
+// An operand of more bytes than this counts as one that comes from memory.
+constexpr index_t kLargeBytes = index_t{4} << 20;
+
+// B with contiguous rows is read where it lies for up to kRowsInPlace rows of C times the part of
+// its panel that the second level keeps at this stride; else packing costs less than reading what
+// has left the cache again. Packed over in place on a Zen 5 (AVX-512; AVX2), K x N = 1024 x 1024,
+// whose panel is 4 times what the cache keeps: 12 rows 0.65 (0.90), 24 0.91 (1.19), 32 1.14 (1.45);
+// 784 x 512, 1.5 times: 64 0.93 (1.01), 128 1.02 (1.02), 512 1.11 (1.17); 512 x 512, as much as is
+// kept: 64 0.91 (0.97), 128 0.98 (1.02), 256 1.01; 256 x 256 and 1000 x 1000, a quarter: 256 1.01
+// and 0.92, 512 1.03 and 1.00. A Sapphire Rapids: 128 x 784 x 512, three quarters, 82 in place and
+// some 150 packed; in float64 512^3, as much as is kept, 31 and 80.
+constexpr index_t kRowsInPlace = 96;
+// More bytes of B than kLargeBytes come from beyond the caches, whose long rows packing follows
+// better: 256 rows of 512 x 10000 1.06 (1.08), 100 rows 0.94 (0.94).
+constexpr index_t kRowsFromAfar = 160;
+
+// Columns of C from which on packing A pays.
+constexpr index_t kPackAColumns = 128;
+
+// Products that move at the pace of memory pass over long runs of the large operand, the loop over
+// panels inside the kernel. Few rows of C from more bytes of B than kStreamBytes: some rows of B at
+// a time, kStreamColumns columns. (1, 1024, 1024) nn: 34 against 18 when each panel was a call of
+// its own. Rows of B: on a Zen 5 8 are right for one row of C (16 0.68, in AVX2 0.79), 16 for eight
+// (1.16, 1.18). kStreamColumns of 1024 to 8192 are level. Prefetching won 0 to 15 % there and lost
+// up to 40 % where B lies in the shared cache; fetching the next rows between calls of four tiles
+// won nothing and lost up to 30 % at (4, 1024, 1024).
+constexpr index_t kStreamRows = 8;
+constexpr index_t kStreamBytes = index_t{1} << 20;
+constexpr index_t kStreamColumns = 2048;
+constexpr index_t stream_k(index_t rows) { return rows <= 2 ? 8 : 16; }
+
+// A k so short that writing C is most of the work: a row of C at a time. (1, 1024, 1024) tn: 29
+// against 18. Threads take whole rows of such a C where it has kWholeRows for each: there two that
+// wrote half of each row were slower than one, 13 against 25, and with rows of their own 33 to 46.
+// With fewer rows, longer ones, halves are right: (6, 4, 1000000) nn 1.8 times one thread.
+constexpr index_t kShortK = 4;
+constexpr index_t kWholeRows = 48;
+
+// A large C from a B that is smaller: a tile's rows of C at a time, along columns
+// whose part of B stays in a quarter of the second level, each tile prefetching the C of the next.
+// 256 x 48 x 128256 tn: 94 against 64 panel by panel, 86 without the prefetch.
+constexpr index_t kLargeCK = 512;
+
+// With so few rows of C, a B with contiguous columns is transposed in registers instead of packed:
+// nt of 1, 4, 8, 12 x 1024 x 1024 20, 56, 70, 67 against 16, 30, 37, 53; from 16 rows on packing is
+// level. The shuffles bound a single row: NumPy sums along k in vectors, 37, which is another order
+// of additions.
+constexpr index_t kColumnsRows = 16;
+
+// A second thread pays from this many multiply-adds on: some 5 us of one core against a fork and
+// join of about 1 us.
+constexpr double kThreadWork = 2.5e5;
+
+std::atomic<const PlanWishes*> the_wishes{nullptr};
+
+template <class T>
+constexpr index_t bytes(index_t elements) {
+  return elements * index_t{sizeof(T)};
+}
+
+template <class T>
+bool may_read_columns(const Problem<T>& p) {
+  return p.b.row_stride == 1 && p.b.col_stride != 1 && p.c.col_stride == 1 &&
+         p.c.rows <= kColumnsRows;
+}
+
+// Estimated cycles of a problem as it stands, to choose between it and its transpose: tiles over
+// whole vectors, packing of B, transposition of C. Two multiply-adds or two loads a cycle; 0.4
+// cycles an element packed or transposed. Against the better of the two on 19 shapes in three
+// orientations the choice lost nowhere more than 3 %.
+template <class T>
+double estimated_cycles(const Problem<T>& p, const Kernels<T>& table) {
+  constexpr double kTranspose = 0.4;
+  constexpr double kSquare = 0.15;  // the same in a column tile, from where B lies
+  constexpr double kTile = 50;      // a tile's call, its first loads and its stores
+  const Cut panels(rounded_up(p.c.cols, table.lanes) / table.lanes, table.tile_vectors);
+  const Cut tiles(p.c.rows, table.tile_rows[(panels.total + panels.pieces - 1) / panels.pieces]);
+  const auto real = [](index_t n) { return static_cast<double>(n); };
+  const double tile_count = real(panels.pieces * tiles.pieces);
+  const index_t last = p.c.cols % table.lanes;
+  const bool ends_in_half = table.has_halves && last > 0 && last <= table.lanes / 2;
+  const double multiply_adds = real(p.c.rows) * (real(panels.total) - (ends_in_half ? 0.5 : 0));
+  const double loads =
+      real(p.c.rows) * real(panels.pieces) + real(tiles.pieces) * real(panels.total);
+  double cycles = 0.5 * real(p.k()) * std::max(multiply_adds, loads) + kTile * tile_count;
+  if (may_read_columns(p)) {
+    cycles += kSquare * real(Cut(p.c.rows, kMaxColumnTileRows).pieces) * real(p.k() * p.c.cols);
+  } else if (p.b.col_stride != 1) {
+    cycles += kTranspose * real(p.k() * p.c.cols);
+  }
+  if (p.c.col_stride != 1) {
+    const bool reads_too = p.into != SumInto::kOverwrite || p.k() > kBlockK[0];
+    cycles += kTranspose * real(p.c.rows) * real(p.c.cols) * (reads_too ? 2 : 1);
+  }
+  return cycles;
+}
+
+template <class T>
+bool is_better_transposed(const Problem<T>& p, const Kernels<T>& table) {
+  constexpr double kTiny = 4096;  // multiply-adds; below, the choice would cost more than it saves
+  const bool rows_are_fast = p.b.col_stride == 1 && p.c.col_stride == 1;
+  if (rows_are_fast && p.multiply_adds() < kTiny) return false;
+  return estimated_cycles(p.transposed(), table) < estimated_cycles(p, table);
+}
+
+// Splits C among threads as a grid of whole tiles: the grid whose largest share is smallest. Parts
+// narrower than a tile count an eighth more: threads that write such parts of one row of C share
+// its cache lines. (10000, 10, 10) in float64 cut into 8 and 2 columns: 22 GFLOP/s on two threads,
+// 34 on one. Otherwise columns are as good as rows, and better where rows are few: each thread
+// reads its own part of B alone.
+template <class T>
+void cut_among_threads(Plan& plan, const Problem<T>& p, const Kernels<T>& table, int threads) {
+  const index_t row_tiles = Cut(p.c.rows, table.tile_rows[table.tile_vectors]).pieces;
+  const bool whole_rows = p.k() <= kShortK && p.c.rows >= threads * kWholeRows;
+  const index_t col_vectors = whole_rows ? 1 : Cut(p.c.cols, table.lanes).pieces;
+  index_t least = 8 * row_tiles * col_vectors;
+  for (int rows = 1; rows <= threads; ++rows) {
+    const int cols = threads / rows;
+    const index_t width = Cut(col_vectors, cols).pieces;
+    const index_t narrow = cols > 1 && width < table.tile_vectors ? 9 : 8;
+    const index_t share = Cut(row_tiles, rows).pieces * width * narrow;
+    if (share < least && rows <= row_tiles && cols <= col_vectors) {
+      least = share;
+      plan.row_parts = rows;
+      plan.col_parts = cols;
+    }
+  }
+}
+
+// The width of tiles in vectors: wider ones than for many rows where few rows would leave the CPU
+// fewer sums than it has multiply-adds under way. AVX2 on a Zen 5:
+// 1 x 256 x 256 nn 53 with four vectors, 31 with two.
+template <class T>
+int width_for(index_t rows, const Kernels<T>& table) {
+  constexpr index_t kUnderWay = 8;
+  int width = table.tile_vectors;
+  while (width < kMaxTileVectors && rows * width < kUnderWay &&
+         rows <= table.tile_rows[width + 1]) {
+    ++width;
+  }
+  return width;
+}
+
+// mc, kc, nc by the caches.
+template <class T>
+void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
+  const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
+  const auto room = static_cast<index_t>(kSecondLevel * static_cast<double>(caches.l2.size));
+  for (const index_t kc : kBlockK) {
+    plan.kc = kc;
+    plan.mc = (room - kc * width) / bytes<T>(kc) / kFewestRows * kFewestRows;
+    if (plan.mc >= kFewestRows) break;
+  }
+  plan.mc = std::max(plan.mc, kFewestRows);
+  const index_t last = caches.l3.size > 0 ? caches.l3.size / 4 : caches.l2.size / 2;
+  const index_t lanes = index_t{kMaxTileVectors} * kMaxLanes;
+  plan.nc = std::max(std::min(kPackedBytes, last) / bytes<T>(plan.kc) / lanes, index_t{4}) * lanes;
+}
+
+// Whether B with contiguous rows is copied into panels first.
+template <class T>
+bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                   const Caches& caches) {
+  if (p.c.rows <= kStreamRows) return false;
+  if (p.c.rows > kRowsFromAfar && bytes<T>(p.k() * p.c.cols) > kLargeBytes) return true;
+  const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
+  const index_t lines = std::min(p.k(), plan.kc) * Cut(width, caches.l2.line).pieces;
+  return p.c.rows * lines > kRowsInPlace * lines_kept(caches.l2, bytes<T>(p.b.row_stride), width);
+}
+
+// Whether A with contiguous columns is copied first: where the lines of a column of tiles would
+// leave the first level before the tiles beside them, which share them, come.
+template <class T>
+bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
+  if (p.a.row_stride != 1 || p.a.col_stride == 1 || p.c.cols < kPackAColumns) return false;
+  const index_t lines = std::min(p.k(), plan.kc);
+  return lines > lines_kept(caches.l1, bytes<T>(p.a.col_stride), caches.l1.line);
+}
+
+// What runs along long rows of a large operand, if that is what bounds the product.
+template <class T>
+void choose_order(Plan& plan, const Problem<T>& p, const Kernels<T>& table, const Caches& caches) {
+  if (may_read_columns(p)) {
+    plan.order = Order::kColumns;
+    return;
+  }
+  const bool c_in_rows = p.c.col_stride == 1;
+  const auto run = [&](index_t rows, index_t k, index_t cols) {
+    plan.order = Order::kRuns;
+    plan.run_rows = rows;
+    plan.run_k = k;
+    plan.run_cols = cols;
+  };
+  if (p.b.col_stride != 1 || p.k() == 0) return;
+  if (p.k() <= kShortK && c_in_rows) {
+    run(1, p.k(), kStreamColumns);
+  } else if (p.c.rows <= kStreamRows) {
+    if (bytes<T>(p.k() * p.c.cols) > kStreamBytes)
+      run(p.c.rows, stream_k(p.c.rows), kStreamColumns);
+  } else if (c_in_rows && p.k() <= kLargeCK && p.k() < p.c.rows &&
+             bytes<T>(p.c.rows * p.c.cols) > kLargeBytes) {
+    run(table.tile_rows[table.tile_vectors], p.k(), caches.l2.size / 4 / bytes<T>(p.k()));
+  }
+}
+
+template <class T>
+void grant(Plan& plan, const PlanWishes& w, const Problem<T>& p, const Kernels<T>& table) {
+  if (w.fetches_panels) plan.fetches_panels = *w.fetches_panels;
+  if (w.fetches_c) plan.fetches_c = *w.fetches_c;
+  if (w.tile_rows) plan.tile_rows = *w.tile_rows;
+  if (w.tile_vectors) plan.tile_vectors = std::min(*w.tile_vectors, kMaxTileVectors);
+  if (w.mc) plan.mc = plan.run_rows = *w.mc;
+  if (w.kc) plan.kc = plan.run_k = *w.kc;
+  if (w.nc) plan.nc = plan.run_cols = *w.nc;
+  if (w.packs_a) plan.packs_a = *w.packs_a;
+  if (w.packs_b) plan.packs_b = *w.packs_b || p.b.col_stride != 1;
+  const bool can_run = p.b.col_stride == 1 && p.k() > 0;
+  if (w.order) plan.order = *w.order;
+  if (plan.order == Order::kRuns && !can_run) plan.order = Order::kPanels;
+  if (plan.order == Order::kColumns && !may_read_columns(p)) plan.order = Order::kPanels;
+  if (plan.order != Order::kRuns) return;
+  plan.packs_a = plan.packs_b = false;
+  if (plan.run_k == 0) plan.run_k = plan.kc;
+  if (plan.run_cols == 0) plan.run_cols = plan.nc;
+  if (plan.run_rows == 0) plan.run_rows = plan.mc;
+  plan.run_rows = std::min({plan.run_rows, plan.tile_rows, index_t{table.tile_rows[1]}});
+}
+
+}  // namespace
+
+void wish(const PlanWishes* wishes) noexcept { the_wishes = wishes; }
+
+index_t lines_kept(const Cache& cache, index_t stride, index_t width) {
+  if (cache.size == 0) return 0;
+  const index_t way = cache.size / cache.ways;
+  const index_t step = stride == 0 ? way : std::min(stride & -stride, way);
+  // Rows begin at way / step places, each of them in so many sets.
+  const index_t sets = std::min(cache.sets(), way / step * ((width + cache.line - 1) / cache.line));
+  return sets * cache.ways;
+}
+
+template <class T>
+Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches& caches,
+                  int threads) {
+  const PlanWishes* const wanted = the_wishes;
+  Plan plan;
+  const bool may_choose = wanted != nullptr && wanted->transposed.has_value();
+  plan.transposed = may_choose ? *wanted->transposed : is_better_transposed(whole, table);
+  Problem<T> p = plan.transposed ? whole.transposed() : whole;
+  threads = static_cast<int>(std::min<double>(threads, p.multiply_adds() / kThreadWork));
+  if (threads > 1) cut_among_threads(plan, p, table, threads);
+  // From here on for the part of one thread.
+  p.a.rows = p.c.rows = Cut(p.c.rows, plan.row_parts).pieces;
+  p.b.cols = p.c.cols = Cut(p.c.cols, plan.col_parts).pieces;
+
+  if (p.k() > kLongestChain) p.a.cols = p.b.rows = kSumBlock;
+  choose_order(plan, p, table, caches);
+  plan.tile_vectors = width_for(plan.order == Order::kRuns ? plan.run_rows : p.c.rows, table);
+  choose_blocks(plan, table, caches);
+  const bool runs = plan.order == Order::kRuns;
+  plan.packs_b = p.b.col_stride != 1 || (!runs && should_pack_b(plan, p, table, caches));
+  plan.packs_a = !runs && should_pack_a(plan, p, caches);
+  plan.fetches_panels = bytes<T>(p.k() * p.c.cols) > caches.l2.size;
+  plan.fetches_c = p.c.col_stride == 1 && bytes<T>(p.c.rows * p.c.cols) > kLargeBytes;
+  // A taller tile would read each element of A from the second level: on a Zen 4 core
+  // 1000 x 1024 x 7 nn 65 against 25 with tiles of 14 rows, in float64 128 x 512 x 10 40 against 35
+  // with tiles of 12.
+  plan.tile_rows = kMaxTileRows;
+  if (!plan.packs_a && p.a.row_stride != 0) {
+    plan.tile_rows =
+        std::min(plan.tile_rows, lines_kept(caches.l1, bytes<T>(p.a.row_stride), caches.l1.line));
+  }
+  if (wanted != nullptr) grant(plan, *wanted, p, table);
+  return plan;
+}
+
+template Plan plan_product<float>(const Problem<float>&, const Kernels<float>&, const Caches&, int);
+template Plan plan_product<double>(const Problem<double>&, const Kernels<double>&, const Caches&,
+                                   int);
+
+}  // namespace nnext

@@ -1,0 +1,261 @@
+// Every way through the matrix product on every shape, by wishing for it, and the choices that are
+// made where nothing is wished.
+#include "plan.h"
+
+#include "matrix.h"
+#include "nnext/matmul.h"
+#include "plans.h"
+
+namespace nnext::test {
+namespace {
+
+// --- every plan has the same bits --------------------------------------------------------------
+
+struct Shape {
+  index_t m;
+  index_t k;
+  index_t n;
+};
+
+// Blocks so small that a few rows and columns fill several, and none divides the shapes.
+constexpr index_t kSmallRows = 48;  // a group of packed rows
+constexpr index_t kSmallK = 16;
+constexpr index_t kSmallColumns = 72;
+
+std::vector<PlanWishes> all_wishes() {
+  std::vector<PlanWishes> all;
+  for (const bool transposed : {false, true}) {
+    for (const Order order : {Order::kPanels, Order::kRuns, Order::kColumns}) {
+      for (const bool packs_a : {false, true}) {
+        for (const bool packs_b : {false, true}) {
+          for (const bool small : {false, true}) {
+            PlanWishes w{.transposed = transposed,
+                         .order = order,
+                         .packs_a = packs_a,
+                         .packs_b = packs_b,
+                         .fetches_c = small};
+            if (small) {
+              w.tile_vectors = 1;
+              w.tile_rows = 5;
+              w.mc = kSmallRows;
+              w.kc = kSmallK;
+              w.nc = kSmallColumns;
+            }
+            all.push_back(w);
+          }
+        }
+      }
+    }
+  }
+  return all;
+}
+
+std::string text(const PlanWishes& w) {
+  return std::string(*w.transposed ? "transposed, " : "") + "order " +
+         std::to_string(static_cast<int>(*w.order)) + ", packs_a " + std::to_string(*w.packs_a) +
+         ", packs_b " + std::to_string(*w.packs_b) + (w.mc ? ", small blocks" : "");
+}
+
+template <class T>
+class EveryPlan : public testing::Test {};
+TYPED_TEST_SUITE(EveryPlan, Reals, RealNames);
+
+// The product of real numbers bit by bit against the ordered chain.
+template <class T>
+void expect_chain(const Shape& s, const Layout& la, const Layout& lb, const Layout& lc,
+                  SumInto into, int threads, const std::vector<PlanWishes>& all) {
+  const Matrix<T> a(s.m, s.k, la, /*seed=*/21, &real_number<T>);
+  const Matrix<T> b(s.k, s.n, lb, /*seed=*/22, &real_number<T>);
+  const Array<T> bias(s.n, /*seed=*/23, &real_number<T>);
+  const Matrix<T> start(s.m, s.n, lc, /*seed=*/24, &real_number<T>);
+  const bool reads = into != SumInto::kOverwrite;
+  const Array<T> expected = ordered_chain(a, b, bias, reads ? &start : nullptr, into);
+  const ThreadsInUse in_use(threads);
+  for (const PlanWishes& wishes : all) {
+    const Wishing wishing(wishes);
+    Matrix<T> c(s.m, s.n, lc);
+    if (reads) c = start;
+    matmul<T>(a.view(), b.view(), c.view(), bias.data(), into);
+    ASSERT_TRUE(c.holds(expected))
+        << s.m << " x " << s.k << " x " << s.n << ", A " << la.name << ", B " << lb.name << ", C "
+        << lc.name << ", into " << static_cast<int>(into) << ": " << text(wishes);
+  }
+}
+
+TYPED_TEST(EveryPlan, IsTheOrderedChain) {
+  const std::vector<PlanWishes> all = all_wishes();
+  const Layout& apart = kLayouts[4];
+  const Layout* const layouts[][3] = {
+      {&kRowMajor, &kRowMajor, &kRowMajor},   {&kRowMajor, &kTransposed, &kPadded},
+      {&kTransposed, &kRowMajor, &kRowMajor}, {&kTransposed, &kTransposed, &kTransposed},
+      {&kPadded, &kRowMajor, &kTransposed},   {&apart, &apart, &kRowMajor}};
+  int turn = 0;
+  for (const Shape& s : {Shape{1, 33, 150}, Shape{7, 0, 10}, Shape{13, 1, 65}, Shape{50, 35, 17},
+                         Shape{101, 17, 75}, Shape{8, 40, 81}, Shape{60, 4, 1}}) {
+    for (const auto& layout : layouts) {
+      for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
+        expect_chain<TypeParam>(s, *layout[0], *layout[1], *layout[2], into, 1 + turn++ % 3, all);
+      }
+    }
+  }
+}
+
+// Blocks of the caches' own sizes, in plans that only large operands get by themselves.
+TYPED_TEST(EveryPlan, OfSeveralLargeBlocksIsTheOrderedChain) {
+  const PlanWishes packs{.packs_a = true, .packs_b = true};
+  const PlanWishes in_place{.packs_a = false, .packs_b = false};
+  for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
+    expect_chain<TypeParam>({5, 2100, 33}, kRowMajor, kRowMajor, kRowMajor, into, 1,
+                            {{}, packs, in_place});
+    expect_chain<TypeParam>({150, 1030, 9}, kTransposed, kTransposed, kRowMajor, into, 2,
+                            {{}, packs, in_place});
+  }
+}
+
+// --- what is chosen ----------------------------------------------------------------------------
+
+constexpr index_t kKiB = 1024;
+constexpr index_t kMiB = 1024 * kKiB;
+const Caches kZen4{{32 * kKiB, 8, 64}, {1 * kMiB, 8, 64}, {32 * kMiB, 16, 64}, 16};
+const Caches kZen5{{48 * kKiB, 12, 64}, {1 * kMiB, 16, 64}, {32 * kMiB, 16, 64}, 16};
+const Caches kSapphireRapids{{48 * kKiB, 12, 64}, {2 * kMiB, 16, 64}, {60 * kMiB, 15, 64}, 64};
+const Caches kSmall{{32 * kKiB, 8, 64}, {256 * kKiB, 4, 64}, {}, 1};
+const Caches kTiny{{64, 1, 64}, {64, 1, 64}, {}, 1};
+const Caches kEvery[] = {kZen4, kZen5, kSapphireRapids, kSmall, kTiny};
+
+// The plan of x W (nn), dout W^T (nt) or x^T dout (tn) on one thread.
+template <class T>
+Plan plan_of(const std::string& form, const Shape& s, const Caches& caches, int threads = 1) {
+  Problem<T> p{};
+  p.into = SumInto::kOverwrite;
+  const auto matrix = [](index_t rows, index_t cols, bool transposed) {
+    const MatrixView<const T> stored{nullptr, transposed ? cols : rows, transposed ? rows : cols,
+                                     transposed ? rows : cols, 1};
+    return transposed ? stored.transposed() : stored;
+  };
+  const bool nn = form == "nn";
+  const bool nt = form == "nt";
+  const Shape product = nn ? s : nt ? Shape{s.m, s.n, s.k} : Shape{s.k, s.m, s.n};
+  p.a = matrix(product.m, product.k, form == "tn");
+  p.b = matrix(product.k, product.n, nt);
+  p.c = {nullptr, product.m, product.n, product.n, 1};
+  return plan_product(p, kernels<T>(), caches, threads);
+}
+
+TEST(LinesKept, AreFewAtStridesThatAreAPowerOfTwo) {
+  const Cache& l1 = kZen5.l1;  // 64 sets of 12
+  EXPECT_EQ(lines_kept(l1, 4096, 64), 12);
+  EXPECT_EQ(lines_kept(l1, 8192, 64), 12);
+  EXPECT_EQ(lines_kept(l1, -4096, 64), 12);
+  EXPECT_EQ(lines_kept(l1, 0, 64), 12);
+  EXPECT_EQ(lines_kept(l1, 2048, 64), 24);
+  EXPECT_EQ(lines_kept(l1, 2048, 256), 96);
+  EXPECT_EQ(lines_kept(l1, 64, 64), 768);
+  EXPECT_EQ(lines_kept(l1, 3 * 1024, 64), 48);
+  for (const index_t stride : {4, 100, 4000, 3136, 64 * 63}) {
+    EXPECT_EQ(lines_kept(l1, stride, 64), 768) << stride;
+  }
+  EXPECT_EQ(lines_kept({}, 64, 64), 0);
+}
+
+TEST(ChosenPlan, BlocksFitTheCaches) {
+  for (const Caches& caches : kEvery) {
+    for (const Plan& plan : {plan_of<float>("nn", {2048, 2048, 2048}, caches),
+                             plan_of<float>("nn", {2048, 2048, 2048}, caches)}) {
+      EXPECT_GE(plan.mc, 48);
+      EXPECT_GE(plan.kc, 256);
+      EXPECT_GE(plan.nc, kMaxTileVectors * kMaxLanes);
+      EXPECT_EQ(plan.nc % (kMaxTileVectors * kMaxLanes), 0);
+      if (caches == kTiny) continue;
+      EXPECT_LT(4 * plan.kc * (plan.mc + kMaxTileVectors * kMaxLanes), caches.l2.size);
+      EXPECT_LE(4 * plan.kc * plan.nc, std::max(caches.l2.size, caches.l3.size / 2));
+    }
+  }
+  const index_t width = kernels<float>().tile_vectors * kernels<float>().lanes;
+  if (width == 64) {
+    EXPECT_EQ(plan_of<float>("nn", {512, 512, 512}, kZen5).mc, 96);
+    EXPECT_EQ(plan_of<float>("nn", {512, 512, 512}, kSapphireRapids).mc, 240);
+  }
+  EXPECT_EQ(plan_of<float>("nn", {512, 512, 512}, kZen5).kc, 1024);
+}
+
+TEST(ChosenPlan, PacksBThatFallsIntoFewSets) {
+  EXPECT_TRUE(plan_of<float>("nn", {1024, 1024, 1024}, kZen5).packs_b);
+  EXPECT_TRUE(plan_of<float>("nn", {128, 784, 512}, kSapphireRapids).packs_b);
+  EXPECT_TRUE(plan_of<double>("nn", {512, 512, 512}, kSapphireRapids).packs_b);
+  EXPECT_FALSE(plan_of<float>("nn", {32, 784, 256}, kZen5).packs_b);
+  EXPECT_FALSE(plan_of<float>("nn", {32, 784, 256}, kSapphireRapids).packs_b);
+  EXPECT_FALSE(plan_of<float>("nn", {256, 256, 256}, kZen5).packs_b);
+  EXPECT_FALSE(plan_of<float>("nn", {8, 1024, 1024}, kZen5).packs_b);
+  // A stride that is no power of two keeps more of it, and is read where it lies.
+  EXPECT_FALSE(plan_of<float>("nn", {128, 1000, 1000}, kZen5).packs_b);
+}
+
+TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
+  for (const Caches& caches : {kZen4, kZen5, kSapphireRapids}) {
+    EXPECT_TRUE(plan_of<float>("tn", {512, 512, 512}, caches).packs_a);
+    EXPECT_TRUE(plan_of<float>("tn", {256, 256, 256}, caches).packs_a);
+    EXPECT_FALSE(plan_of<float>("tn", {128, 784, 512}, caches).packs_a);
+    EXPECT_FALSE(plan_of<float>("tn", {512, 512, 10}, caches).packs_a);
+    EXPECT_FALSE(plan_of<float>("nn", {512, 512, 512}, caches).packs_a);
+  }
+}
+
+TEST(ChosenPlan, RunsAlongLargeOperands) {
+  EXPECT_EQ(plan_of<float>("nn", {1, 1024, 1024}, kZen5).order, Order::kRuns);
+  EXPECT_EQ(plan_of<float>("tn", {1, 1024, 1024}, kZen5).order, Order::kRuns);
+  EXPECT_EQ(plan_of<float>("nt", {1, 1024, 1024}, kZen5).order, Order::kColumns);
+  EXPECT_EQ(plan_of<float>("nn", {64, 64, 64}, kZen5).order, Order::kPanels);
+  const Plan wide = plan_of<float>("tn", {48, 256, 128256}, kZen5);
+  EXPECT_EQ(wide.order, Order::kRuns);
+  EXPECT_TRUE(wide.fetches_c);
+}
+
+TEST(ChosenPlan, TilesAreNoTallerThanTheWaysOfASet) {
+  EXPECT_EQ(plan_of<float>("nn", {1000, 1024, 7}, kZen4).tile_rows, 8);
+  EXPECT_EQ(plan_of<float>("nn", {1000, 1024, 7}, kZen5).tile_rows, 12);
+  EXPECT_EQ(plan_of<float>("nn", {1000, 1000, 7}, kZen4).tile_rows, kMaxTileRows);
+}
+
+TEST(ChosenPlan, CutsAmongThreadsOnlyWhatIsWorthIt) {
+  const Plan small = plan_of<float>("nn", {32, 64, 64}, kZen5, 4);
+  EXPECT_EQ(small.row_parts * small.col_parts, 1);
+  const Plan large = plan_of<float>("nn", {512, 512, 512}, kZen5, 4);
+  EXPECT_EQ(large.row_parts * large.col_parts, 4);
+}
+
+TEST(Wishes, HoldWhereTheProblemAllowsThem) {
+  const PlanWishes wishes{.transposed = false,
+                          .order = Order::kPanels,
+                          .packs_a = true,
+                          .packs_b = true,
+                          .fetches_c = true,
+                          .tile_vectors = 1,
+                          .tile_rows = 3,
+                          .mc = 7,
+                          .kc = 11,
+                          .nc = 13};
+  {
+    const Wishing wishing(wishes);
+    const Plan plan = plan_of<float>("nn", {20, 20, 20}, kZen5);
+    EXPECT_TRUE(plan.packs_a && plan.packs_b && plan.fetches_c);
+    EXPECT_EQ(plan.order, Order::kPanels);
+    EXPECT_EQ(plan.tile_vectors, 1);
+    EXPECT_EQ(plan.tile_rows, 3);
+    EXPECT_EQ(plan.mc, 7);
+    EXPECT_EQ(plan.kc, 11);
+    EXPECT_EQ(plan.nc, 13);
+  }
+  {
+    const Wishing wishing({.transposed = false, .order = Order::kRuns, .packs_b = false});
+    EXPECT_EQ(plan_of<float>("nn", {20, 20, 20}, kZen5).order, Order::kRuns);
+    const Plan columns = plan_of<float>("nt", {20, 20, 20}, kZen5);  // cannot run, has to pack
+    EXPECT_EQ(columns.order, Order::kPanels);
+    EXPECT_TRUE(columns.packs_b);
+  }
+  const Plan plan = plan_of<float>("nn", {20, 20, 20}, kZen5);
+  EXPECT_FALSE(plan.packs_a || plan.packs_b);
+}
+
+}  // namespace
+}  // namespace nnext::test
