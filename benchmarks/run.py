@@ -119,8 +119,9 @@ def work(options: argparse.Namespace) -> None:
 
     import nnext
 
-    effort = measure.QUICK if options.quick else measure.FULL
-    effort = dataclasses.replace(effort, settle=threads > 1)
+    effort = measure.FULL if threads == 1 else measure.FULL_SETTLED
+    if options.quick:
+        effort = dataclasses.replace(measure.QUICK, settle=threads > 1)
     torch, jax = optional("torch"), optional("jax")
     if torch is not None:
         torch.set_num_threads(threads)

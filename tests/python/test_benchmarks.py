@@ -159,6 +159,76 @@ def test_benchmarks_reject_a_wrong_function_or_step(benchmarks):
             training.check(training.CASES[0], optimizer, loss, params)
 
 
+def test_benchmarks_reject_a_wrong_layer(benchmarks):
+    import layers
+
+    cases = layers.cases()
+    names = " ".join(case.name for case in cases)
+    for name in ("Sigmoid", "Tanh", "ReLU", "Dropout", "Softmax", "Embedding"):
+        assert name in names
+    for case in cases:
+        for layer in (case.ours, case.books):
+            forward, backward = layers.pair(layer, case)
+            y, dx = forward(), backward()
+            assert case.dout.size == layers.SIZE
+            layers.check(case, y, dx)
+            for wrong in ((1.001 * y, dx), (y, 1.001 * dx), (y, np.zeros_like(dx))):
+                with pytest.raises(AssertionError, match=case.name):
+                    layers.check(case, *wrong)
+
+
+def test_both_ways_of_a_large_vocabulary_are_in_one_table(benchmarks):
+    import measure
+    import vocabulary
+    from bench import Bench
+    from report import Table, render
+
+    bench = Bench(1, measure.QUICK, True, None, None, None, tell=lambda what: None)
+    function, layer, loss = vocabulary.compare(bench, 8, 4, 50)
+    assert (function.form, layer.form, loss.form) == ("function", "layer", "")
+    assert function.case == layer.case == "8, 4, 50"
+    assert function.seconds["two layers"] == layer.seconds["two layers"]
+    assert "(function / layer)" in render(
+        Table("vocabulary", "step", "T", 1, "s", [function, layer])
+    )
+
+
+def test_products_have_72_cases_of_a_type(benchmarks):
+    import matmul
+
+    assert len({*matmul.SHAPES, *matmul.EXTREMES}) * len(matmul.FORMS) == 72
+
+
+def test_jax_takes_the_same_step_and_uses_up_its_old_parameters(benchmarks):
+    jax = pytest.importorskip("jax")
+    import training
+
+    for case in training.CASES[:2]:
+        for optimizer in training.OPTIMIZERS:
+            step, params = training.jax_step(jax, case, optimizer, 0.001)
+            before = list(params)
+            loss = float(step())
+            training.check(case, optimizer, loss, params)
+            assert all(p.is_deleted() for p in before)
+            step()
+            with pytest.raises(AssertionError, match="the step of"):
+                training.check(case, optimizer, loss, params)
+
+
+def test_a_worker_keeps_to_as_many_cpus_as_threads(tmp_path):
+    code = "import machine, os; machine.keep_to(1); print(len(os.sched_getaffinity(0)))"
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not bind processes to CPUs")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT / "benchmarks",
+    )
+    assert done.stdout == "1\n"
+
+
 def test_benchmarks_compare_within_a_round_and_judge_by_the_worst_case(benchmarks):
     from measure import Timing
     from report import Table, render, row
