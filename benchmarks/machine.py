@@ -163,3 +163,36 @@ def keep_to(threads: int) -> None:
     """
     if hasattr(os, "sched_setaffinity") and threads < usable_cores():
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long CPUs have worked: all of them for everybody, and for this process and its children.
+
+    What a virtual machine waited for its host counts as work for others.
+    """
+
+    wall: float
+    everybody: float
+    own: float
+
+    @staticmethod
+    def now(stat: str) -> "Clock":
+        """Read the clocks; `stat` is the text of ``/proc/stat``."""
+        user, nice, system, _, _, irq, soft, steal, *_ = map(int, stat.split("\n")[0].split()[1:])
+        ticks = user + nice + system + irq + soft + steal
+        times = os.times()
+        return Clock(times.elapsed, ticks / os.sysconf("SC_CLK_TCK"), sum(times[:4]))
+
+    def others(self, later: "Clock", cpus: int) -> float:
+        """Return which part of the CPUs others had between this clock and a later one."""
+        theirs = (later.everybody - self.everybody) - (later.own - self.own)
+        return max(0.0, theirs / (cpus * (later.wall - self.wall)))
+
+
+def clock() -> Clock | None:
+    """Read the clocks; None where the system does not tell them as Linux does."""
+    try:
+        return Clock.now(Path("/proc/stat").read_text(encoding="ascii"))
+    except OSError:
+        return None

@@ -116,13 +116,15 @@ def part(measured: Measured, name: str) -> str:
 
 
 def all_products(tables: Sequence[Table]) -> str:
-    """Say what the products of each type come to, those of all tables together."""
-    return "\n\n".join(
+    """Say what the products of each type come to, and the limits measured beside them."""
+    text = [
         f"All {len(group.rows)} cases of **{group.name}, {say_threads(group.threads)}**:"
         f" geometric mean {ratio(group.mean)} × the better peer, {group.lost} lost,"
         f" worst {ratio(group.worst.better)} at {name_of(group.worst)}."
         for group in grouped(tables)
-    )
+    ]
+    found = report.limits(tables).items()
+    return "\n\n".join([*text, *(f"Limits, {threads}: {said}." for threads, said in found)])
 
 
 def scaling(measured: Measured) -> str:
@@ -141,8 +143,8 @@ def scaling(measured: Measured) -> str:
 def _runs(measured: Measured) -> list[str]:
     """List each run with its parts, its machine and its notes."""
     runs: dict[str, list[str]] = {}
-    for name, own in measured.parts.items():
-        runs.setdefault(_about(own), []).append(HEADINGS[name])
+    for name in (name for name in HEADINGS if name in measured.parts):
+        runs.setdefault(_about(measured.parts[name]), []).append(HEADINGS[name])
     text = []
     for about, names in runs.items():
         if len(runs) > 1:
@@ -152,7 +154,7 @@ def _runs(measured: Measured) -> list[str]:
 
 
 def _about(own: Part) -> str:
-    lines = {"measured": own.date, **own.about, **report.limits(own.tables)}
+    lines = {"measured": own.date, **own.about}
     text = [f"- {what}: {said}" for what, said in lines.items()]
     return "\n".join([*text, *(f"- note: {note}" for note in own.notes)])
 

@@ -28,6 +28,9 @@ def draw(measured: Measured, path: Path) -> bool:
     for count, axes in zip(threads, panels, strict=True):
         axes.set_title(say_threads(count), fontsize=10)
         _panel(axes, [group for group in groups if group.threads == count], names)
+    values = [row.better for group in groups for row in group.rows]
+    # Last, since ticks widen it; all panels share it.
+    panels[0].set_xlim(min(0.8, min(values) / 1.1), max(1.25, 1.1 * max(values)))
     figure.suptitle(f"nnext {measured.version()} on {measured.title}", fontsize=11)
     handles = {line.get_label(): line for axes in panels for line in axes.lines}
     shown = [handle for label, handle in handles.items() if not label.startswith("_")]
@@ -43,10 +46,8 @@ def _panel(axes: Any, groups: Sequence[Group], names: Sequence[str]) -> None:
     for group in groups:
         _strip(axes, group, places[group.name])
     axes.set_xscale("log")
-    low, high = axes.get_xlim()  # as the points of all panels ask for
     axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
-    axes.set_xlim(min(low, 0.8), max(high, 1.25))
     axes.set_xlabel("how many times longer the best peer took", fontsize=9)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)

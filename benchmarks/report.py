@@ -129,7 +129,7 @@ def limits(tables: Iterable[Table]) -> dict[str, str]:
     for table in tables:
         peaks = [row.peak for row in table.rows if row.peak is not None]
         if table.part == "matmul" and peaks and table.memory is not None:
-            texts = found.setdefault(f"limits, {say_threads(table.threads)}", {})
+            texts = found.setdefault(say_threads(table.threads), {})
             dtype = table.kind.split()[0]
             texts.setdefault(dtype, f"{1e-9 * statistics.median(peaks):.0f} GFLOP/s in {dtype}")
             read, write = (f"{1e-9 * rate:.0f} GB/s" for rate in table.memory)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+BUSY = 0.05  # the part of the CPUs that others may have before the page tells of it
 HERE = Path(__file__).resolve().parent
 
 PARTS = (
@@ -128,6 +129,7 @@ def work(options: argparse.Namespace) -> None:
     nnext.set_num_threads(threads)
     limit = limits.load(threads, effort.seconds / 2)
 
+    before = machine.clock()
     start = time.perf_counter()
 
     def tell(what: str) -> None:
@@ -164,6 +166,14 @@ def work(options: argparse.Namespace) -> None:
         importlib.import_module(part).run(bench)
         seconds = time.perf_counter() - begun
         print(f"\n[{part}, {say_threads(threads)}: {seconds:.0f} s]", flush=True)
+    after = machine.clock()
+    if before is not None and after is not None:
+        share = before.others(after, os.cpu_count() or 1)
+        if share > BUSY:
+            bench.note(
+                f"Other programs had {100 * share:.0f} % of the CPUs during the run on"
+                f" {say_threads(threads)}: its figures are not those of a quiet machine."
+            )
     found = {
         "key": cpu.key(config["isa"]),
         "name": cpu.name,

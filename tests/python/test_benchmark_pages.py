@@ -118,6 +118,17 @@ def test_caches_of_data_are_told_in_their_order():
     assert machine.describe_caches([]) == ""
 
 
+def test_what_others_had_of_the_cpus_is_what_this_process_had_not():
+    import machine
+
+    stat = "cpu  100 10 20 9000 50 3 2 15 7 0\ncpu0 1 2\n"
+    clock = machine.Clock.now(stat)
+    assert clock.everybody == 150 / machine.os.sysconf("SC_CLK_TCK")
+    before, after = machine.Clock(10, 50, 5), machine.Clock(20, 65, 14)
+    assert before.others(after, 2) == pytest.approx(6 / 20)
+    assert before.others(machine.Clock(20, 50, 15), 2) == 0  # ticks lag behind
+
+
 # --- the figures ----------------------------------------------------------------------------------
 
 
@@ -278,10 +289,22 @@ def test_the_picture_tells_wins_from_losses_by_shape_too(saved_figures, tmp_path
     assert won.get_marker() != lost.get_marker()
     assert panels[0].get_xscale() == "log"
     assert list(lines["_level"].get_xdata()) == [1, 1]
-    low, high = panels[0].get_xlim()
-    assert low < 0.8 < 1.2 < high
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert sorted(labels) == ["geometric mean", "nnext lost", "nnext won"]
+
+
+def test_no_point_of_any_panel_is_cut_off(saved_figures, tmp_path):
+    import picture
+
+    made = measured(better=0.8)
+    rows = made.parts["matmul"].tables[1].rows  # on two threads
+    rows[0].ratios.update({"NumPy": 70.0, "JAX": 70.0})
+    rows[1].ratios.update({"NumPy": 0.02})
+    picture.draw(made, tmp_path / "a.png")
+    for ax in saved_figures[0].axes:
+        low, high = ax.get_xlim()
+        points = [x for line in ax.lines for x in line.get_xdata()]
+        assert low < min(points) < max(points) < high
 
 
 def test_nothing_in_the_picture_lies_over_anything_else(saved_figures, tmp_path):
