@@ -162,7 +162,27 @@ def keep_to(threads: int) -> None:
     took up to 1.3 CPUs for a step; on one CPU it takes one, and its small steps half the time.
     """
     if hasattr(os, "sched_setaffinity") and threads < usable_cores():
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+        cores = {cpu: _core_of(cpu) for cpu in os.sched_getaffinity(0)}
+        os.sched_setaffinity(0, pick(cores, threads))
+
+
+def pick(cores: Mapping[int, str], count: int) -> list[int]:
+    """Pick `count` CPUs, no two of one core while others are free; `cores` has the core of each.
+
+    The last ones first: interrupts are often the first CPU's.
+    """
+    chosen: list[int] = []
+    left = sorted(cores, reverse=True)
+    while left and len(chosen) < count:
+        firsts = {cores[cpu]: cpu for cpu in reversed(left)}  # the last CPU of each core stays
+        chosen += sorted(firsts.values(), reverse=True)
+        left = [cpu for cpu in left if cpu not in chosen]
+    return chosen[:count]
+
+
+def _core_of(cpu: int) -> str:
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    return path.read_text(encoding="ascii").strip() if path.exists() else str(cpu)
 
 
 @dataclass(frozen=True)

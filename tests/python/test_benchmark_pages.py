@@ -118,6 +118,19 @@ def test_caches_of_data_are_told_in_their_order():
     assert machine.describe_caches([]) == ""
 
 
+def test_threads_are_given_cores_of_their_own_while_there_are_some():
+    import machine
+
+    neighbours = {0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}
+    apart = {0: "0,2", 1: "1,3", 2: "0,2", 3: "1,3"}
+    for cores in (neighbours, apart):
+        for count in (1, 2, 3, 4):
+            chosen = machine.pick(cores, count)
+            assert len(set(chosen)) == count
+            assert len({cores[cpu] for cpu in chosen}) == min(count, 2)
+    assert machine.pick(neighbours, 2) == [3, 1]
+
+
 def test_what_others_had_of_the_cpus_is_what_this_process_had_not():
     import machine
 
