@@ -79,6 +79,18 @@ def test_an_instruction_set_that_peers_cannot_be_held_to_is_refused(tmp_path):
     assert "NNEXT_ISA: expected one of avx512, neon, avx2, or nothing, got 'portable'" in printed
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--quick"], "--write-docs: the figures of --quick are not worth writing down"),
+        (["--threads", "7"], "--write-docs: needs the threads [1"),
+    ],
+)
+def test_figures_that_the_pages_cannot_show_are_refused_before_anything_runs(tmp_path, more, said):
+    assert said in run("--write-docs", *more, folder=tmp_path, status=2)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_restriction_names_to_numpy_what_it_found_and_no_more(benchmarks, monkeypatch):
     import peers
 
