@@ -9,7 +9,6 @@ from pathlib import Path
 import picture
 import report
 import roofline
-import store
 import targets
 from groups import TRAINING, Group, grouped, joined
 from report import Table, name_of, ratio, say_threads, table_of
@@ -33,28 +32,29 @@ HEADINGS = {
 GENERATED = "<!-- Written by `make bench ARGS=--write-docs` from benchmarks/results. -->"
 
 
-def write_all(root: Path, key: str) -> str:
-    """Write every text anew, and the pictures of one CPU; return what was written."""
-    everything = store.load_all()
-    found = texts(everything, root)
-    for path, text in found.items():
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+def write_all(root: Path, everything: Sequence[Measured], key: str) -> list[str]:
+    """Draw the pictures of one CPU, then write every text anew; return what was written."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for measured in everything:
-        if measured.key == key:
-            if picture.draw(measured, root / FOLDER / f"{key}.png"):
-                drawn.append(f"{FOLDER}/{key}.png")
-            if roofline.draw(measured.tables(), root / FOLDER / f"{key}-roofline.png"):
-                drawn.append(f"{FOLDER}/{key}-roofline.png")
-    return ", ".join([*found, *drawn])
+    for measured in (m for m in everything if m.key == key):
+        ratios, roof = folder / f"{key}.png", folder / f"{key}-roofline.png"
+        done = picture.draw(measured, ratios), roofline.draw(measured.tables(), roof)
+        for path, was_drawn in zip((ratios, roof), done, strict=True):
+            if was_drawn:
+                drawn.append(f"{FOLDER}/{path.name}")
+            else:
+                path.unlink(missing_ok=True)  # it would show other figures
+    found = texts(everything, root)
+    for name, text in found.items():
+        (root / name).write_text(text, encoding="utf-8")
+    return [*drawn, *found]
 
 
 def texts(everything: Sequence[Measured], root: Path) -> dict[str, str]:
     """Return what each document shall hold, the hand-written parts of those in `root` kept."""
     found = {f"{FOLDER}/{m.key}.md": page(m, root) for m in everything}
-    blocks = {INDEX: {"cpus": index(everything)}}
+    blocks = {INDEX: {"cpus": index(everything, root)}}
     blocks |= {name: {"speed": speed(everything, lang)} for name, lang in READMES.items()}
     for name, own in blocks.items():
         text = (root / name).read_text(encoding="utf-8")
@@ -77,9 +77,7 @@ def page(measured: Measured, root: Path) -> str:
         f"How fast nnext {measured.version()} is on this CPU, every table in full."
         " [Performance](../performance.md) says what the tables are about and how they come about.",
     ]
-    if grouped(measured.tables()):
-        text.append(_picture(measured, f"{measured.key}.png"))
-    text.append(summary(measured, "##"))
+    text += [*_picture(measured, root, ""), summary(measured)]
     for name, heading in HEADINGS.items():
         if name in measured.parts:
             text += [f"## {heading}", part(measured, name)]
@@ -92,19 +90,19 @@ def page(measured: Measured, root: Path) -> str:
     return "\n\n".join(text) + "\n"
 
 
-def summary(measured: Measured, heading: str = "##") -> str:
+def summary(measured: Measured) -> str:
     """Say what was measured on what, how it came out, and which targets are reached."""
     tables = measured.tables()
-    text = [f"{heading} What was measured, and on what", *_runs(measured)]
+    text = ["## What was measured, and on what", *_runs(measured)]
     groups = grouped(tables)
     if groups:
-        text += [f"{heading} Against the best peer", _against_best(groups)]
+        text += ["## Against the best peer", _against_best(groups)]
     gains = scaling(measured)
     if gains:
-        text += [f"{heading} Whole training steps, two threads over one", gains]
+        text += ["## Whole training steps, two threads over one", gains]
     reached = targets.summary(tables)
     if reached:
-        text += [f"{heading} What nnext sets out to reach", reached]
+        text += ["## What nnext sets out to reach", reached]
     return "\n\n".join(text)
 
 
@@ -182,7 +180,7 @@ def _cells(group: Group) -> list[str]:
 # --- what the other documents say -----------------------------------------------------------------
 
 
-def index(everything: Iterable[Measured]) -> str:
+def index(everything: Iterable[Measured], root: Path) -> str:
     """Write the part of docs/performance.md that has the CPUs one below the other."""
     text = []
     for measured in everything:
@@ -199,7 +197,7 @@ def index(everything: Iterable[Measured]) -> str:
             f"nnext {measured.version()}, measured {' and '.join(dates)}, beside"
             f" {', '.join(_peers(measured))}: {won + lost} cases, {won} won, {lost} lost. {link}"
         )
-        text.append(_picture(measured, f"performance/{measured.key}.png"))
+        text += _picture(measured, root, "performance/")
     return "\n\n".join(text)
 
 
@@ -257,8 +255,12 @@ def _peers(measured: Measured) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in report.OWN_WAYS]
 
 
-def _picture(measured: Measured, path: str) -> str:
-    return (
+def _picture(measured: Measured, root: Path, before: str) -> list[str]:
+    """Link to the picture, if there is one."""
+    name = f"{measured.key}.png"
+    if not (root / FOLDER / name).exists():
+        return []
+    return [
         f"![{measured.title}: for each case how many times longer the best peer took, one strip"
-        f" for each kind of case]({path})"
-    )
+        f" for each kind of case]({before}{name})"
+    ]

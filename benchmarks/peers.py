@@ -38,7 +38,7 @@ POOLS = (
 )
 
 # What holds the peers to the instruction set that NNEXT_ISA names. The widest of each kind of CPU
-# needs nothing. NumPy's own loops come on top, see `_wider_features`.
+# needs nothing. NumPy's own loops come on top, see `wider_features`.
 SAME_ISA: dict[str, dict[str, str]] = {
     "avx512": {},
     "neon": {},

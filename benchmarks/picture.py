@@ -35,7 +35,6 @@ def draw(measured: Measured, path: Path) -> bool:
     handles = {line.get_label(): line for axes in panels for line in axes.lines}
     shown = [handle for label, handle in handles.items() if not label.startswith("_")]
     figure.legend(handles=shown, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return True
 

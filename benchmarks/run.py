@@ -207,7 +207,8 @@ def finish(options: argparse.Namespace, results: Sequence[Any], seconds: float) 
     print(f"{seconds:.0f} s; written to {out}: {what}")
     if options.write_docs:
         kept = store.keep(measured)
-        print(f"Kept for {kept.title}; written anew: {pages.write_all(pages.ROOT, kept.key)}")
+        written = pages.write_all(pages.ROOT, store.load_all(), kept.key)
+        print(f"Kept for {kept.title}; written anew: {', '.join(written)}")
 
 
 if __name__ == "__main__":

@@ -270,9 +270,62 @@ def test_claims_name_cpu_version_peers_wins_and_losses_in_both_languages():
             *("0.98 / 0.98", "0.98 / 0.98", "0.98 / 0.98", "6", "6"),
         ]
         assert head.count("|") == line.count("|")
-    text = pages.index([made, beside_none])
+    text = pages.index([made, beside_none], ROOT)
     assert "12 cases, 6 won, 6 lost" in text
     assert "Beside no peer so far, only: Numbers near zero." in text
+
+
+@pytest.fixture
+def documents(tmp_path):
+    """A tree with documents of which nothing was measured yet."""
+    for name, block in (("README.md", "speed"), ("README.ko.md", "speed")):
+        text = f"# T\n<!-- bench:{block} -->\n<!-- /bench:{block} -->\n"
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    text = "By hand.\n<!-- bench:cpus -->\n<!-- /bench:cpus -->\nBy hand.\n"
+    (tmp_path / "docs" / "performance.md").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_first_run_is_written_with_its_pictures_and_stays_as_it_is(documents):
+    pytest.importorskip("matplotlib")
+    import pages
+
+    everything = [measured()]
+    for table in everything[0].tables():
+        for row in table.rows:
+            object.__setattr__(row, "traffic", 1.0)  # which products have
+    written = pages.write_all(documents, everything, "cpu-a")
+    assert sorted(written) == [
+        *("README.ko.md", "README.md", "docs/performance.md"),
+        *(f"docs/performance/cpu-a{end}" for end in ("-roofline.png", ".md", ".png")),
+    ]
+    assert all((documents / name).exists() for name in written)
+    page = (documents / "docs/performance/cpu-a.md").read_text(encoding="utf-8")
+    assert "](cpu-a.png)" in page
+    assert "](cpu-a-roofline.png)" in page
+    text = (documents / "docs/performance.md").read_text(encoding="utf-8")
+    assert "](performance/cpu-a.png)" in text
+    assert text.startswith("By hand.")
+    assert text.endswith("By hand.\n")
+    for name, text in pages.texts(everything, documents).items():
+        assert (documents / name).read_text(encoding="utf-8") == text
+
+
+def test_a_picture_that_cannot_be_drawn_is_not_linked_to(documents, monkeypatch):
+    import pages
+
+    everything = [measured()]
+    (documents / "docs/performance").mkdir()
+    stale = documents / "docs/performance/cpu-a.png"
+    stale.write_bytes(b"of other figures")
+    monkeypatch.setattr(pages.picture, "draw", lambda measured, path: False)
+    monkeypatch.setattr(pages.roofline, "draw", lambda tables, path: False)
+    written = pages.write_all(documents, everything, "cpu-a")
+    assert not stale.exists()
+    assert not any(name.endswith(".png") for name in written)
+    assert "![" not in (documents / "docs/performance/cpu-a.md").read_text(encoding="utf-8")
+    assert "![" not in (documents / "docs/performance.md").read_text(encoding="utf-8")
 
 
 def test_writing_needs_its_places_once():
