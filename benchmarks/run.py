@@ -95,7 +95,14 @@ def run_worker(options: argparse.Namespace, threads: int, environment: dict[str,
         command = [sys.executable, "-P", __file__, "--worker", str(path), "--threads", str(threads)]
         command += ["--quick"] * options.quick + ["--parts", *options.parts]
         pools = dict.fromkeys(peers.POOLS, str(threads))
-        own = {**environment, **pools, "PYTHONIOENCODING": "utf-8"}
+        own = {
+            **environment,
+            **pools,
+            "PYTHONIOENCODING": "utf-8",
+            # torch.compile finds code that it wrote with wider instructions again where it is held
+            # to narrower ones, and then computes wrong losses (2.13.0): so it starts from nothing.
+            "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "torch"),
+        }
         done = subprocess.run(command, env=own, check=False)
         if done.returncode != 0:
             sys.exit(f"run.py: the run on {threads} threads failed")
