@@ -134,7 +134,7 @@ def work(options: argparse.Namespace) -> None:
     if torch is not None:
         torch.set_num_threads(threads)
     nnext.set_num_threads(threads)
-    limit = limits.load(threads, effort.seconds / 2)
+    limit = limits.load(threads, effort.seconds / 2, nnext.show_config("dicts")["isa"])
 
     before = machine.clock()
     start = time.perf_counter()
