@@ -2,10 +2,11 @@
 # what changed, and says plainly what is missing. Other settings, each handed on as it is:
 #   PYTHON=python3.12   the interpreter (run `make clean` when changing it)
 #   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py
-#   TORCH=              bench without PyTorch (a download of some 200 MB)
+#   TORCH=  JAX=        bench without PyTorch, without JAX (downloads of some 200 and 100 MB)
 #   NNEXT_NO_APT=1      install nothing from Debian; otherwise scripts/need.sh says what, then does
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+JAX ?= jax==0.10.2
 ARGS ?=
 
 SHELL := /bin/sh
@@ -127,17 +128,23 @@ same-bits: .venv-test/.installed ## write tests/same_bits.txt anew, unless instr
 	.venv-test/bin/python -P tests/python/same_bits.py --write
 
 # --- the benchmarks -------------------------------------------------------------------------------
-# The build for CPUs: its version sorts after that of PyPI's own, which brings gigabytes for GPUs.
+# PyTorch's build for CPUs: its version sorts after that of PyPI's own, which brings gigabytes for GPUs.
 TORCH_INDEX := --retries 1 --extra-index-url https://download.pytorch.org/whl/cpu
 
 bench: .venv-bench/.installed ## time nnext side by side with its peers, write bench_output/
 	.venv-bench/bin/python -P benchmarks/run.py --out bench_output $(ARGS)
 
+# $(call peer,WHAT,OPTIONS): installs a peer that the benchmarks can do without; nothing if WHAT is empty.
+define peer
+@test -z "$(1)" || echo 'nnext: installing $(1) into .venv-bench'
+@test -z "$(1)" || .venv-bench/bin/python -P -m pip install -qq $(2) "$(1)" || \
+  echo 'nnext: no $(1) here, going on without it' >&2
+endef
+
 .venv-bench/.peers: .venv-bench/.made
 	$(call pip,.venv-bench,numpy scikit-learn matplotlib threadpoolctl)
-	@test -z "$(TORCH)" || echo 'nnext: installing $(TORCH) into .venv-bench'
-	@test -z "$(TORCH)" || .venv-bench/bin/python -P -m pip install -qq $(TORCH_INDEX) "$(TORCH)" || \
-	  echo 'nnext: no $(TORCH) here, going on without it' >&2
+	$(call peer,$(TORCH),$(TORCH_INDEX))
+	$(call peer,$(JAX))
 	@touch $@
 
 .venv-bench/.installed: .venv-bench/.peers $(SOURCES)

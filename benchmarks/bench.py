@@ -13,6 +13,7 @@ import nnext
 
 NUMPY = "NumPy"
 TORCH = "PyTorch"
+JAX = "JAX"
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Bench:
     effort: Effort
     quick: bool
     torch: Any  # the module, or None
+    jax: Any  # the same
     limits: Limits | None
     compile: bool = False  # whether to try torch.compile
     tables: list[report.Table] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The method's own NumPy code, to compare with: common/ of "Deep Learning from Scratch 2".
 
-The formulas and the order of operations are the book's. ReLU, which the book does not have, is
-written as NumPy's users write it.
+The formulas and the order of operations are the book's. ReLU and Tanh, which the book does not
+have, are written as NumPy's users write them.
 """
 
 from typing import Any
@@ -88,6 +88,61 @@ class ReLU:
 
     def backward(self, dout: Array) -> Array:
         return dout * (self.out > 0)
+
+
+class Tanh:
+    def forward(self, x: Array) -> Array:
+        self.out: Array = np.tanh(x)
+        return self.out
+
+    def backward(self, dout: Array) -> Array:
+        dx: Array = dout * (1 - self.out**2)
+        return dx
+
+
+class Softmax:
+    def forward(self, x: Array) -> Array:
+        self.out = softmax(x)
+        return self.out
+
+    def backward(self, dout: Array) -> Array:
+        dx: Array = self.out * dout
+        sumdx = np.sum(dx, axis=1, keepdims=True)
+        dx -= self.out * sumdx
+        return dx
+
+
+class Dropout:
+    def __init__(self, dropout_ratio: float = 0.5) -> None:
+        self.dropout_ratio = dropout_ratio
+
+    def forward(self, x: Array) -> Array:
+        flg = np.random.rand(*x.shape) > self.dropout_ratio
+        scale = 1 / (1.0 - self.dropout_ratio)
+        self.mask: Array = flg.astype(np.float32) * np.float32(scale)
+        out: Array = x * self.mask
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        dx: Array = dout * self.mask
+        return dx
+
+
+class Embedding:
+    def __init__(self, W: Array) -> None:
+        self.params = [W]
+        self.grads = [np.zeros_like(W)]
+
+    def forward(self, idx: Array) -> Array:
+        (W,) = self.params
+        self.idx = idx
+        out: Array = W[idx]
+        return out
+
+    def backward(self, dout: Array) -> None:
+        (dW,) = self.grads
+        dW[...] = 0
+        np.add.at(dW, self.idx, dout)
 
 
 class Net:

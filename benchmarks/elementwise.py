@@ -1,10 +1,11 @@
-"""What is done element by element: functions, rows of an embedding, the optimizers' steps."""
+"""What is done element by element: functions, layers, rows of an embedding, optimizers' steps."""
 
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import book
+import layers
 import numpy as np
 from bench import NUMPY, TORCH, Bench, require
 from measure import Candidate
@@ -31,6 +32,7 @@ NETS = ((64, 100, 10), (784, 512, 256, 10))
 
 def run(bench: Bench) -> None:
     functions(bench)
+    layers.run(bench)
     embedding(bench)
     optimizers(bench)
 

@@ -1,14 +1,14 @@
-// What this machine could do at most: multiply-adds a second, bytes a second from and to memory.
+// What this machine could do at most: multiply-adds of a register tile a second, bytes a second
+// from and to memory.
 //
-// Not part of the product: benchmarks/limits.py compiles it for the machine at hand, for whatever
-// vectors that has. Every function runs on `threads` threads, which start together, for about
-// `seconds`, and returns operations or bytes a second of all of them together.
+// Not part of the product: benchmarks/limits.py compiles it for the instruction set in use. Every
+// function runs on `threads` threads, which start together, for about `seconds`, and returns
+// operations or bytes a second of all of them together.
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <thread>
-#include <utility>
 #include <vector>
 #if defined(__AVX__)
 #include <immintrin.h>
@@ -16,16 +16,20 @@
 
 namespace {
 
+// The tile of a matrix product: its sums, the vectors of a row of B and one number of A fill the
+// registers (32, or 16 with AVX2), and hide the latency of 4 x 2 (NEON: 4 x 4) multiply-adds.
 #if defined(__AVX512F__)
 constexpr std::size_t kVectorBytes = 64;
-constexpr std::size_t kAccumulators = 24;  // of 32 registers; latency 4 x 2 units needs 8
+constexpr int kVectors = 4;
 #elif defined(__AVX__)
 constexpr std::size_t kVectorBytes = 32;
-constexpr std::size_t kAccumulators = 12;  // of 16 registers; latency 4 or 5 x 2 units needs 10
+constexpr int kVectors = 2;
 #else
 constexpr std::size_t kVectorBytes = 16;
-constexpr std::size_t kAccumulators = 24;  // NEON: 32 registers; latency 4 x 4 units needs 16
+constexpr int kVectors = 4;
 #endif
+constexpr int kRows = 6;
+constexpr int kDepth = 64;  // k, so small that both operands stay in the first-level cache
 
 template <class T>
 using Vector __attribute__((vector_size(kVectorBytes))) = T;
@@ -62,23 +66,40 @@ double passes_per_second(int threads, double seconds, const Work& work) {
   return sum;
 }
 
-template <class T, std::size_t... I>
-void multiply_add(long steps, std::index_sequence<I...> /*accumulators*/) {
-  Vector<T> acc[] = {(Vector<T>{} + static_cast<T>(I))...};
-  Vector<T> x = Vector<T>{} + static_cast<T>(0.999);
-  Vector<T> y = Vector<T>{} + static_cast<T>(0.001);
-  asm volatile("" : "+m"(x), "+m"(y));
-  const Vector<T> factor = x, term = y;
-  for (long i = 0; i < steps; ++i) ((acc[I] = acc[I] * factor + term), ...);
-  asm volatile("" ::"m"(acc));
+// A tile over k: loads and multiply-adds as in a product, nothing packed, no edges, C never stored
+// outside of it.
+template <class T>
+void tile(const T* a, const Vector<T>* b, Vector<T>* c) {
+  Vector<T> sum[kRows][kVectors] = {};
+  for (int k = 0; k < kDepth; ++k, a += kRows, b += kVectors) {
+#pragma GCC unroll 6
+    for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sum[i][j] += a[i] * b[j];
+    }
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) c[i * kVectors + j] = sum[i][j];
+  }
 }
 
 template <class T>
-double fma_rate(int threads, double seconds) {
-  constexpr long kSteps = 10000;  // some 50 us a pass
-  constexpr double kFlop = 2.0 * kSteps * kAccumulators * (kVectorBytes / sizeof(T));
+double tile_rate(int threads, double seconds) {
+  constexpr int kTiles = 256;  // some 50 us a pass
+  constexpr double kFlop = 2.0 * kTiles * kDepth * kRows * kVectors * (kVectorBytes / sizeof(T));
   return kFlop * passes_per_second(threads, seconds, [](int) {
-           multiply_add<T>(kSteps, std::make_index_sequence<kAccumulators>());
+           alignas(64) T a[kDepth * kRows];
+           Vector<T> b[kDepth * kVectors];
+           Vector<T> c[kRows * kVectors];
+           for (T& x : a) x = T{1};
+           for (Vector<T>& x : b) x = Vector<T>{} + T{1};
+           for (int i = 0; i < kTiles; ++i) {
+             asm volatile("" : "+m"(a), "+m"(b));
+             tile<T>(a, b, c);
+             asm volatile("" : : "m"(c));
+           }
          });
 }
 
@@ -122,8 +143,8 @@ void read(const Vector<float>* from, std::size_t count) {
 
 extern "C" {
 
-double fma_float32(int threads, double seconds) { return fma_rate<float>(threads, seconds); }
-double fma_float64(int threads, double seconds) { return fma_rate<double>(threads, seconds); }
+double tile_float32(int threads, double seconds) { return tile_rate<float>(threads, seconds); }
+double tile_float64(int threads, double seconds) { return tile_rate<double>(threads, seconds); }
 
 double write_bytes(int threads, double seconds, std::size_t bytes) {
   const Memory memory(bytes, threads);

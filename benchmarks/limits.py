@@ -14,6 +14,7 @@ from measure import Probe, Timing
 SOURCE = Path(__file__).with_name("limits.cpp")
 # -march=native here alone: the product is never built so.
 FLAGS = (("-march=native",), ("-mcpu=native",), ())
+FLAGS_OF_ISA = {"avx2": (("-mavx2", "-mfma"),)}
 MEMORY = 256 << 20  # bytes to stream through; larger than any cache that it may meet
 
 
@@ -28,8 +29,8 @@ class Limits:
     _memory: tuple[float, float] | None = None
 
     def flops(self, dtype: str) -> float:
-        """Multiply-adds on registers alone, each counted as two operations."""
-        rate: float = getattr(self.library, f"fma_{dtype}")(self.threads, self.seconds)
+        """Multiply-adds of a register tile, each counted as two operations."""
+        rate: float = getattr(self.library, f"tile_{dtype}")(self.threads, self.seconds)
         return rate
 
     def memory(self) -> tuple[float, float]:
@@ -62,12 +63,12 @@ class Limits:
         return taken.times_faster_than(ideal)
 
 
-def load(threads: int, seconds: float) -> Limits | str:
-    """Compile limits.cpp for this machine; return why not if that fails."""
+def load(threads: int, seconds: float, isa: str = "") -> Limits | str:
+    """Compile limits.cpp for this machine, or for `isa` alone; return why not if that fails."""
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "limits.so"
-        for flags in FLAGS:
+        for flags in FLAGS_OF_ISA.get(isa, FLAGS):
             command = [*compiler, "-O2", "-std=c++17", *flags, "-shared", "-fPIC", "-pthread"]
             try:
                 done = subprocess.run(
@@ -83,7 +84,7 @@ def load(threads: int, seconds: float) -> Limits | str:
                 break
         else:
             return f"{compiler[0]} failed: {done.stderr.strip().splitlines()[-1:]}"
-    for name in ("fma_float32", "fma_float64", "read_bytes", "write_bytes"):
+    for name in ("tile_float32", "tile_float64", "read_bytes", "write_bytes"):
         function = getattr(library, name)
         function.restype = ctypes.c_double
         function.argtypes = [ctypes.c_int, ctypes.c_double]

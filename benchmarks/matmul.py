@@ -17,12 +17,14 @@ import nnext
 
 Array = NDArray[Any]
 
-# What training meets: layers of digits and MNIST, classes, squares, batches and words
+# What training meets: layers of digits and MNIST, classes, squares, batches and words. With the
+# extremes 24 shapes, in three forms each 72 cases of a type.
 SHAPES = (
-    *((32, 64, 64), (32, 784, 256), (128, 784, 512), (128, 512, 10)),
+    *((32, 64, 64), (20, 100, 100), (32, 784, 256), (64, 784, 128), (128, 784, 512)),
+    *((128, 512, 10), (256, 2048, 2048)),
     *((n, n, n) for n in (64, 128, 256, 512, 1024, 2048)),
     *((10000, 10, 10), (1, 1024, 1024), (512, 256, 10000), (1000, 1000, 7)),
-    *((100, 100, 10000), (63, 65, 67), (257, 511, 129)),
+    *((100, 100, 10000), (700, 100, 10000), (63, 65, 67), (257, 511, 129)),
 )
 EXTREMES = ((1, 10, 10), (3, 7, 3), (8, 4096, 4096))
 QUICK_SHAPES = ((32, 64, 64), (128, 784, 512), (128, 512, 10), (256, 256, 256), (1, 1024, 1024))

@@ -32,6 +32,8 @@ class Effort:
 
 
 FULL = Effort(rounds=15, seconds=0.01, budget=8.0, least=3)
+# On several threads a round waits for threads that spin, most of its time.
+FULL_SETTLED = Effort(rounds=9, seconds=0.01, budget=6.0, least=3, settle=True)
 QUICK = Effort(rounds=3, seconds=0.002, budget=1.0, least=1)
 
 

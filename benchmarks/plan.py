@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def compare(dtype: str, form: str, shape: tuple[int, int, int], effort: Any) -> 
         timings = measure.measure(
             dict.fromkeys(wishes, lambda: nnext.matmul(a, b, out=out)),
             effort,
-            prepare={n: lambda wish=w: _nnext.wish_plan(**wish) for n, w in wishes.items()},
+            prepare={name: partial(_nnext.wish_plan, **w) for name, w in wishes.items()},
         )
     finally:
         _nnext.wish_plan()

@@ -10,6 +10,8 @@ from typing import Any
 from measure import Timing
 
 OURS = "nnext"
+# Other ways of nnext's own, which stand beside the peers in a table and are none.
+OWN_WAYS = ("two layers", "ordinary numbers")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Row:
     @property
     def better(self) -> float:
         """How many times longer the best of the peers took; NaN where there is none."""
-        return min(self.ratios.values(), default=math.nan)
+        return min((r for name, r in self.ratios.items() if name not in OWN_WAYS), default=math.nan)
 
 
 @dataclass
@@ -96,25 +98,29 @@ def render(table: Table) -> str:
 
     head = ["", *(f"{name} {table.unit}" for name in names)]
     head += [f"× {peer}" for peer in peers]
-    head += ["× better"] if len(peers) > 1 else []
+    has_better = sum(peer not in OWN_WAYS for peer in peers) > 1
+    head += ["× better"] if has_better else []
     head += ["of the limit"] if has_limit else []
     head += [f"× 1 thread of {OURS}"] if has_gain else []
     lines = []
     for case, rows in cases.items():
         line = [case]
         line += [_cell(rows, lambda row, n=name: _amount(table, row, n)) for name in names]
-        line += [_cell(rows, lambda row, p=peer: _ratio(row.ratios.get(p))) for peer in peers]
-        line += [_cell(rows, lambda row: _ratio(row.better))] if len(peers) > 1 else []
+        line += [_cell(rows, lambda row, p=peer: ratio(row.ratios.get(p))) for peer in peers]
+        line += [_cell(rows, lambda row: ratio(row.better))] if has_better else []
         line += [_cell(rows, lambda row: _percent(row.limit))] if has_limit else []
-        line += [_cell(rows, lambda row: _ratio(row.threads_gain))] if has_gain else []
+        line += [_cell(rows, lambda row: ratio(row.threads_gain))] if has_gain else []
         lines.append(line)
     text = [heading(table, forms), "", *_markdown([head, *lines])]
     return "\n".join([*text, "", *_conclusion(table, peers)])
 
 
 def heading(table: Table, forms: str = "") -> str:
-    threads = f"{table.threads} thread{'s' if table.threads > 1 else ''}"
-    return f"**{table.title}, {threads}**" + (f" ({forms})" if forms else "")
+    return f"**{table.title}, {say_threads(table.threads)}**" + (f" ({forms})" if forms else "")
+
+
+def say_threads(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def limits(tables: Iterable[Table]) -> dict[str, str]:
@@ -123,8 +129,7 @@ def limits(tables: Iterable[Table]) -> dict[str, str]:
     for table in tables:
         peaks = [row.peak for row in table.rows if row.peak is not None]
         if table.part == "matmul" and peaks and table.memory is not None:
-            threads = f"limits, {table.threads} thread{'s' if table.threads > 1 else ''}"
-            texts = found.setdefault(threads, {})
+            texts = found.setdefault(say_threads(table.threads), {})
             dtype = table.kind.split()[0]
             texts.setdefault(dtype, f"{1e-9 * statistics.median(peaks):.0f} GFLOP/s in {dtype}")
             read, write = (f"{1e-9 * rate:.0f} GB/s" for rate in table.memory)
@@ -153,23 +158,35 @@ def replace_blocks(text: str, blocks: Mapping[str, str]) -> str:
     return text
 
 
-def _conclusion(table: Table, peers: Sequence[str]) -> list[str]:
+def _conclusion(table: Table, names: Sequence[str]) -> list[str]:
     means = []
-    compared = [row for row in table.rows if row.ratios]
-    if not compared:
+    for name in names:
+        ratios = [row.ratios[name] for row in table.rows if name in row.ratios]
+        means.append(f"{ratio(geometric_mean(ratios))} × {name}")
+    compared = [row for row in table.rows if not math.isnan(row.better)]
+    if not means:
         return []
-    for peer in peers:
-        ratios = [row.ratios[peer] for row in table.rows if peer in row.ratios]
-        means.append(f"{_ratio(geometric_mean(ratios))} × {peer}")
+    if not compared:  # with itself alone
+        worst = min((row for row in table.rows if row.ratios), key=_least)
+        return [
+            f"Geometric means: {', '.join(means)}. "
+            f"Worst: {ratio(_least(worst))} at {name_of(worst)}."
+        ]
+    peers = [name for name in names if name not in OWN_WAYS]
+    best = "the better peer" if len(peers) > 1 else peers[0]
     if len(peers) > 1:
-        means.append(f"{_ratio(geometric_mean(r.better for r in compared))} × the better")
+        means.append(f"{ratio(geometric_mean(r.better for r in compared))} × the better")
     worst = min(compared, key=lambda row: row.better)
     lost = sum(row.better < 1 for row in compared)
     return [
         f"Geometric means: {', '.join(means)}. "
-        f"Worst: {_ratio(worst.better)} at {name_of(worst)}. "
-        f"Slower than the better peer: {lost} of {len(compared)}."
+        f"Worst: {ratio(worst.better)} at {name_of(worst)}. "
+        f"{'More' if table.unit == 'MB' else 'Slower'} than {best}: {lost} of {len(compared)}."
     ]
+
+
+def _least(row: Row) -> float:
+    return min(row.ratios.values())
 
 
 def _cell(rows: Sequence[Row], text: Any) -> str:
@@ -185,7 +202,7 @@ def _amount(table: Table, row: Row, name: str) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"

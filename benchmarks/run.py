@@ -9,7 +9,6 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+BUSY = 0.05  # the part of the CPUs that others may have before the page tells of it
 HERE = Path(__file__).resolve().parent
-DOCUMENT = HERE.parent / "docs" / "performance.md"
-PICTURE = HERE.parent / "docs" / "images" / "roofline.png"
 
 PARTS = (
     "matmul",
@@ -33,69 +31,79 @@ PARTS = (
     "digits",
 )
 
-# What keeps a peer from the instructions that it would choose by itself. With
-# OPENBLAS_CORETYPE=Haswell, for one, NumPy does without AVX-512 and takes twice as long on a CPU
-# that has it. nnext's own NNEXT_ISA holds: the first line printed says what is in use.
-HANDICAPS = (
-    "MKL_CBWR",
-    "MKL_DEBUG_CPU_TYPE",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "NPY_DISABLE_CPU_FEATURES",
-    "ONEDNN_MAX_CPU_ISA",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-)
-POOLS = ("MKL_NUM_THREADS", "NNEXT_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    sys.path.insert(0, str(HERE))  # with `python -P` a script's own folder is not searched
+    import peers
+
     options = parse(arguments)
-    # With `python -P` a script's own folder is not searched.
-    sys.path.insert(0, str(HERE))
     if options.worker is not None:
         work(options)
         return
-
-    # Before anything imports NumPy: its BLAS reads these when it is loaded.
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    ignored = [f"{name}={environment.pop(name)}" for name in HANDICAPS if name in environment]
+    try:
+        environment, restrictions = peers.environment(os.environ)
+    except ValueError as error:
+        sys.exit(f"run.py: {error}")
+    ignored = peers.ignored(os.environ)
     if ignored:
         print(f"Ignored, since it would slow a peer down: {', '.join(ignored)}", flush=True)
+    if restrictions:
+        held = ", ".join(f"{name}={text}" for name, text in restrictions.items())
+        print(f"Every peer is held to {os.environ['NNEXT_ISA']}: {held}", flush=True)
     start = time.perf_counter()
     results = [run_worker(options, threads, environment) for threads in options.threads]
     finish(options, results, time.perf_counter() - start)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    import machine
+
     parser = argparse.ArgumentParser(
         description="Time nnext side by side with its peers.",
-        epilog="Compare figures of one run only: the speed of a machine drifts.",
+        epilog="Compare figures of one run only: the speed of a machine drifts. With NNEXT_ISA=avx2"
+        " the peers are held to AVX2 too.",
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--threads", nargs="+", type=int, help="default: 1, and 2 if there are")
     parser.add_argument("--quick", action="store_true", help="few sizes, short: does it run at all")
     parser.add_argument("--out", type=Path, default=Path("bench_output"), metavar="DIR")
-    parser.add_argument("--write-docs", action="store_true", help=f"put the tables into {DOCUMENT}")
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="keep the figures of this CPU in benchmarks/results and write the pages of docs anew;"
+        " with --parts the other parts keep theirs",
+    )
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    options.threads = options.threads or list(range(1, min(2, usable_cores()) + 1))
+    every = list(range(1, min(2, machine.usable_cores()) + 1))
+    options.threads = options.threads or every
     if min(options.threads) < 1:
         parser.error("--threads: expected numbers from 1 up")
     if options.write_docs and options.quick:
         parser.error("--write-docs: the figures of --quick are not worth writing down")
-    if options.write_docs and set(options.parts) != set(PARTS):
-        parser.error("--write-docs: needs every part, since figures of two runs do not compare")
+    if options.write_docs and options.threads != every:
+        parser.error(f"--write-docs: needs the threads {every}, which the pages have side by side")
     return options
 
 
 def run_worker(options: argparse.Namespace, threads: int, environment: dict[str, str]) -> Any:
     """Run the parts in a process of `threads` threads; return what it found."""
+    import peers
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
         command = [sys.executable, "-P", __file__, "--worker", str(path), "--threads", str(threads)]
         command += ["--quick"] * options.quick + ["--parts", *options.parts]
-        pools = dict.fromkeys(POOLS, str(threads))
-        done = subprocess.run(command, env={**environment, **pools}, check=False)
+        pools = dict.fromkeys(peers.POOLS, str(threads))
+        own = {
+            **environment,
+            **pools,
+            "PYTHONIOENCODING": "utf-8",
+            # torch.compile finds code that it wrote with wider instructions again where it is held
+            # to narrower ones, and then computes wrong losses (2.13.0): so it starts from nothing.
+            "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "torch"),
+        }
+        done = subprocess.run(command, env=own, check=False)
         if done.returncode != 0:
             sys.exit(f"run.py: the run on {threads} threads failed")
         return json.loads(path.read_text(encoding="utf-8"))
@@ -105,21 +113,30 @@ def work(options: argparse.Namespace) -> None:
     """Run the parts on one number of threads and write the results as JSON."""
     import dataclasses
 
+    import machine
+
+    (threads,) = options.threads
+    cpu = machine.here()
+    machine.keep_to(threads)  # before the libraries are loaded, which look how many CPUs there are
+
     import limits
     import measure
+    import peers
     from bench import Bench, optional
+    from report import say_threads
 
     import nnext
 
-    (threads,) = options.threads
-    effort = measure.QUICK if options.quick else measure.FULL
-    effort = dataclasses.replace(effort, settle=threads > 1)
-    torch = optional("torch")
+    effort = measure.FULL if threads == 1 else measure.FULL_SETTLED
+    if options.quick:
+        effort = dataclasses.replace(measure.QUICK, settle=threads > 1)
+    torch, jax = optional("torch"), optional("jax")
     if torch is not None:
         torch.set_num_threads(threads)
     nnext.set_num_threads(threads)
-    limit = limits.load(threads, effort.seconds / 2)
+    limit = limits.load(threads, effort.seconds / 2, nnext.show_config("dicts")["isa"])
 
+    before = machine.clock()
     start = time.perf_counter()
 
     def tell(what: str) -> None:
@@ -133,23 +150,43 @@ def work(options: argparse.Namespace) -> None:
         effort=effort,
         quick=options.quick,
         torch=torch,
+        jax=jax,
         limits=None if isinstance(limit, str) else limit,
         compile=torch is not None and not options.quick,
         tell=tell,
     )
-    machine = describe(nnext.show_config("dicts") or {}, torch)
-    print("\n".join(f"{what}: {text}" for what, text in machine.items()), flush=True)
+    config: dict[str, Any] = nnext.show_config("dicts") or {}
+    facts = peers.in_use(torch, optional("threadpoolctl"))
+    restricted = peers.restrictions_of(os.environ)
+    wrong = peers.broken(facts, config["isa"]) if restricted else []
+    if wrong:
+        sys.exit(f"run.py: the peers are not held to {config['isa']}: {', '.join(wrong)}")
+    about = {**cpu.describe(), **peers.versions(config, facts, restricted)}
+    print("\n".join(f"{what}: {text}" for what, text in about.items()), flush=True)
     if isinstance(limit, str):
         bench.note(f"The limit of the machine was not measured: {limit}.")
-    if torch is None:
-        bench.note("PyTorch is not installed: no column of it.")
+    for name, module in (("PyTorch", torch), ("JAX", jax)):
+        if module is None:
+            bench.note(f"{name} is not installed: no column of it.")
     for part in options.parts:
         begun = time.perf_counter()
         importlib.import_module(part).run(bench)
         seconds = time.perf_counter() - begun
-        print(f"\n[{part}, {threads} threads: {seconds:.0f} s]", flush=True)
+        print(f"\n[{part}, {say_threads(threads)}: {seconds:.0f} s]", flush=True)
+    after = machine.clock()
+    if before is not None and after is not None:
+        share = before.others(after, os.cpu_count() or 1)
+        if share > BUSY:
+            bench.note(
+                f"Other programs had {100 * share:.0f} % of the CPUs during the run on"
+                f" {say_threads(threads)}: its figures are not those of a quiet machine."
+            )
     found = {
-        "machine": machine,
+        "key": cpu.key(config["isa"]),
+        "name": cpu.name,
+        "isa": config["isa"],
+        "version": config["version"],
+        "about": about,
         "notes": bench.notes,
         "tables": [table.to_json() for table in bench.tables],
     }
@@ -158,85 +195,27 @@ def work(options: argparse.Namespace) -> None:
 
 def finish(options: argparse.Namespace, results: Sequence[Any], seconds: float) -> None:
     """Write the results, print the summary."""
-    import report
+    import pages
     import roofline
-    import targets
+    import store
 
-    tables = [report.Table.from_json(table) for found in results for table in found["tables"]]
-    notes = list(dict.fromkeys(note for found in results for note in found["notes"]))
-    about = {**results[0]["machine"], **report.limits(tables)}
-    blocks = {"machine": "\n".join(f"- {what}: {text}" for what, text in about.items())}
-    for part in options.parts:
-        own = sorted((t for t in tables if t.part == part), key=lambda table: table.kind)
-        if own:
-            blocks[part] = "\n\n".join(map(report.render, own))
-    blocks["targets"] = targets.summary(tables)
-    blocks["notes"] = "\n".join(f"- {note}" for note in notes) or "Nothing was left out."
-
-    print(f"\n**Targets**\n\n{blocks['targets']}\n")
-    options.out.mkdir(parents=True, exist_ok=True)
-    for part in options.parts:
-        if part in blocks:
-            write(options.out / f"{part}.md", blocks[part])
-    write(
-        options.out / "summary.md", "\n\n".join(blocks[n] for n in ("machine", "targets", "notes"))
-    )
-    write(options.out / "results.json", json.dumps(results))
-    drawn = roofline.draw(tables, options.out / "roofline.png")
+    measured = store.Measured.of_run(results, options.parts, time.strftime("%Y-%m-%d"))
+    if "matmul" in measured.parts:
+        print(f"\n{pages.all_products(measured.parts['matmul'].tables)}")
+    print(f"\n{pages.summary(measured)}\n")
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    for part in measured.parts:
+        pages.write(out / f"{part}.md", pages.part(measured, part))
+    pages.write(out / "summary.md", pages.summary(measured))
+    (out / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    drawn = roofline.draw(measured.tables(), out / "roofline.png")
     what = "the tables, results.json" + (", roofline.png" if drawn else "")
-    print(f"{seconds:.0f} s; written to {options.out}: {what}")
+    print(f"{seconds:.0f} s; written to {out}: {what}")
     if options.write_docs:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(report.replace_blocks(text, blocks), encoding="utf-8")
-        if drawn:
-            PICTURE.write_bytes((options.out / "roofline.png").read_bytes())
-        print(f"{DOCUMENT} has the new tables")
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(f"{text}\n", encoding="utf-8")
-
-
-def describe(config: dict[str, Any], torch: Any) -> dict[str, str]:
-    """Say what is compared, and on what."""
-    import numpy as np
-    from bench import optional
-    from limits import last_cache
-
-    found = {
-        "machine": f"{cpu_name()}, {usable_cores()} cores, {platform.system()}",
-        "last cache": f"{last_cache() >> 20} MiB",
-        "Python": platform.python_version(),
-        "nnext": f"{config['version']}, {config['isa']}, {config['compiler']}",
-    }
-    pools = optional("threadpoolctl")
-    blas = [
-        f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}".rstrip()
-        for pool in (pools.threadpool_info() if pools is not None else ())
-        if pool["user_api"] == "blas"
-    ]
-    found["NumPy"] = ", ".join([np.__version__, *blas[:1]])
-    if torch is not None:
-        found["PyTorch"] = torch.__version__
-    sklearn = optional("sklearn")
-    if sklearn is not None:
-        found["scikit-learn"] = sklearn.__version__
-    return found
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        kept = store.keep(measured)
+        written = pages.write_all(pages.ROOT, store.load_all(), kept.key)
+        print(f"Kept for {kept.title}; written anew: {', '.join(written)}")
 
 
 if __name__ == "__main__":

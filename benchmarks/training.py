@@ -9,7 +9,7 @@ from typing import Any
 
 import book
 import numpy as np
-from bench import NUMPY, TORCH, Bench, require
+from bench import JAX, NUMPY, TORCH, Bench, require
 from measure import Candidate
 from numpy.typing import NDArray
 from report import OURS, Row, row
@@ -18,7 +18,7 @@ import nnext
 
 Array = NDArray[Any]
 
-Made = tuple[Callable[[], Any], list[Array]]  # a step, and the parameters that it moves
+Made = tuple[Callable[[], Any], list[Any]]  # a step, and the parameters that it moves
 
 COMPILED = "torch.compile"
 COMPILE_SECONDS = 180  # for one net; then the table goes on without
@@ -58,6 +58,7 @@ class Case:
 CASES = (
     Case((2, 10, 3), 30, "Sigmoid"),  # the book's spiral
     Case((64, 100, 10), 32, "ReLU"),  # scikit-learn's digits
+    Case((100, 100, 100, 100, 5), 20, "ReLU"),
     Case((784, 128, 10), 64, "ReLU"),  # MNIST
     Case((784, 512, 256, 10), 128, "ReLU"),
     Case((784, 2048, 2048, 10), 256, "ReLU"),
@@ -69,7 +70,7 @@ def run(bench: Bench) -> None:
     for optimizer in OPTIMIZERS:
         title = f"A training step with {optimizer}, float32 (layer sizes, batch)"
         table = bench.table("training", optimizer, title, "µs")
-        for case in CASES[:4] if bench.quick else CASES:
+        for case in CASES[:5] if bench.quick else CASES:
             table.rows.append(compare(bench, case, optimizer))
         bench.finish(table)
 
@@ -88,6 +89,9 @@ def compare(bench: Bench, case: Case, optimizer: str) -> Row:
         makers[TORCH] = eager
         if bench.compile:
             makers[COMPILED] = compiled
+    if bench.jax is not None:
+        jax = bench.jax
+        makers[JAX] = lambda case, name, lr: jax_step(jax, case, name, lr)
     candidates: dict[str, Candidate] = {}
     for name, make in makers.items():
         bench.tell(f"{optimizer} {case}: {name}")
@@ -108,7 +112,7 @@ def compare(bench: Bench, case: Case, optimizer: str) -> Row:
             bench.compile = False
     timing = bench.time(f"{optimizer} {case}", candidates, dtype="float32", also_one_thread=True)
     limit = bench.against_limit(timing, flop=case.flop(), read=0, written=0)
-    peers = (NUMPY, TORCH, COMPILED)
+    peers = (NUMPY, TORCH, COMPILED, JAX)
     return row(str(case), timing, peers, work=case.flop(), **limit)
 
 
@@ -170,7 +174,50 @@ def torch_step(torch: Any, case: Case, name: str, lr: float, *, compile_it: bool
     return step, [p.detach().numpy().T for p in model.parameters()]
 
 
-def check(case: Case, optimizer: str, loss: float, params: list[Array]) -> None:
+def jax_step(jax: Any, case: Case, name: str, lr: float) -> Made:
+    """Make JAX's step: one compiled program that is given the parameters to write into.
+
+    The list of the parameters is filled anew at each step, since the arrays given are used up.
+    """
+    jnp = jax.numpy
+    hidden = getattr(jax.nn, case.hidden.lower())
+    params = [jnp.asarray(p) for p in case.parameters()]
+    count = 2 if name == "Adam" else 0
+    state = [[jnp.zeros_like(p) for p in params] for _ in range(count)]
+    steps = jnp.zeros((), jnp.int32)
+    x, t = map(jnp.asarray, case.data())
+
+    def loss_of(params: Any, x: Any, t: Any) -> Any:
+        for W, b in zip(params[:-2:2], params[1:-2:2], strict=True):
+            x = hidden(x @ W + b)
+        logs = jax.nn.log_softmax(x @ params[-2] + params[-1])
+        return -jnp.take_along_axis(logs, t[:, None], axis=1).mean()
+
+    def sgd(params: Any, state: Any, steps: Any, x: Any, t: Any) -> Any:
+        loss, grads = jax.value_and_grad(loss_of)(params, x, t)
+        return loss, [p - lr * g for p, g in zip(params, grads, strict=True)], state, steps
+
+    def adam(params: Any, state: Any, steps: Any, x: Any, t: Any) -> Any:
+        loss, grads = jax.value_and_grad(loss_of)(params, x, t)
+        steps = steps + 1
+        rate = lr * jnp.sqrt(1 - 0.999**steps) / (1 - 0.9**steps)
+        m = [m + 0.1 * (g - m) for m, g in zip(state[0], grads, strict=True)]
+        v = [v + 0.001 * (g * g - v) for v, g in zip(state[1], grads, strict=True)]
+        moves = [rate * a / (jnp.sqrt(b) + 1e-7) for a, b in zip(m, v, strict=True)]
+        return loss, [p - d for p, d in zip(params, moves, strict=True)], [m, v], steps
+
+    program = jax.jit({"SGD": sgd, "Adam": adam}[name], donate_argnums=(0, 1, 2))
+
+    def step() -> Any:
+        nonlocal state, steps
+        # It returns before the work is done: waited for, or the work would fall into another turn.
+        loss, params[:], state, steps = jax.block_until_ready(program(params, state, steps, x, t))
+        return loss
+
+    return step, params
+
+
+def check(case: Case, optimizer: str, loss: float, params: list[Any]) -> None:
     """Raise if the first step's loss or move is not that of the book's code in float64."""
     what = f"the step of {case} with {optimizer}"
     step, expected = _chain(
@@ -179,7 +226,8 @@ def check(case: Case, optimizer: str, loss: float, params: list[Array]) -> None:
     before = [p.copy() for p in expected]
     true_loss = float(step())
     require(abs(loss - true_loss) <= 1e-4 * abs(true_loss), what)
-    for start, p, e in zip(before, params, expected, strict=True):
+    for start, held, e in zip(before, params, expected, strict=True):
+        p = np.asarray(held)
         moved = abs(e - start)
         roundings = 2.0**-22 * (abs(e) + moved)
         if optimizer == "Adam":

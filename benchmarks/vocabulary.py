@@ -1,7 +1,8 @@
 """A linear layer with softmax loss over a large vocabulary: time and memory of a step.
 
-A step is the loss and the gradients of the input and the weights. Scores and everything of their
-size are what it is about: N rows and V classes make N·V of them.
+A step is the loss and the gradients of the input and the weights: by the function, in one pass, and
+by forward and backward of the layer, which computes the scores twice. Scores and everything of
+their size are what it is about: N rows and V classes make N·V of them.
 """
 
 import json
@@ -25,6 +26,7 @@ from nnext.functions import linear_cross_entropy, linear_cross_entropy_with_grad
 Array = NDArray[Any]
 
 LAYERS = "two layers"  # Affine and SoftmaxWithLoss of nnext
+LAYER = "the layer"  # AffineSoftmaxWithLoss, forward and backward
 
 SIZES = ((1024, 512, 32000), (2048, 256, 50257), (1024, 256, 128256), (4096, 64, 50257))
 QUICK_SIZES = ((256, 64, 8000),)
@@ -53,8 +55,8 @@ def run(bench: Bench) -> None:
         if 4.0 * n * v * ARRAYS_AT_ONCE > free_memory():
             bench.note(f"vocabulary {size} was left out: too little memory is free.")
             continue
-        step, loss = compare(bench, *size)
-        steps.rows.append(step)
+        *both, loss = compare(bench, *size)
+        steps.rows += both
         losses.rows.append(loss)
         if IS_LINUX:
             memory.rows.append(compare_memory(bench, *size))
@@ -75,7 +77,8 @@ def operands(n: int, d: int, v: int) -> tuple[Array, Array, Array]:
     return x, W, rng.integers(0, v, n)
 
 
-def compare(bench: Bench, n: int, d: int, v: int) -> tuple[Row, Row]:
+def compare(bench: Bench, n: int, d: int, v: int) -> tuple[Row, Row, Row]:
+    """Return the step by the function, the step by the layer, the loss alone."""
     x, W, t = operands(n, d, v)
     out = np.empty_like(x), np.empty_like(W), None
     affine, softmax = nnext.MatMul(W), nnext.SoftmaxWithLoss()
@@ -84,10 +87,17 @@ def compare(bench: Bench, n: int, d: int, v: int) -> tuple[Row, Row]:
         loss = softmax.forward(affine.forward(x), t)
         return loss, affine.backward(softmax.backward()), affine.grads[0]
 
+    last = nnext.AffineSoftmaxWithLoss(W)
+
+    def layer() -> Any:
+        loss = last.forward(x, t)
+        return loss, last.backward(), last.grads[0]
+
     fused = partial(linear_cross_entropy_with_grad, x, W, t, out=out)
     check(x, W, t, *fused()[:3])
+    check(x, W, t, *layer())
     check(x, W, t, *layers())
-    steps: dict[str, Candidate] = {OURS: fused, LAYERS: layers}
+    steps: dict[str, Candidate] = {OURS: fused, LAYER: layer, LAYERS: layers}
     losses: dict[str, Candidate] = {
         OURS: partial(linear_cross_entropy, x, W, t),
         LAYERS: lambda: softmax.forward(affine.forward(x), t),
@@ -114,13 +124,17 @@ def compare(bench: Bench, n: int, d: int, v: int) -> tuple[Row, Row]:
 
         check(x, W, t, step().item(), inputs.grad.numpy(), weights.grad.numpy().T)
         steps[TORCH], losses[TORCH] = step, loss_alone
+    whole = bench.time(f"({n}, {d}, {v})", steps, dtype="float32")
+    by_layer = {**whole, OURS: whole[LAYER]}
+    alone = bench.time(f"({n}, {d}, {v}), the loss", losses, dtype="float32")
+    flop = 2.0 * n * d * v
+    ways = ((whole, 3 * flop, "function"), (by_layer, 3 * flop, "layer"), (alone, flop, ""))
     rows = []
-    for candidates, products in ((steps, 3), (losses, 1)):
-        timing = bench.time(f"({n}, {d}, {v})", candidates, dtype="float32")
-        flop = 2.0 * products * n * d * v
-        limit = bench.against_limit(timing, flop=flop, read=0, written=0)
-        rows.append(row(f"{n}, {d}, {v}", timing, (TORCH, LAYERS), work=flop, **limit))
-    return rows[0], rows[1]
+    for timing, work, form in ways:
+        limit = bench.against_limit(timing, flop=work, read=0, written=0)
+        peers = (TORCH, LAYERS)
+        rows.append(row(f"{n}, {d}, {v}", timing, peers, work=work, form=form, **limit))
+    return rows[0], rows[1], rows[2]
 
 
 def without_peer(bench: Bench, n: int, d: int, v: int) -> Row:
@@ -133,7 +147,7 @@ def without_peer(bench: Bench, n: int, d: int, v: int) -> Row:
     timing = measure({OURS: fused}, Effort(1, 0.01, 1.0, 1, bench.effort.settle), probes)
     flop = 6.0 * n * d * v
     limit = bench.against_limit(timing, flop=flop, read=0, written=0)
-    return row(f"{n}, {d}, {v}", timing, (), work=flop, **limit)
+    return row(f"{n}, {d}, {v}", timing, (), work=flop, form="function", **limit)
 
 
 def check(x: Array, W: Array, t: Array, loss: float, dx: Array, dW: Array) -> None:

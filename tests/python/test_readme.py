@@ -1,7 +1,6 @@
-"""What a reader copies is true: the READMEs' code and output, the examples, the benchmarks."""
+"""What a reader copies is true: the READMEs' code and output, the examples."""
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -9,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import nnext
@@ -145,129 +143,3 @@ def test_example_runs_and_learns(name, tmp_path):
 
 def test_there_are_examples():
     assert {"digits.py", "own_layer.py", "spiral_by_hand.py"} <= set(EXAMPLES)
-
-
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """Make the modules of benchmarks/ importable."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-
-
-def test_benchmarks_run_and_write_their_tables(tmp_path):
-    parts = ["matmul", "calls"]
-    command = ["--quick", "--threads", "1", "--parts", *parts, "--out", "results"]
-    printed = run(ROOT / "benchmarks" / "run.py", *command, folder=tmp_path)
-    for part in parts:
-        text = (tmp_path / "results" / f"{part}.md").read_text(encoding="utf-8")
-        assert text.count("\n|") >= 7
-        assert all(line in printed for line in text.splitlines())
-    assert re.search(r"^\| 256, 256, 256 +\| +[\d.]+ / [\d.]+ / [\d.]+ \| ", printed, re.MULTILINE)
-    assert re.search(r"^Geometric means: [\d.]+ × NumPy", printed, re.MULTILINE)
-    (found,) = json.loads((tmp_path / "results" / "results.json").read_text(encoding="utf-8"))
-    assert {table["part"] for table in found["tables"]} == set(parts)
-
-
-def test_benchmarks_ignore_and_name_what_would_slow_a_peer_down(tmp_path, monkeypatch):
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    command = ["--quick", "--threads", "1", "--parts", "calls"]
-    printed = run(ROOT / "benchmarks" / "run.py", *command, folder=tmp_path)
-    assert "Ignored, since it would slow a peer down: " in printed
-    assert "OPENBLAS_CORETYPE=Haswell" in printed
-
-
-def test_benchmarks_reject_a_wrong_product(benchmarks):
-    import matmul
-
-    a, b = matmul.operands("tn", 5, 7, 3)
-    y = nnext.matmul(a, b)
-    assert y.shape == (7, 3)
-    matmul.check(a, b, y)
-    for wrong in (1.001 * y, np.full_like(y, np.nan), y.astype(np.float64), y[:4]):
-        with pytest.raises(AssertionError, match="the product"):
-            matmul.check(a, b, wrong)
-
-
-def test_benchmarks_reject_a_wrong_loss_or_gradient(benchmarks):
-    import softmax
-
-    x = np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32)
-    t = np.arange(6) % 4
-    layer = nnext.SoftmaxWithLoss()
-    loss, dx = layer.forward(x, t), layer.backward()
-    softmax.check(x, t, loss, dx)
-    for wrong in ((1.01 * loss, dx), (np.nan, dx), (loss, 1.001 * dx), (loss, dx[:5])):
-        with pytest.raises(AssertionError, match="softmax with loss"):
-            softmax.check(x, t, *wrong)
-
-
-def test_benchmarks_reject_a_wrong_function_or_step(benchmarks):
-    import book
-    import elementwise
-    import training
-
-    y = np.exp(np.linspace(-3, 3, 50, dtype=np.float32))
-    elementwise.check_ulps("exp", y, y.astype(np.longdouble))
-    with pytest.raises(AssertionError, match="exp of float32"):
-        elementwise.check_ulps("exp", y, 1.00001 * y.astype(np.longdouble))
-
-    params, grads = elementwise.parameters((4, 3))
-    nnext.Adam(lr=1e-4).update(params, grads)
-    elementwise.check_step("Adam", book.Adam, (4, 3), params)
-    with pytest.raises(AssertionError, match="the step of Adam"):
-        elementwise.check_step("Adam", book.Adam, (4, 3), [1.00001 * p for p in params])
-
-    for optimizer in training.OPTIMIZERS:
-        step, params = training.our_step(training.CASES[0], optimizer, 0.001)
-        loss = step()
-        training.check(training.CASES[0], optimizer, loss, params)
-        with pytest.raises(AssertionError, match="the step of 2-10-3"):
-            training.check(training.CASES[0], optimizer, 1.001 * loss, params)
-        step()
-        with pytest.raises(AssertionError, match="the step of 2-10-3"):
-            training.check(training.CASES[0], optimizer, loss, params)
-
-
-def test_benchmarks_compare_within_a_round_and_judge_by_the_worst_case(benchmarks):
-    from measure import Timing
-    from report import Table, render, row
-    from targets import Target
-
-    timing = {
-        "nnext": Timing((1.0, 2.0, 4.0)),
-        "NumPy": Timing((2.0, 4.0, 8.0)),
-        "PyTorch: loop": Timing((9.0, 9.0, 9.0)),
-        "PyTorch: fused": Timing((0.5, 1.0, 2.0)),
-    }
-    lost = row("a", timing, ("NumPy", "PyTorch", "absent"), work=4e9, form="nn")
-    assert lost.ratios == {"NumPy": 2.0, "PyTorch": 0.5}
-    won = row("b", {"nnext": Timing((1.0,)), "NumPy": Timing((3.0,))}, ("NumPy",), form="nn")
-    table = Table("matmul", "float32", "Products", 1, "GFLOP/s", [lost, won])
-    assert Table.from_json(json.loads(json.dumps(table.to_json()))) == table
-    text = render(table)
-    assert re.search(r"^\| a +\| +2 \| +1 \| +4 \| +2\.00 \| +0\.50 \| +0\.50 \|", text, re.M)
-    assert "Worst: 0.50 at a nn. Slower than the better peer: 1 of 2." in text
-
-    def figures(tables):
-        return ((r.case, r.better) for table in tables for r in table.rows)
-
-    def verdict(bar, at_most=False):
-        return Target("says", bar, figures, at_most).verdict([table])[2:]
-
-    assert verdict(0.5) == ("reached", "0.50 ×: a")
-    assert verdict(1) == ("missed by 1 of 2", "0.50 ×: a")
-    assert verdict(3, at_most=True) == ("reached", "3.00 ×: b")
-    assert Target("says", 1, figures).verdict([])[2] == "not measured"
-
-
-def test_benchmarks_find_their_places_in_the_document(benchmarks):
-    import report
-    import run as program
-
-    text = program.DOCUMENT.read_text(encoding="utf-8")
-    names = [*program.PARTS, "machine", "notes", "targets"]
-    assert sorted(re.findall(r"<!-- bench:([a-z_]+) -->", text)) == sorted(names)
-    written = report.replace_blocks(text, {name: f"the block {name}" for name in names})
-    for name in names:
-        assert f"<!-- bench:{name} -->\n\nthe block {name}\n\n<!-- /bench:{name} -->" in written
-    with pytest.raises(ValueError, match="found them 0 times"):
-        report.replace_blocks(text, {"nowhere": ""})

@@ -1,0 +1,273 @@
+"""The benchmarks: they run, reject wrong answers and hold the peers to what they say."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnext
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = nnext.show_config("dicts")
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Make the modules of benchmarks/ importable."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+
+def run(*arguments, folder, status=0, **variables):
+    """Run the benchmarks in a folder, with these environment variables too; return their output."""
+    kept = {name: text for name, text in os.environ.items() if name != "NNEXT_ISA"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", ROOT / "benchmarks" / "run.py", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env={**kept, "PYTHONIOENCODING": "utf-8", **variables},
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr * (status != 0)
+
+
+def test_benchmarks_run_and_write_their_tables(tmp_path):
+    parts = ["matmul", "calls"]
+    command = ["--quick", "--threads", "1", "--parts", *parts, "--out", "results"]
+    printed = run(*command, folder=tmp_path)
+    for part in parts:
+        text = (tmp_path / "results" / f"{part}.md").read_text(encoding="utf-8")
+        assert text.count("\n|") >= 7
+        assert all(line in printed for line in text.splitlines())
+    assert re.search(r"^\| 256, 256, 256 +\| +[\d.]+ / [\d.]+ / [\d.]+ \| ", printed, re.MULTILINE)
+    assert re.search(r"^Geometric means: [\d.]+ × NumPy", printed, re.MULTILINE)
+    (found,) = json.loads((tmp_path / "results" / "results.json").read_text(encoding="utf-8"))
+    assert {table["part"] for table in found["tables"]} == set(parts)
+
+
+def test_benchmarks_ignore_and_name_what_would_slow_a_peer_down(tmp_path):
+    command = ["--quick", "--threads", "1", "--parts", "calls"]
+    printed = run(*command, folder=tmp_path, OPENBLAS_CORETYPE="Haswell", XLA_FLAGS="--none")
+    assert "Ignored, since it would slow a peer down: " in printed
+    assert "OPENBLAS_CORETYPE=Haswell" in printed
+    assert "XLA_FLAGS=--none" in printed
+    assert "peers: each with the best instructions it has for this CPU" in printed
+
+
+@pytest.mark.skipif("avx2" not in CONFIG["isa_available"], reason="this CPU has no AVX2")
+def test_with_avx2_every_peer_is_held_to_it(tmp_path):
+    command = ["--quick", "--threads", "1", "--parts", "calls"]
+    printed = run(*command, folder=tmp_path, NNEXT_ISA="avx2")
+    for restriction in ("OPENBLAS_CORETYPE=Haswell", "ATEN_CPU_CAPABILITY=avx2"):
+        assert re.search(f"^Every peer is held to avx2: .*{restriction}", printed, re.M)
+        assert re.search(f"^peers: held to avx2: .*`{restriction}`", printed, re.M)
+    assert re.search(r"^nnext: \S+, avx2, ", printed, re.M)
+    assert not re.search(r"^NumPy: .*(X86_V4|AVX512)", printed, re.M)
+
+
+def test_an_instruction_set_that_peers_cannot_be_held_to_is_refused(tmp_path):
+    command = ["--quick", "--threads", "1", "--parts", "calls"]
+    printed = run(*command, folder=tmp_path, status=1, NNEXT_ISA="portable")
+    assert "NNEXT_ISA: expected one of avx512, neon, avx2, or nothing, got 'portable'" in printed
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--quick"], "--write-docs: the figures of --quick are not worth writing down"),
+        (["--threads", "7"], "--write-docs: needs the threads [1"),
+    ],
+)
+def test_figures_that_the_pages_cannot_show_are_refused_before_anything_runs(tmp_path, more, said):
+    assert said in run("--write-docs", *more, folder=tmp_path, status=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_restriction_names_to_numpy_what_it_found_and_no_more(benchmarks, monkeypatch):
+    import peers
+
+    found = ["X86_V3", "X86_V4", "AVX512_ICL"]
+    monkeypatch.setattr(peers, "_numpy_features", lambda fair: found)
+    inherited = {"NNEXT_ISA": "avx2", "HOME": "/", "NPY_DISABLE_CPU_FEATURES": "X86_V3"}
+    environment, restrictions = peers.environment(inherited)
+    assert restrictions["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"
+    assert environment == {"NNEXT_ISA": "avx2", "HOME": "/", **restrictions}
+    assert peers.restrictions_of(environment) == restrictions
+    found[1:] = []
+    assert "NPY_DISABLE_CPU_FEATURES" not in peers.environment(inherited)[0]
+    for isa in ({}, {"NNEXT_ISA": "avx512"}, {"NNEXT_ISA": "neon"}):
+        assert peers.environment({**isa, "MKL_CBWR": "SSE4_2"}) == (isa, {})
+
+
+def test_a_peer_that_is_not_held_is_found(benchmarks):
+    import peers
+
+    held = {"numpy": ["X86_V2", "X86_V3"], "openblas": ["Haswell"], "torch": "AVX2"}
+    assert peers.broken(held, "avx2") == []
+    free = {"numpy": ["X86_V3", "X86_V4"], "openblas": ["SkylakeX"], "torch": "AVX512"}
+    assert peers.broken(free, "avx512") == []
+    for name in free:
+        (said,) = peers.broken({**held, name: free[name]}, "avx2")
+        assert said.split(" uses ")[1] in ("X86_V4", "SkylakeX", "AVX512")
+
+
+def test_benchmarks_reject_a_wrong_product(benchmarks):
+    import matmul
+
+    a, b = matmul.operands("tn", 5, 7, 3)
+    y = nnext.matmul(a, b)
+    assert y.shape == (7, 3)
+    matmul.check(a, b, y)
+    for wrong in (1.001 * y, np.full_like(y, np.nan), y.astype(np.float64), y[:4]):
+        with pytest.raises(AssertionError, match="the product"):
+            matmul.check(a, b, wrong)
+
+
+def test_benchmarks_reject_a_wrong_loss_or_gradient(benchmarks):
+    import softmax
+
+    x = np.random.default_rng(0).standard_normal((6, 4), dtype=np.float32)
+    t = np.arange(6) % 4
+    layer = nnext.SoftmaxWithLoss()
+    loss, dx = layer.forward(x, t), layer.backward()
+    softmax.check(x, t, loss, dx)
+    for wrong in ((1.01 * loss, dx), (np.nan, dx), (loss, 1.001 * dx), (loss, dx[:5])):
+        with pytest.raises(AssertionError, match="softmax with loss"):
+            softmax.check(x, t, *wrong)
+
+
+def test_benchmarks_reject_a_wrong_function_or_step(benchmarks):
+    import book
+    import elementwise
+    import training
+
+    y = np.exp(np.linspace(-3, 3, 50, dtype=np.float32))
+    elementwise.check_ulps("exp", y, y.astype(np.longdouble))
+    with pytest.raises(AssertionError, match="exp of float32"):
+        elementwise.check_ulps("exp", y, 1.00001 * y.astype(np.longdouble))
+
+    params, grads = elementwise.parameters((4, 3))
+    nnext.Adam(lr=1e-4).update(params, grads)
+    elementwise.check_step("Adam", book.Adam, (4, 3), params)
+    with pytest.raises(AssertionError, match="the step of Adam"):
+        elementwise.check_step("Adam", book.Adam, (4, 3), [1.00001 * p for p in params])
+
+    for optimizer in training.OPTIMIZERS:
+        step, params = training.our_step(training.CASES[0], optimizer, 0.001)
+        loss = step()
+        training.check(training.CASES[0], optimizer, loss, params)
+        with pytest.raises(AssertionError, match="the step of 2-10-3"):
+            training.check(training.CASES[0], optimizer, 1.001 * loss, params)
+        step()
+        with pytest.raises(AssertionError, match="the step of 2-10-3"):
+            training.check(training.CASES[0], optimizer, loss, params)
+
+
+def test_benchmarks_reject_a_wrong_layer(benchmarks):
+    import layers
+
+    cases = layers.cases()
+    names = " ".join(case.name for case in cases)
+    for name in ("Sigmoid", "Tanh", "ReLU", "Dropout", "Softmax", "Embedding"):
+        assert name in names
+    for case in cases:
+        for layer in (case.ours, case.books):
+            forward, backward = layers.pair(layer, case)
+            y, dx = forward(), backward()
+            assert case.dout.size == layers.SIZE
+            layers.check(case, y, dx)
+            for wrong in ((1.001 * y, dx), (y, 1.001 * dx), (y, np.zeros_like(dx))):
+                with pytest.raises(AssertionError, match=case.name):
+                    layers.check(case, *wrong)
+
+
+def test_both_ways_of_a_large_vocabulary_are_in_one_table(benchmarks):
+    import measure
+    import vocabulary
+    from bench import Bench
+    from report import Table, render
+
+    bench = Bench(1, measure.QUICK, True, None, None, None, tell=lambda what: None)
+    function, layer, loss = vocabulary.compare(bench, 8, 4, 50)
+    assert (function.form, layer.form, loss.form) == ("function", "layer", "")
+    assert function.case == layer.case == "8, 4, 50"
+    assert function.seconds["two layers"] == layer.seconds["two layers"]
+    assert "(function / layer)" in render(
+        Table("vocabulary", "step", "T", 1, "s", [function, layer])
+    )
+
+
+def test_products_have_72_cases_of_a_type(benchmarks):
+    import matmul
+
+    assert len({*matmul.SHAPES, *matmul.EXTREMES}) * len(matmul.FORMS) == 72
+
+
+def test_jax_takes_the_same_step_and_uses_up_its_old_parameters(benchmarks):
+    jax = pytest.importorskip("jax")
+    import training
+
+    for case in training.CASES[:2]:
+        for optimizer in training.OPTIMIZERS:
+            step, params = training.jax_step(jax, case, optimizer, 0.001)
+            before = list(params)
+            loss = float(step())
+            training.check(case, optimizer, loss, params)
+            assert all(p.is_deleted() for p in before)
+            step()
+            with pytest.raises(AssertionError, match="the step of"):
+                training.check(case, optimizer, loss, params)
+
+
+def test_a_worker_keeps_to_as_many_cpus_as_threads(tmp_path):
+    code = "import machine, os; machine.keep_to(1); print(len(os.sched_getaffinity(0)))"
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not bind processes to CPUs")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT / "benchmarks",
+    )
+    assert done.stdout == "1\n"
+
+
+def test_benchmarks_compare_within_a_round_and_judge_by_the_worst_case(benchmarks):
+    from measure import Timing
+    from report import Table, render, row
+    from targets import Target
+
+    timing = {
+        "nnext": Timing((1.0, 2.0, 4.0)),
+        "NumPy": Timing((2.0, 4.0, 8.0)),
+        "PyTorch: loop": Timing((9.0, 9.0, 9.0)),
+        "PyTorch: fused": Timing((0.5, 1.0, 2.0)),
+    }
+    lost = row("a", timing, ("NumPy", "PyTorch", "absent"), work=4e9, form="nn")
+    assert lost.ratios == {"NumPy": 2.0, "PyTorch": 0.5}
+    won = row("b", {"nnext": Timing((1.0,)), "NumPy": Timing((3.0,))}, ("NumPy",), form="nn")
+    table = Table("matmul", "float32", "Products", 1, "GFLOP/s", [lost, won])
+    assert Table.from_json(json.loads(json.dumps(table.to_json()))) == table
+    text = render(table)
+    assert re.search(r"^\| a +\| +2 \| +1 \| +4 \| +2\.00 \| +0\.50 \| +0\.50 \|", text, re.M)
+    assert "Worst: 0.50 at a nn. Slower than the better peer: 1 of 2." in text
+
+    def figures(tables):
+        return ((r.case, r.better) for table in tables for r in table.rows)
+
+    def verdict(bar, at_most=False):
+        return Target("says", bar, figures, at_most).verdict([table])[2:]
+
+    assert verdict(0.5) == ("reached", "0.50 ×: a")
+    assert verdict(1) == ("missed by 1 of 2", "0.50 ×: a")
+    assert verdict(3, at_most=True) == ("reached", "3.00 ×: b")
+    assert Target("says", 1, figures).verdict([]) is None
