@@ -314,7 +314,7 @@ class BlockedProduct {
     tile.c_row_stride = p.c.row_stride;
     tile.cols = width;
     tile.count = p.c.cols / width;
-    tile.fetches_c = most_k == p.k();
+    tile.fetches_c = plan_.fetches_c;
     tile.b_step = tile.c_step = tile.bias_step = width;
     for (index_t pc = 0; pc < p.k(); pc += most_k) {
       const bool is_last = pc + most_k >= p.k();
