@@ -58,7 +58,7 @@ py::dict plan(py::handle a, py::handle b, py::handle out) {
 template <class T>
 std::optional<T> wanted(const py::dict& wishes, const char* name, T least) {
   if (!wishes.contains(name)) return std::nullopt;
-  const T value = wishes[name].cast<T>();
+  T value = wishes[name].cast<T>();
   if (value < least) throw py::value_error(std::string("wish_plan: ") + name + " is too small");
   return value;
 }

@@ -51,9 +51,10 @@ std::vector<PlanWishes> all_wishes() {
 }
 
 std::string text(const PlanWishes& w) {
-  return std::string(*w.transposed ? "transposed, " : "") + "order " +
-         std::to_string(static_cast<int>(*w.order)) + ", packs_a " + std::to_string(*w.packs_a) +
-         ", packs_b " + std::to_string(*w.packs_b) + (w.mc ? ", small blocks" : "");
+  const auto flag = [](const std::optional<bool>& wish) { return wish.value_or(false); };
+  return "order " + std::to_string(static_cast<int>(w.order.value_or(Order::kPanels))) +
+         (flag(w.transposed) ? ", transposed" : "") + (flag(w.packs_a) ? ", A packed" : "") +
+         (flag(w.packs_b) ? ", B packed" : "") + (w.mc ? ", small blocks" : "");
 }
 
 template <class T>
