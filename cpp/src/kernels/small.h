@@ -37,17 +37,12 @@ NNEXT_INLINE IntVec<T> magnitude_bits(Vec<T> x) {
   return bits(x) & ~(IntVec<T>{} + Normal<T>::kSign);
 }
 
-// x where its magnitude has more than these bits, elsewhere zero with the sign of x. By shifting
-// the sign of a difference, for which every CPU has as many ports as for any other integer
-// operation.
-template <class T>
-NNEXT_INLINE Vec<T> more_than(Vec<T> x, IntVec<T> bound) {
-  const IntVec<T> is_more = (bound - magnitude_bits<T>(x)) >> (8 * sizeof(T) - 1);
-  return from_bits(bits(x) & (is_more | Normal<T>::kSign));
-}
+// x where its magnitude has at least these bits, elsewhere zero with the sign of x. By shifting the
+// sign of a difference, for which every CPU has as many ports as for any other integer operation.
 template <class T>
 NNEXT_INLINE Vec<T> at_least(Vec<T> x, IntVec<T> least) {
-  return more_than<T>(x, least - 1);
+  const IntVec<T> is_less = (magnitude_bits<T>(x) - least) >> (8 * sizeof(T) - 1);
+  return from_bits(bits(x) & (~is_less | Normal<T>::kSign));
 }
 
 // x, a number below the smallest normal one being zero. NaN stays NaN.
@@ -109,10 +104,14 @@ NNEXT_INLINE Vec<T> product(Vec<T> x, Vec<T> y) {
   return at_least<T>(x, least > normal ? least : normal) * y;
 }
 
-// The same for a probability y, which is 0, normal and at most 1, or NaN.
+// The same for a probability y, which is 0, normal and at most 1, or NaN. (With a comparison in
+// place of the shift a row of 96 in softmax's backward took 77 cycles instead of 63 with AVX-512,
+// and 115 instead of 125 with AVX2, Zen 5.)
 template <class T>
 NNEXT_INLINE Vec<T> product_with_probability(Vec<T> x, Vec<T> y) {
-  return more_than<T>(x, (Normal<T>::kProductBits - 1) - bits(y)) * y;
+  const IntVec<T> most_small = (Normal<T>::kProductBits - 1) - bits(y);
+  const IntVec<T> is_normal = (most_small - magnitude_bits<T>(x)) >> (8 * sizeof(T) - 1);
+  return from_bits(bits(x) & (is_normal | Normal<T>::kSign)) * y;
 }
 
 }  // namespace
