@@ -275,6 +275,28 @@ TEST_P(SoftmaxKernel, GradientIsWithinItsBound) {
   });
 }
 
+TEST_P(SoftmaxKernel, GradientsThatAreNotFinitePassThrough) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    for (const index_t cols : {2, 17, 40}) {
+      for (index_t place = 0; place < cols; ++place) {
+        Array<T> y(cols);
+        std::fill_n(y.data(), cols, T{1} / static_cast<T>(cols));
+        for (const T special : {kInf<T>, -kInf<T>, kNan<T>, -kNan<T>}) {
+          Array<T> dout(cols);
+          std::fill_n(dout.data(), cols, T{1});
+          dout[place] = special;
+          Array<T> dx(cols);
+          kernels.softmax_backward(y.data(), dout.data(), dx.data(), 1, cols);
+          for (index_t i = 0; i < cols; ++i) {
+            const T expected = y[i] * (dout[i] - special);  // the sum is the special one too
+            ASSERT_TRUE(std::isnan(expected) ? std::isnan(dx[i]) : dx[i] == expected) << i;
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST_P(SoftmaxKernel, LossGradientsAreTheirFormulasBitByBit) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     const T factor = T(1) / 7;

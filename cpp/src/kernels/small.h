@@ -104,6 +104,16 @@ NNEXT_INLINE Vec<T> product(Vec<T> x, Vec<T> y) {
   return at_least<T>(x, least > normal ? least : normal) * y;
 }
 
+// The same for a probability y, which is 0, normal and at most 1, or NaN. (With a comparison in
+// place of the shift a row of 96 in softmax's backward took 77 cycles instead of 63 with AVX-512,
+// and 115 instead of 125 with AVX2, Zen 5.)
+template <class T>
+NNEXT_INLINE Vec<T> product_with_probability(Vec<T> x, Vec<T> y) {
+  const IntVec<T> most_small = (Normal<T>::kProductBits - 1) - bits(y);
+  const IntVec<T> is_normal = (most_small - magnitude_bits<T>(x)) >> (8 * sizeof(T) - 1);
+  return from_bits(bits(x) & (is_normal | Normal<T>::kSign)) * y;
+}
+
 }  // namespace
 }  // namespace NNEXT_SIMD
 }  // namespace nnext

@@ -235,27 +235,44 @@ void softmax_rows(const T* x, T* y, index_t rows, index_t cols, const std::int64
   }
 }
 
+// Adds the products of `left` probabilities and gradients, of 16 at most, to the sum.
+template <class T>
+NNEXT_INLINE void add_products(Lanes<double>& sum, const T* y, const T* dout, index_t left) {
+  Lanes<T> share = load_lanes<T>(y, left, T{0});
+  const Lanes<T> d = load_lanes<T>(dout, left, T{0});
+  for (int j = 0; j < kParts<T>; ++j) {
+    share.part[j] = product_with_probability<T>(d.part[j], share.part[j]);
+  }
+  add_lanes(sum, share);
+}
+
+template <class T>
+NNEXT_INLINE void softmax_gradient(const T* y, const T* dout, Vec<T> total, T* dx, index_t left) {
+  Lanes<T> out = load_lanes<T>(y, left, T{0});
+  const Lanes<T> d = load_lanes<T>(dout, left, T{0});
+  for (int j = 0; j < kParts<T>; ++j) {
+    out.part[j] = product_with_probability<T>(d.part[j] - total, out.part[j]);
+  }
+  store_lanes<T>(dx, out, left);
+}
+
 // dx = y (dout - sum of y dout)
 template <class T>
 void softmax_backward_rows(const T* y, const T* dout, T* dx, index_t rows, index_t cols) {
+  const index_t whole = cols / kLanes * kLanes;
   for (index_t r = 0; r < rows; ++r, y += cols, dout += cols, dx += cols) {
     Lanes<double> sum{};
-    for (index_t i = 0; i < cols; i += kLanes) {
-      Lanes<T> share = load_lanes<T>(y + i, cols - i, T{0});
-      const Lanes<T> d = load_lanes<T>(dout + i, cols - i, T{0});
-      for (int j = 0; j < kParts<T>; ++j) share.part[j] = product<T>(d.part[j], share.part[j]);
-      add_lanes(sum, share);
-    }
+    for (index_t i = 0; i < whole; i += kLanes) add_products<T>(sum, y + i, dout + i, kLanes);
+    if (whole < cols) add_products<T>(sum, y + whole, dout + whole, cols - whole);
     const double rounded = sum_lanes(sum);
-    const bool is_small = -Normal<T>::kLeast < rounded && rounded < Normal<T>::kLeast;
+    // One comparison: the sign of the sum would be mispredicted every other row.
+    const bool is_small = __builtin_fabs(rounded) < Normal<T>::kLeast;
     const Vec<T> total = broadcast<T>(is_small ? T{0} : static_cast<T>(rounded));
-    for (index_t i = 0; i < cols; i += kLanes) {
-      Lanes<T> out = load_lanes<T>(y + i, cols - i, T{0});
-      const Lanes<T> d = load_lanes<T>(dout + i, cols - i, T{0});
-      for (int j = 0; j < kParts<T>; ++j) {
-        out.part[j] = product<T>(d.part[j] - total, out.part[j]);
-      }
-      store_lanes<T>(dx + i, out, cols - i);
+    for (index_t i = 0; i < whole; i += kLanes) {
+      softmax_gradient<T>(y + i, dout + i, total, dx + i, kLanes);
+    }
+    if (whole < cols) {
+      softmax_gradient<T>(y + whole, dout + whole, total, dx + whole, cols - whole);
     }
   }
 }
