@@ -94,9 +94,9 @@ TYPED_TEST(EveryPlan, IsTheOrderedChain) {
   for (const Shape& s : {Shape{1, 33, 150}, Shape{7, 0, 10}, Shape{13, 1, 65}, Shape{50, 35, 17},
                          Shape{101, 17, 75}, Shape{8, 40, 81}, Shape{60, 4, 1}}) {
     for (const auto& layout : layouts) {
-      for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
-        expect_chain<TypeParam>(s, *layout[0], *layout[1], *layout[2], into, 1 + turn++ % 3, all);
-      }
+      // Seven shapes of six layouts: each shape and each layout meets all three.
+      const auto into = static_cast<SumInto>((turn + turn / 6) % 3);
+      expect_chain<TypeParam>(s, *layout[0], *layout[1], *layout[2], into, 1 + turn++ % 3, all);
     }
   }
 }
