@@ -130,7 +130,8 @@ class BlockedProduct {
     }
     const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, plan_.tile_vectors);
     const bool packs_panels = plan_.packs_b || ends_in_part(p);
-    const index_t a_size = plan_.packs_a ? rounded_up(plan_.mc, kPackedRows) * most_k : 0;
+    const index_t a_size =
+        plan_.packs_a ? rounded_up(std::min(plan_.mc, p.c.rows), kPackedRows) * most_k : 0;
     const index_t b_vectors = keeps_b(p) ? panels.total : packs_panels ? plan_.tile_vectors : 0;
     const index_t size = a_size + most_k * b_vectors * kernels_.lanes;
     T* const memory = size == 0 ? nullptr : lean_ != nullptr ? lean_->panel : scratch<T>(size);

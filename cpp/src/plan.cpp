@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <limits>
+#include <cstdlib>
 
 namespace nnext {
 namespace {
@@ -200,7 +200,10 @@ bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& tabl
 template <class T>
 bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
   if (p.a.row_stride != 1 || p.a.col_stride == 1 || p.c.cols < kPackAColumns) return false;
-  const index_t lines = std::min(p.k(), plan.kc);
+  // Columns closer than a line share lines.
+  const index_t line = caches.l1.line;
+  const index_t stride = std::abs(bytes<T>(p.a.col_stride));
+  const index_t lines = std::min(p.k(), plan.kc) * std::min(stride, line) / line;
   return lines > lines_kept(caches.l1, bytes<T>(p.a.col_stride), caches.l1.line);
 }
 

@@ -199,6 +199,8 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
     EXPECT_FALSE(plan_of<float>("tn", {128, 784, 512}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("tn", {512, 512, 10}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("nn", {512, 512, 512}, caches).packs_a);
+    // Rows of k of two elements: eight of them share a line.
+    EXPECT_FALSE(plan_of<float>("tn", {1024, 2, 128}, caches).packs_a);
   }
 }
 
