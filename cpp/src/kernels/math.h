@@ -134,7 +134,7 @@ NNEXT_INLINE Vec<T> scaled(Vec<T> significand, const ReducedExp<T>& e, Vec<T> x,
   using C = MathConstants<T>;
   if constexpr (!WholeRange) {
     const IntVec<T> bias = bits(broadcast<T>(T{1}));
-    const Vec<T> factor = from_bits((bits(e.shifted) << C::kMantissaBits) + bias);
+    const Vec<T> factor = from_bits(wrapped_sum(bits(e.shifted) << C::kMantissaBits, bias));
     return x < low ? Vec<T>{} : significand * factor;
   }
   // Two factors, the first of them exact.

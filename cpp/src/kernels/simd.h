@@ -371,6 +371,22 @@ NNEXT_INLINE VecI64 bits(VecD v) { return reinterpret_cast<VecI64>(v); }
 NNEXT_INLINE VecF from_bits(VecI32 v) { return reinterpret_cast<VecF>(v); }
 NNEXT_INLINE VecD from_bits(VecI64 v) { return reinterpret_cast<VecD>(v); }
 
+// a + b and a - b, which wrap round where they do not fit.
+using VecU32 = std::uint32_t __attribute__((vector_size(kVectorBytes)));
+using VecU64 = std::uint64_t __attribute__((vector_size(kVectorBytes)));
+NNEXT_INLINE VecI32 wrapped_sum(VecI32 a, VecI32 b) {
+  return reinterpret_cast<VecI32>(reinterpret_cast<VecU32>(a) + reinterpret_cast<VecU32>(b));
+}
+NNEXT_INLINE VecI64 wrapped_sum(VecI64 a, VecI64 b) {
+  return reinterpret_cast<VecI64>(reinterpret_cast<VecU64>(a) + reinterpret_cast<VecU64>(b));
+}
+NNEXT_INLINE VecI32 wrapped_difference(VecI32 a, VecI32 b) {
+  return reinterpret_cast<VecI32>(reinterpret_cast<VecU32>(a) - reinterpret_cast<VecU32>(b));
+}
+NNEXT_INLINE VecI64 wrapped_difference(VecI64 a, VecI64 b) {
+  return reinterpret_cast<VecI64>(reinterpret_cast<VecU64>(a) - reinterpret_cast<VecU64>(b));
+}
+
 // A bit for each lane of a comparison's result, the first lowest.
 NNEXT_INLINE unsigned lane_bits(VecI32 mask) {
 #if defined(__AVX512F__)

@@ -104,16 +104,6 @@ NNEXT_INLINE Vec<T> product(Vec<T> x, Vec<T> y) {
   return at_least<T>(x, least > normal ? least : normal) * y;
 }
 
-// a - b, which wraps round where it does not fit.
-NNEXT_INLINE VecI32 wrapped_difference(VecI32 a, VecI32 b) {
-  using Unsigned = std::uint32_t __attribute__((vector_size(kVectorBytes)));
-  return reinterpret_cast<VecI32>(reinterpret_cast<Unsigned>(a) - reinterpret_cast<Unsigned>(b));
-}
-NNEXT_INLINE VecI64 wrapped_difference(VecI64 a, VecI64 b) {
-  using Unsigned = std::uint64_t __attribute__((vector_size(kVectorBytes)));
-  return reinterpret_cast<VecI64>(reinterpret_cast<Unsigned>(a) - reinterpret_cast<Unsigned>(b));
-}
-
 // The same for a probability y, which is 0, normal and at most 1, or NaN. (With a comparison in
 // place of the shift a row of 96 in softmax's backward took 77 cycles instead of 63 with AVX-512,
 // and 115 instead of 125 with AVX2, Zen 5. Beside a NaN the differences may wrap: x is kept or made
