@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "module.h"
 #include "view.h"
@@ -50,17 +49,23 @@ py::dict plan(py::handle a, py::handle b, py::handle out) {
   result["mc"] = plan.mc;
   result["kc"] = plan.kc;
   result["nc"] = plan.nc;
-  result["run"] = py::make_tuple(plan.run_rows, plan.run_k, plan.run_cols);
   result["parts"] = py::make_tuple(plan.row_parts, plan.col_parts);
   return result;
 }
 
+// The wish of that name, taken out of those that are left.
 template <class T>
-std::optional<T> wanted(const py::dict& wishes, const char* name, T least) {
+std::optional<T> taken(py::dict& wishes, const char* name, T least) {
   if (!wishes.contains(name)) return std::nullopt;
-  T value = wishes[name].cast<T>();
-  if (value < least) throw py::value_error(std::string("wish_plan: ") + name + " is too small");
-  return value;
+  const py::object wish = wishes.attr("pop")(name);
+  try {
+    T value = wish.cast<T>();
+    if (value < least) throw py::value_error(std::string("wish_plan: ") + name + " is too small");
+    return value;
+  } catch (const py::cast_error&) {
+    throw py::type_error(std::string("wish_plan: ") + name + " cannot be " +
+                         py::repr(wish).cast<std::string>());
+  }
 }
 
 // A product may be reading the wishes of before, so that they are kept for ever: a few bytes each.
@@ -69,30 +74,25 @@ void wish_plan(const py::kwargs& kwargs) {
     wish(nullptr);
     return;
   }
-  static const auto* names = new std::vector<std::string>{
-      "transposed", "order", "packs_a", "packs_b", "fetches_panels", "fetches_c", "tile_vectors",
-      "tile_rows",  "mc",    "kc",      "nc"};
-  for (const auto& item : kwargs) {
-    const auto name = item.first.cast<std::string>();
-    if (std::find(names->begin(), names->end(), name) == names->end()) {
-      throw py::type_error("wish_plan: a plan has no " + name);
-    }
-  }
+  py::dict left(kwargs.attr("copy")());
   auto wishes = std::make_unique<PlanWishes>();
-  wishes->transposed = wanted<bool>(kwargs, "transposed", false);
-  wishes->packs_a = wanted<bool>(kwargs, "packs_a", false);
-  wishes->packs_b = wanted<bool>(kwargs, "packs_b", false);
-  wishes->fetches_panels = wanted<bool>(kwargs, "fetches_panels", false);
-  wishes->fetches_c = wanted<bool>(kwargs, "fetches_c", false);
-  wishes->tile_vectors = wanted<int>(kwargs, "tile_vectors", 1);
-  wishes->tile_rows = wanted<index_t>(kwargs, "tile_rows", 1);
-  wishes->mc = wanted<index_t>(kwargs, "mc", 1);
-  wishes->kc = wanted<index_t>(kwargs, "kc", 1);
-  wishes->nc = wanted<index_t>(kwargs, "nc", 1);
-  if (const auto name = wanted<std::string>(kwargs, "order", ""); name) {
+  wishes->transposed = taken<bool>(left, "transposed", false);
+  wishes->packs_a = taken<bool>(left, "packs_a", false);
+  wishes->packs_b = taken<bool>(left, "packs_b", false);
+  wishes->fetches_panels = taken<bool>(left, "fetches_panels", false);
+  wishes->fetches_c = taken<bool>(left, "fetches_c", false);
+  wishes->tile_vectors = taken<int>(left, "tile_vectors", 1);
+  wishes->tile_rows = taken<index_t>(left, "tile_rows", 1);
+  wishes->mc = taken<index_t>(left, "mc", 1);
+  wishes->kc = taken<index_t>(left, "kc", 1);
+  wishes->nc = taken<index_t>(left, "nc", 1);
+  if (const auto name = taken<std::string>(left, "order", ""); name) {
     const auto* const found = std::find(std::begin(kOrders), std::end(kOrders), *name);
     if (found == std::end(kOrders)) throw py::value_error("wish_plan: there is no order " + *name);
     wishes->order = static_cast<Order>(found - std::begin(kOrders));
+  }
+  if (!left.empty()) {
+    throw py::type_error("wish_plan: a plan has no " + (*left.begin()).first.cast<std::string>());
   }
   wish(wishes.release());
 }

@@ -1,5 +1,6 @@
-// The blocked loops of the matrix product in one thread, as a plan says. They decide nothing: see
-// plan.h. The tiles themselves are the kernels'.
+// The blocked loops of the matrix product in one thread, as a plan says (nnext/plan.h): what they
+// still find out, such as whether a panel is needed again, follows from it. The tiles themselves
+// are the kernels'.
 #pragma once
 
 #include <algorithm>
@@ -84,9 +85,14 @@ class BlockedProduct {
       run_columns();
       return;
     }
-    const index_t done = plan_.order == Order::kRuns ? run_runs() : 0;
-    for (index_t jc = done; jc < p_.c.cols; jc += plan_.nc) {  // loop 5
-      run_block(p_.part(0, p_.c.rows, jc, std::min(plan_.nc, p_.c.cols - jc)));
+    if (plan_.order == Order::kRuns) {
+      run_runs();
+      return;
+    }
+    for (index_t jc = 0; jc < p_.c.cols;) {  // loop 5
+      const index_t cols = std::min(plan_.nc, p_.c.cols - jc);
+      run_block(p_.part(0, p_.c.rows, jc, cols));
+      jc += cols;
     }
   }
 
@@ -101,6 +107,13 @@ class BlockedProduct {
 
   BlockedProduct(const Problem<T>& problem, const Plan& plan, LeanRoom* lean)
       : kernels_(kernels<T>()), p_(problem), plan_(plan), lean_(lean) {}
+
+  // What is left of a run, less than a panel: one block.
+  static Plan one_block(Plan plan, const Problem<T>& p) {
+    plan.mc = p.c.rows;
+    plan.kc = p.k();
+    return plan;
+  }
 
   // The same plan in the room of one panel.
   static Plan leaner(Plan plan, const Problem<T>& p, bool packs_panels) {
@@ -278,16 +291,16 @@ class BlockedProduct {
   }
 
   // For each few rows of k, or of C, all panels in one call, so that the large operand is read, or
-  // C written, in long runs. Returns the columns done; less than a panel is left.
-  index_t run_runs() const {
-    const index_t rows = std::min(plan_.run_rows, p_.c.rows);
-    const index_t most_k = std::min(plan_.run_k, p_.k());
+  // C written, in long runs.
+  void run_runs() const {
+    const index_t rows = std::min(plan_.mc, p_.c.rows);
+    const index_t most_k = std::min(plan_.kc, p_.k());
     index_t vectors = plan_.tile_vectors;
     while (kernels_.tile_rows[vectors] < rows) --vectors;
     const index_t panel = vectors * kernels_.lanes;
     // Sums that take several passes stay in rows of C, if these may be overwritten.
     const bool aside = p_.c.col_stride != 1 || (p_.into == SumInto::kAdd && most_k < p_.k());
-    const index_t most_cols = aside ? std::min(plan_.run_cols, kAside<T> / rows) : plan_.run_cols;
+    const index_t most_cols = aside ? std::min(plan_.nc, kAside<T> / rows) : plan_.nc;
     const index_t block = std::max<index_t>(most_cols / panel, 1) * panel;
     const index_t cols = p_.c.cols / panel * panel;
     for (index_t jc = 0; jc < cols; jc += block) {
@@ -302,7 +315,10 @@ class BlockedProduct {
         }
       }
     }
-    return cols;
+    if (cols == p_.c.cols) return;
+    const Problem<T> rest = p_.part(0, p_.c.rows, cols, p_.c.cols - cols);
+    const Plan plan = one_block(plan_, rest);
+    BlockedProduct(rest, plan, lean_).run_block(rest);
   }
 
   void run_along(const Problem<T>& p, index_t vectors, index_t most_k) const {

@@ -62,10 +62,10 @@ constexpr index_t stream_k(index_t rows) { return rows <= 2 ? 8 : 16; }
 constexpr index_t kShortK = 4;
 constexpr index_t kWholeRows = 48;
 
-// A large C from a B that is smaller: a tile's rows of C at a time, along columns
-// whose part of B stays in a quarter of the second level, each tile prefetching the C of the next.
-// 256 x 48 x 128256 tn: 94 against 64 panel by panel, 86 without the prefetch. On a Zen 5 it is
-// level without it, and with stores past the caches (0.99 to 1.02).
+// A large C from a B that is smaller: a tile's rows of C at a time, along columns whose part of B
+// stays in a quarter of the second level, each tile prefetching the C of the next.
+// 256 x 48 x 128256 tn: 94 against 64 panel by panel, 86 without the prefetch. Stores past the
+// caches instead: level on a Zen 5 (0.99 to 1.02).
 constexpr index_t kLargeCK = 512;
 
 // With so few rows of C, a B with contiguous columns is transposed in registers instead of packed:
@@ -89,6 +89,11 @@ template <class T>
 bool may_read_columns(const Problem<T>& p) {
   return p.b.row_stride == 1 && p.b.col_stride != 1 && p.c.col_stride == 1 &&
          p.c.rows <= kColumnsRows;
+}
+
+template <class T>
+bool may_run(const Problem<T>& p) {
+  return p.b.col_stride == 1 && p.k() > 0;
 }
 
 // Estimated cycles of a problem as it stands, to choose between it and its transpose: tiles over
@@ -155,8 +160,8 @@ void cut_among_threads(Plan& plan, const Problem<T>& p, const Kernels<T>& table,
 }
 
 // The width of tiles in vectors: wider ones than for many rows where few rows would leave the CPU
-// fewer sums than it has multiply-adds under way. AVX2 on a Zen 5:
-// 1 x 256 x 256 nn 53 with four vectors, 31 with two.
+// fewer sums than it has multiply-adds under way. 1 x 256 x 256 nn with AVX2 on a Zen 5 53 with
+// four vectors, 31 with two.
 template <class T>
 int width_for(index_t rows, const Kernels<T>& table) {
   constexpr index_t kUnderWay = 8;
@@ -204,7 +209,7 @@ bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) 
   const index_t line = caches.l1.line;
   const index_t stride = std::abs(bytes<T>(p.a.col_stride));
   const index_t lines = std::min(p.k(), plan.kc) * std::min(stride, line) / line;
-  return lines > lines_kept(caches.l1, bytes<T>(p.a.col_stride), caches.l1.line);
+  return lines > lines_kept(caches.l1, stride, line);
 }
 
 // What runs along long rows of a large operand, if that is what bounds the product.
@@ -217,19 +222,21 @@ void choose_order(Plan& plan, const Problem<T>& p, const Kernels<T>& table, cons
   const bool c_in_rows = p.c.col_stride == 1;
   const auto run = [&](index_t rows, index_t k, index_t cols) {
     plan.order = Order::kRuns;
-    plan.run_rows = rows;
-    plan.run_k = k;
-    plan.run_cols = cols;
+    plan.mc = rows;
+    plan.kc = k;
+    plan.nc = cols;
   };
-  if (p.b.col_stride != 1 || p.k() == 0) return;
+  if (!may_run(p)) return;
   if (p.k() <= kShortK && c_in_rows) {
     run(1, p.k(), kStreamColumns);
   } else if (p.c.rows <= kStreamRows) {
-    if (bytes<T>(p.k() * p.c.cols) > kStreamBytes)
+    if (bytes<T>(p.k() * p.c.cols) > kStreamBytes) {
       run(p.c.rows, stream_k(p.c.rows), kStreamColumns);
+    }
   } else if (c_in_rows && p.k() <= kLargeCK && p.k() < p.c.rows &&
              bytes<T>(p.c.rows * p.c.cols) > kLargeBytes) {
-    run(table.tile_rows[table.tile_vectors], p.k(), caches.l2.size / 4 / bytes<T>(p.k()));
+    const index_t cols = caches.l2.size / 4 / bytes<T>(p.k());
+    run(table.tile_rows[table.tile_vectors], p.k(), std::max(cols, index_t{1}));
   }
 }
 
@@ -251,22 +258,19 @@ void grant(Plan& plan, const PlanWishes& w, const Problem<T>& p, const Kernels<T
   if (w.fetches_c) plan.fetches_c = *w.fetches_c;
   if (w.tile_rows) plan.tile_rows = *w.tile_rows;
   if (w.tile_vectors) plan.tile_vectors = std::min(*w.tile_vectors, kMaxTileVectors);
-  if (w.mc) plan.mc = plan.run_rows = *w.mc;
-  if (w.kc) plan.kc = plan.run_k = *w.kc;
-  if (w.nc) plan.nc = plan.run_cols = *w.nc;
+  if (w.mc) plan.mc = *w.mc;
+  if (w.kc) plan.kc = *w.kc;
+  if (w.nc) plan.nc = *w.nc;
   if (w.packs_a) plan.packs_a = *w.packs_a;
-  if (w.packs_b) plan.packs_b = *w.packs_b || p.b.col_stride != 1;
-  const bool can_run = p.b.col_stride == 1 && p.k() > 0;
+  if (w.packs_b) plan.packs_b = *w.packs_b;
   if (w.order) plan.order = *w.order;
-  if (plan.order == Order::kRuns && !can_run) plan.order = Order::kPanels;
+  if (plan.order == Order::kRuns && !may_run(p)) plan.order = Order::kPanels;
   if (plan.order == Order::kColumns && !may_read_columns(p)) plan.order = Order::kPanels;
   if (plan.order == Order::kPanels && p.b.col_stride != 1) plan.packs_b = true;
-  if (plan.order != Order::kRuns) return;
-  plan.packs_a = plan.packs_b = false;
-  if (plan.run_k == 0) plan.run_k = plan.kc;
-  if (plan.run_cols == 0) plan.run_cols = plan.nc;
-  if (plan.run_rows == 0) plan.run_rows = plan.mc;
-  plan.run_rows = std::min({plan.run_rows, plan.tile_rows, index_t{table.tile_rows[1]}});
+  if (plan.order == Order::kRuns) {
+    plan.packs_a = plan.packs_b = false;
+    plan.mc = std::min({plan.mc, plan.tile_rows, index_t{table.tile_rows[1]}});
+  }
 }
 
 }  // namespace
@@ -303,17 +307,17 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
   p.b.cols = p.c.cols = Cut(p.c.cols, plan.col_parts).pieces;
 
   if (p.k() > kLongestChain) p.a.cols = p.b.rows = kSumBlock;
-  choose_order(plan, p, table, caches);
-  plan.tile_vectors = width_for(plan.order == Order::kRuns ? plan.run_rows : p.c.rows, table);
   choose_blocks(plan, table, caches);
+  choose_order(plan, p, table, caches);
   const bool runs = plan.order == Order::kRuns;
+  plan.tile_vectors = width_for(runs ? plan.mc : p.c.rows, table);
   if (plan.order == Order::kPanels) {
     plan.packs_b = p.b.col_stride != 1 || should_pack_b(plan, p, table, caches);
     plan.packs_a = should_pack_a(plan, p, caches);
   }
   plan.fetches_panels = bytes<T>(p.k() * p.c.cols) > caches.l2.size;
   plan.fetches_c = p.c.col_stride == 1 &&
-                   (runs ? plan.run_k == p.k() : bytes<T>(p.c.rows * p.c.cols) > kLargeBytes);
+                   (runs ? plan.kc == p.k() : bytes<T>(p.c.rows * p.c.cols) > kLargeBytes);
   // A taller tile would read each element of A from the second level: on a Zen 4 core
   // 1000 x 1024 x 7 nn 65 against 25 with tiles of 14 rows, in float64 128 x 512 x 10 40 against 35
   // with tiles of 12.

@@ -18,7 +18,7 @@ struct Shape {
 };
 
 // Blocks so small that a few rows and columns fill several, and none divides the shapes.
-constexpr index_t kSmallRows = 48;  // a group of packed rows
+constexpr index_t kSmallRows = 96;  // two groups of packed rows
 constexpr index_t kSmallK = 16;
 constexpr index_t kSmallColumns = 72;
 
@@ -113,6 +113,24 @@ TYPED_TEST(EveryPlan, OfSeveralLargeBlocksIsTheOrderedChain) {
   }
 }
 
+// Rows of A in several groups, the last block of k shorter than the others.
+TYPED_TEST(EveryPlan, OfSeveralPackedGroupsIsTheOrderedChain) {
+  const PlanWishes groups{
+      .transposed = false, .packs_a = true, .packs_b = true, .mc = 96, .kc = 64};
+  for (const Layout& layout : {kRowMajor, kTransposed}) {
+    expect_chain<TypeParam>({150, 150, 40}, layout, kRowMajor, kRowMajor, SumInto::kContinue, 1,
+                            {groups});
+  }
+}
+
+// Sums of several chains go over one block of columns after another.
+TYPED_TEST(EveryPlan, OfLongSumsIsTheRule) {
+  for (const SumInto into : {SumInto::kOverwrite, SumInto::kContinue, SumInto::kAdd}) {
+    expect_chain<TypeParam>({2, kLongestChain + 3, 150}, kRowMajor, kRowMajor, kRowMajor, into, 1,
+                            {{.transposed = false, .nc = 64}, {.transposed = true, .nc = 1}});
+  }
+}
+
 // --- what is chosen ----------------------------------------------------------------------------
 
 constexpr index_t kKiB = 1024;
@@ -161,8 +179,8 @@ TEST(LinesKept, AreFewAtStridesThatAreAPowerOfTwo) {
 
 TEST(ChosenPlan, BlocksFitTheCaches) {
   for (const Caches& caches : kEvery) {
-    for (const Plan& plan : {plan_of<float>("nn", {2048, 2048, 2048}, caches),
-                             plan_of<float>("nn", {2048, 2048, 2048}, caches)}) {
+    for (const index_t rows : {200, 2048}) {
+      const Plan plan = plan_of<float>("nn", {rows, 2048, 2048}, caches);
       EXPECT_GE(plan.mc, 48);
       EXPECT_GE(plan.kc, 256);
       EXPECT_GE(plan.nc, kMaxTileVectors * kMaxLanes);
@@ -190,6 +208,9 @@ TEST(ChosenPlan, PacksBThatFallsIntoFewSets) {
   EXPECT_FALSE(plan_of<float>("nn", {8, 1024, 1024}, kZen5).packs_b);
   // A stride that is no power of two keeps more of it, and is read where it lies.
   EXPECT_FALSE(plan_of<float>("nn", {128, 1000, 1000}, kZen5).packs_b);
+  // Unless it comes from memory, for more than a few rows.
+  EXPECT_FALSE(plan_of<float>("nn", {100, 700, 10000}, kZen5).packs_b);
+  EXPECT_TRUE(plan_of<float>("nn", {700, 700, 10000}, kZen5).packs_b);
 }
 
 TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
@@ -197,7 +218,8 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {256, 256, 256}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("tn", {128, 784, 512}, caches).packs_a);
-    EXPECT_FALSE(plan_of<float>("tn", {512, 512, 10}, caches).packs_a);
+    EXPECT_TRUE(plan_of<float>("tn", {512, 512, 128}, caches).packs_a);
+    EXPECT_FALSE(plan_of<float>("tn", {512, 512, 127}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("nn", {512, 512, 512}, caches).packs_a);
     // Rows of k of two elements: eight of them share a line.
     EXPECT_FALSE(plan_of<float>("tn", {1024, 2, 128}, caches).packs_a);
@@ -225,6 +247,45 @@ TEST(ChosenPlan, CutsAmongThreadsOnlyWhatIsWorthIt) {
   EXPECT_EQ(small.row_parts * small.col_parts, 1);
   const Plan large = plan_of<float>("nn", {512, 512, 512}, kZen5, 4);
   EXPECT_EQ(large.row_parts * large.col_parts, 4);
+  // What a thread gets decides: C of 5 MiB is large, its half is not.
+  EXPECT_TRUE(plan_of<float>("nn", {1300, 300, 1000}, kZen5, 1).fetches_c);
+  EXPECT_FALSE(plan_of<float>("nn", {1300, 300, 1000}, kZen5, 2).fetches_c);
+  const Plan thin = plan_of<float>("nn", {10000, 10, 10}, kZen5, 2);
+  EXPECT_EQ(thin.col_parts, 1);
+  const Plan short_k = plan_of<float>("tn", {2, 4096, 4096}, kZen5, 2);
+  EXPECT_EQ(short_k.row_parts, 2);
+  EXPECT_EQ(short_k.col_parts, 1);
+}
+
+TEST(ChosenPlan, FetchesTheNextPanelOfWhatTheSecondLevelCannotHold) {
+  EXPECT_FALSE(plan_of<float>("nn", {32, 256, 512}, kZen5).fetches_panels);
+  EXPECT_TRUE(plan_of<float>("nn", {32, 768, 1000}, kZen5).fetches_panels);
+  EXPECT_FALSE(plan_of<float>("nn", {32, 768, 600}, kSapphireRapids).fetches_panels);
+}
+
+TEST(ChosenPlan, FewRowsHaveWideTiles) {
+  const Kernels<float>& table = kernels<float>();
+  for (index_t rows = 1; rows <= 20; ++rows) {
+    const Plan plan = plan_of<float>("nn", {rows, 256, 256}, kZen5);
+    const index_t sums = rows * plan.tile_vectors;
+    EXPECT_GE(plan.tile_vectors, table.tile_vectors);
+    EXPECT_TRUE(sums >= 8 || plan.tile_vectors == kMaxTileVectors ||
+                table.tile_rows[plan.tile_vectors + 1] < rows)
+        << rows;
+    if (rows >= 8) {
+      EXPECT_EQ(plan.tile_vectors, table.tile_vectors);
+    }
+  }
+}
+
+// The blocks of a long sum are products of 1024 terms, and planned as such.
+TEST(ChosenPlan, OfALongSumIsThatOfOneOfItsBlocks) {
+  for (const char* form : {"nn", "nt"}) {
+    const Plan chain = plan_of<float>(form, {100, kSumBlock, 300}, kZen5);
+    const Plan sum = plan_of<float>(form, {100, kLongestChain + 1, 300}, kZen5);
+    EXPECT_EQ(sum.packs_b, chain.packs_b);
+    EXPECT_EQ(sum.fetches_panels, chain.fetches_panels);
+  }
 }
 
 TEST(Wishes, HoldWhereTheProblemAllowsThem) {

@@ -11,9 +11,15 @@ import numpy as np
 import pytest
 
 import nnext
+from programs import run
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = nnext.show_config("dicts")
+
+
+def bench(*arguments, **more):
+    """Run the benchmarks, whatever instruction set the tests themselves were given."""
+    return run(ROOT / "benchmarks" / "run.py", *arguments, **{"NNEXT_ISA": "", **more})
 
 
 @pytest.fixture
@@ -22,27 +28,10 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
 
 
-def run(*arguments, folder, status=0, **variables):
-    """Run the benchmarks in a folder, with these environment variables too; return their output."""
-    kept = {name: text for name, text in os.environ.items() if name != "NNEXT_ISA"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", ROOT / "benchmarks" / "run.py", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-        cwd=folder,
-        env={**kept, "PYTHONIOENCODING": "utf-8", **variables},
-    )
-    assert done.returncode == status, done.stderr
-    return done.stdout + done.stderr * (status != 0)
-
-
 def test_benchmarks_run_and_write_their_tables(tmp_path):
     parts = ["matmul", "calls"]
     command = ["--quick", "--threads", "1", "--parts", *parts, "--out", "results"]
-    printed = run(*command, folder=tmp_path)
+    printed = bench(*command, folder=tmp_path)
     for part in parts:
         text = (tmp_path / "results" / f"{part}.md").read_text(encoding="utf-8")
         assert text.count("\n|") >= 7
@@ -55,7 +44,7 @@ def test_benchmarks_run_and_write_their_tables(tmp_path):
 
 def test_benchmarks_ignore_and_name_what_would_slow_a_peer_down(tmp_path):
     command = ["--quick", "--threads", "1", "--parts", "calls"]
-    printed = run(*command, folder=tmp_path, OPENBLAS_CORETYPE="Haswell", XLA_FLAGS="--none")
+    printed = bench(*command, folder=tmp_path, OPENBLAS_CORETYPE="Haswell", XLA_FLAGS="--none")
     assert "Ignored, since it would slow a peer down: " in printed
     assert "OPENBLAS_CORETYPE=Haswell" in printed
     assert "XLA_FLAGS=--none" in printed
@@ -65,7 +54,7 @@ def test_benchmarks_ignore_and_name_what_would_slow_a_peer_down(tmp_path):
 @pytest.mark.skipif("avx2" not in CONFIG["isa_available"], reason="this CPU has no AVX2")
 def test_with_avx2_every_peer_is_held_to_it(tmp_path):
     command = ["--quick", "--threads", "1", "--parts", "calls"]
-    printed = run(*command, folder=tmp_path, NNEXT_ISA="avx2")
+    printed = bench(*command, folder=tmp_path, NNEXT_ISA="avx2")
     for restriction in ("OPENBLAS_CORETYPE=Haswell", "ATEN_CPU_CAPABILITY=avx2"):
         assert re.search(f"^Every peer is held to avx2: .*{restriction}", printed, re.M)
         assert re.search(f"^peers: held to avx2: .*`{restriction}`", printed, re.M)
@@ -75,7 +64,7 @@ def test_with_avx2_every_peer_is_held_to_it(tmp_path):
 
 def test_an_instruction_set_that_peers_cannot_be_held_to_is_refused(tmp_path):
     command = ["--quick", "--threads", "1", "--parts", "calls"]
-    printed = run(*command, folder=tmp_path, status=1, NNEXT_ISA="portable")
+    printed = bench(*command, folder=tmp_path, status=1, NNEXT_ISA="portable")
     assert "NNEXT_ISA: expected one of avx512, neon, avx2, or nothing, got 'portable'" in printed
 
 
@@ -87,7 +76,7 @@ def test_an_instruction_set_that_peers_cannot_be_held_to_is_refused(tmp_path):
     ],
 )
 def test_figures_that_the_pages_cannot_show_are_refused_before_anything_runs(tmp_path, more, said):
-    assert said in run("--write-docs", *more, folder=tmp_path, status=2)
+    assert said in bench("--write-docs", *more, folder=tmp_path, status=2)
     assert not list(tmp_path.iterdir())
 
 

@@ -64,6 +64,8 @@ def test_bad_wishes_are_refused(wish):
     for name in ("mc", "kc", "nc", "tile_rows", "tile_vectors"):
         with pytest.raises(ValueError, match=f"wish_plan: {name} is too small"):
             wish(**{name: 0})
+        with pytest.raises(TypeError, match=f"wish_plan: {name} cannot be 'many'"):
+            wish(**{name: "many"})
     a, b, out = operands(2, 3, 4)
     for bad in ((a, a, out), (a, b, out.T), (a, b.astype("float64"), out), (a[0], b, out)):
         with pytest.raises(ValueError, match="plan: expected float32 or float64 matrices"):

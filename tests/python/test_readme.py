@@ -1,16 +1,14 @@
 """What a reader copies is true: the READMEs' code and output, the examples."""
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import nnext
+from programs import run
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ["README.md", "README.ko.md"]
@@ -41,21 +39,6 @@ def blocks(name):
             language = None
     assert language is None, f"{name}: the block of line {start} does not end"
     return found
-
-
-def run(*arguments, folder):
-    done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-        cwd=folder,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture

@@ -26,9 +26,8 @@ enum class Order {
 };
 
 struct Plan {
-  bool transposed =
-      false;          // C^T = B^T A^T instead: A is read in vectors. fma(a, b, c) = fma(b, a, c)
-  int row_parts = 1;  // of C, one a thread
+  bool transposed = false;  // C^T = B^T A^T, A is read in vectors: fma(a, b, c) = fma(b, a, c)
+  int row_parts = 1;        // of C, one a thread
   int col_parts = 1;
   Order order = Order::kPanels;
   bool packs_a = false;
@@ -37,13 +36,9 @@ struct Plan {
   bool fetches_c = false;       // tiles prefetch the C of the next one
   int tile_vectors = 1;         // width of the widest tile
   index_t tile_rows = 1;        // the tallest tile, if no more fit the registers
-  index_t mc = 1;
-  index_t kc = 1;
-  index_t nc = 1;
-  // kRuns alone: rows of C and of k at a time, columns of a run.
-  index_t run_rows = 0;
-  index_t run_k = 0;
-  index_t run_cols = 0;
+  index_t mc = 1;               // rows of C at a time,
+  index_t kc = 1;               // of k,
+  index_t nc = 1;               // and columns of C: those of a block, or of a run
 
   bool operator==(const Plan&) const = default;
 };
@@ -55,7 +50,7 @@ Plan matmul_plan(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, 
 
 // What somebody wants of every plan, for tests and benchmarks: it holds where the problem allows it
 // (a B with strides in both directions has to be packed; columns are read in registers where they
-// are contiguous, runs where rows are).
+// are contiguous, runs where rows are). Numbers are 1 or more.
 struct PlanWishes {
   std::optional<bool> transposed = {};
   std::optional<Order> order = {};

@@ -39,7 +39,7 @@ enum class Walk { kAny, kRows, kColumns };
 
 // One tile. `ahead` is what the widest tile prefetches on its way, as many vectors of each row as
 // it reads.
-template <class T, int MR, int NV, Ending kEnding, Walk kA, bool kPackedB, int kSteps>
+template <class T, int MR, int NV, Ending kEnding, Walk kA, bool kPackedB>
 NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const T* bias,
                            const T* row_bias, const T* ahead) {
   constexpr int kVector = Simd<T>::lanes;
@@ -104,7 +104,9 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
     if constexpr (NV == kTileVectors && !kPackedB) ahead += steps * b_rows;
   };
   index_t p = t.k;
-  if constexpr (kSteps == 2) {
+  // Two steps an iteration on a Sapphire Rapids: tile alone 167 to 187; level on a Zen 5, where
+  // with B in place they lost 6 % (AVX2).
+  if constexpr (kPackedB) {
     for (; p >= 2; p -= 2) {
       step(0);
       step(1);
@@ -162,8 +164,7 @@ NNEXT_INLINE void one_tile(const Tile<T>& t, const T* a, const T* b, T* c, const
 }
 
 // t.count tiles, one after another.
-template <class T, int MR, int NV, Ending kEnding, Walk kA = Walk::kAny, bool kPackedB = false,
-          int kSteps = 1>
+template <class T, int MR, int NV, Ending kEnding, Walk kA = Walk::kAny, bool kPackedB = false>
 NNEXT_INLINE void tiles(const Tile<T>& t) {
   const T* a = t.a;
   const T* b = t.b;
@@ -182,7 +183,7 @@ NNEXT_INLINE void tiles(const Tile<T>& t) {
         }
       }
     }
-    one_tile<T, MR, NV, kEnding, kA, kPackedB, kSteps>(t, a, b, c, bias, row_bias, ahead);
+    one_tile<T, MR, NV, kEnding, kA, kPackedB>(t, a, b, c, bias, row_bias, ahead);
     a += t.a_step;
     b += t.b_step;
     c += t.c_step;
@@ -191,28 +192,35 @@ NNEXT_INLINE void tiles(const Tile<T>& t) {
   }
 }
 
+// Whole tiles of the width for many rows, with the strides that most products have known.
+template <class T, int MR, Walk kA>
+NNEXT_INLINE void whole_tiles(const Tile<T>& t) {
+  if (t.b_row_stride == kTileVectors * Simd<T>::lanes) {  // as packed panels have it
+    tiles<T, MR, kTileVectors, Ending::kWhole, kA, /*kPackedB=*/true>(t);
+  } else {
+    tiles<T, MR, kTileVectors, Ending::kWhole, kA>(t);
+  }
+}
+
 template <class T, int MR, int NV>
 void tile(const Tile<T>& t) {
   const index_t last = t.cols - (NV - 1) * Simd<T>::lanes;
-  constexpr int kSteps = 2;
-  if (last == Simd<T>::lanes && NV == kTileVectors && t.a_row_stride == 1) {
-    if (t.b_row_stride == NV * Simd<T>::lanes) {
-      tiles<T, MR, NV, Ending::kWhole, Walk::kColumns, true, kSteps>(t);
+  if (last != Simd<T>::lanes) {
+    if (kHasHalves && last <= Simd<T>::lanes / 2) {
+      tiles<T, MR, NV, kHasHalves ? Ending::kHalf : Ending::kPart>(t);
     } else {
-      tiles<T, MR, NV, Ending::kWhole, Walk::kColumns, false, 1>(t);
+      tiles<T, MR, NV, Ending::kPart>(t);
     }
-  } else if (last == Simd<T>::lanes && NV == kTileVectors && t.a_col_stride == 1) {
-    if (t.b_row_stride == NV * Simd<T>::lanes) {
-      tiles<T, MR, NV, Ending::kWhole, Walk::kRows, true, kSteps>(t);
+  } else if constexpr (NV == kTileVectors) {
+    if (t.a_row_stride == 1) {
+      whole_tiles<T, MR, Walk::kColumns>(t);
+    } else if (t.a_col_stride == 1) {
+      whole_tiles<T, MR, Walk::kRows>(t);
     } else {
-      tiles<T, MR, NV, Ending::kWhole, Walk::kRows, false, 1>(t);
+      tiles<T, MR, NV, Ending::kWhole>(t);
     }
-  } else if (last == Simd<T>::lanes) {
-    tiles<T, MR, NV, Ending::kWhole>(t);
-  } else if (kHasHalves && last <= Simd<T>::lanes / 2) {
-    tiles<T, MR, NV, kHasHalves ? Ending::kHalf : Ending::kPart>(t);
   } else {
-    tiles<T, MR, NV, Ending::kPart>(t);
+    tiles<T, MR, NV, Ending::kWhole>(t);
   }
 }
 
