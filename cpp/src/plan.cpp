@@ -186,7 +186,7 @@ void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
   plan.mc = std::max(plan.mc, kFewestRows);
   const index_t last = caches.l3.size > 0 ? caches.l3.size / 4 : caches.l2.size / 2;
   const index_t lanes = index_t{kMaxTileVectors} * kMaxLanes;
-  plan.nc = std::max(std::min(kPackedBytes, last) / bytes<T>(plan.kc) / lanes, index_t{4}) * lanes;
+  plan.nc = std::max(std::min(kPackedBytes, last) / bytes<T>(plan.kc) / lanes, index_t{1}) * lanes;
 }
 
 // Whether B with contiguous rows is copied into panels first.
