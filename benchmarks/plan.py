@@ -3,8 +3,8 @@
 The product makes a plan from sizes, strides, the instruction set and the caches (cpp/src/plan.cpp).
 This computes the shapes of training with that plan and with plans that differ from it in one
 choice, in turn, and says where another choice is faster, by how much. Whoever has a CPU that the
-rules have not met runs it, and finds what to look at; ``--write-docs`` keeps the tables, one
-section for each CPU, in docs/cpus.md.
+rules have not met runs it, and finds what to look at; ``--write-docs`` keeps the tables, one for
+each CPU and instruction set, in docs/cpus.md; ``--shapes`` looks closer at some products.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def others(plan: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Write the table of what could be gained, the largest gains first, in Markdown."""
-    lines = ["| M, K, N | GFLOP/s | gain | by |", "|---|---|---|---|"]
+    lines = ["| M, K, N | GFLOP/s | gain | by |", "|---|---:|---:|---|"]
     for finding in sorted(findings, key=lambda finding: -finding.best[1]):
         name, gain = finding.best
         if gain >= 1 + EFFECT:
@@ -87,10 +87,12 @@ def summary(findings: Sequence[Finding]) -> str:
     return "\n".join([head, *(["", *lines] if lost else [])])
 
 
-def replace_section(document: str, title: str, text: str) -> str:
-    """Put `text` under the heading `title`: in place of what is there, else at the end."""
-    section = f"## {title}\n\n{text}\n"
-    pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+def replace_table(document: str, title: str, text: str) -> str:
+    """Put `text` under the heading `title`, of the third level: in place of what is there, else at
+    the end. What people write about a CPU stands under headings of the second level, and stays.
+    """
+    section = f"### {title}\n\n{text}\n"
+    pattern = re.compile(rf"^### {re.escape(title)}\n.*?(?=^##|\Z)", re.DOTALL | re.MULTILINE)
     if pattern.search(document):
         return pattern.sub(lambda match: section + "\n", document).rstrip() + "\n"
     return f"{document.rstrip()}\n\n{section}"
@@ -102,17 +104,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
     parser.add_argument("--write-docs", action="store_true", help=f"keep the table in {DOCUMENT}")
+    parser.add_argument(
+        "--shapes", nargs="+", type=shape_of, metavar="M,K,N", help="only these, every choice told"
+    )
     options = parser.parse_args(arguments)
     if options.threads < 1:
         parser.error("--threads: expected a number from 1 up")
+    if options.shapes and options.write_docs:
+        parser.error("--write-docs keeps all shapes, not some: without --shapes")
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     sys.path.insert(0, str(HERE))
     title, text = study(options)
     if options.write_docs:
         old = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(replace_section(old, title, text), encoding="utf-8")
+        DOCUMENT.write_text(replace_table(old, title, text), encoding="utf-8")
         print(f"Written to {DOCUMENT}")
+
+
+def shape_of(text: str) -> tuple[int, int, int]:
+    """Read ``M,K,N``.
+
+    Examples
+    --------
+    >>> shape_of("128,784,512")
+    (128, 784, 512)
+    """
+    m, k, n = (int(size) for size in text.split(","))
+    if min(m, k, n) < 1:
+        raise ValueError(f"{text}: sizes are 1 or more")
+    return m, k, n
 
 
 def study(options: argparse.Namespace) -> tuple[str, str]:
@@ -125,18 +146,22 @@ def study(options: argparse.Namespace) -> tuple[str, str]:
 
     nnext.set_num_threads(options.threads)
     config = nnext.show_config(mode="dicts")
-    title = f"{machine.here().name}, {config['isa']}"
-    print(f"{title}, {options.threads} thread(s), caches {config['caches']}", flush=True)
+    threads = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
+    title = f"{machine.here().name}, {config['isa']}, {threads}"
+    print(f"{title}, caches {config['caches']}", flush=True)
     effort = measure.Effort(rounds=7, seconds=0.006, budget=3.0, least=3)
     if options.quick:
         effort = measure.QUICK
-    text = [f"nnext {nnext.__version__}, {options.threads} thread(s)."]
+    text = [f"nnext {nnext.__version__}. Gains that two measurements agree on, the smaller one."]
+    shapes = options.shapes or (matmul.QUICK_SHAPES if options.quick else matmul.SHAPES)
     for dtype in options.dtypes:
         findings = []
-        for shape in matmul.QUICK_SHAPES if options.quick else matmul.SHAPES:
+        for shape in shapes:
             for form in matmul.FORMS:
                 findings.append(compare(dtype, form, shape, effort))
                 print(line(findings[-1]), flush=True)
+                if options.shapes:
+                    print(every_choice(findings[-1]), flush=True)
         text += ["", f"**{dtype}**: {summary(findings)}"]
         print(f"\n{dtype}: {summary(findings)}\n", flush=True)
     return title, "\n".join(text)
@@ -145,7 +170,6 @@ def study(options: argparse.Namespace) -> tuple[str, str]:
 def compare(dtype: str, form: str, shape: tuple[int, int, int], effort: Any) -> Finding:
     """Time the plan of one product beside the plans that differ in one choice."""
     import matmul
-    import measure
     import numpy as np
 
     import nnext
@@ -164,17 +188,39 @@ def compare(dtype: str, form: str, shape: tuple[int, int, int], effort: Any) -> 
                 nnext.matmul(a, b, out=out)
                 if not np.array_equal(out, expected):
                     raise AssertionError(f"{shape} {form} {name}: other bits")
-        timings = measure.measure(
-            dict.fromkeys(wishes, lambda: nnext.matmul(a, b, out=out)),
-            effort,
-            prepare={name: partial(_nnext.wish_plan, **w) for name, w in wishes.items()},
-        )
+        own, gains = _gains(wishes, lambda: nnext.matmul(a, b, out=out), effort)
+        if likely := [name for name, gain in gains.items() if gain >= 1 + EFFECT]:
+            again = {name: wishes[name] for name in ("", *likely)}
+            _, confirmed = _gains(again, lambda: nnext.matmul(a, b, out=out), effort)
+            gains.update({name: min(gains[name], gain) for name, gain in confirmed.items()})
     finally:
         _nnext.wish_plan()
-    own = timings.pop("")
-    gains = {name: timing.times_faster_than(own) for name, timing in timings.items()}
-    gflops = 2e-9 * math.prod(shape) / own.median
+    gflops = 2e-9 * math.prod(shape) / own
     return Finding(f"{', '.join(map(str, shape))} {form}", gflops, plan, gains)
+
+
+def _gains(
+    wishes: Mapping[str, Mapping[str, Any]], product: Any, effort: Any
+) -> tuple[float, dict[str, float]]:
+    """Time `product` by each plan: the seconds of the plan without a wish, and what others gain."""
+    import measure
+
+    from nnext import _nnext
+
+    timings = measure.measure(
+        dict.fromkeys(wishes, product),
+        effort,
+        prepare={name: partial(_nnext.wish_plan, **wish) for name, wish in wishes.items()},
+    )
+    own = timings.pop("")
+    return own.median, {name: timing.times_faster_than(own) for name, timing in timings.items()}
+
+
+def every_choice(finding: Finding) -> str:
+    """Tell the plan, and what each other choice gains or loses."""
+    plan = ", ".join(f"{name} {value}" for name, value in finding.plan.items())
+    told = sorted(finding.gains.items(), key=lambda item: -item[1])
+    return "\n".join([f"  {plan}", *(f"    {gain:5.2f} by {name}" for name, gain in told)])
 
 
 def line(finding: Finding) -> str:

@@ -39,21 +39,36 @@ constexpr index_t kRowsInPlace = 96;
 // More bytes of B than kLargeBytes come from beyond the caches, whose long rows packing follows
 // better: 256 rows of 512 x 10000 1.06 (1.08), 100 rows 0.94 (0.94).
 constexpr index_t kRowsFromAfar = 160;
+// Tiles of one line, AVX2, touch a line in each row of B, or two, and come back for the next: where
+// they have left the first level by then B is packed from kRowsForLines rows on. Packed over in
+// place, x^T dout of 257 x 511 x 129 1.20 (float64 1.40), of 32 x 784 x 256 in float64 1.33, of
+// 700 x 100 x 10000 1.35 (1.25), 64 x 784 x 128 nn in float64 1.10, 256^3 1.01; 100 x 100 x 10000,
+// whose lines stay, 0.95 (0.85). On a Zen 5 64 rows 0.97 to 1.01, 128 1.02.
+constexpr index_t kRowsForLines = 64;
 
 // Columns of C from which on packing A pays.
 constexpr index_t kPackAColumns = 128;
 
 // Products that move at the pace of memory pass over long runs of the large operand, the loop over
-// panels inside the kernel. Few rows of C from more bytes of B than kStreamBytes: some rows of B at
-// a time, kStreamColumns columns. (1, 1024, 1024) nn: 34 against 18 when each panel was a call of
-// its own. Rows of B: on a Zen 5 8 are right for one row of C (16 0.68, in AVX2 0.79), 16 for eight
-// (1.16, 1.18). kStreamColumns of 1024 to 8192 are level. Prefetching won 0 to 15 % there and lost
-// up to 40 % where B lies in the shared cache; fetching the next rows between calls of four tiles
-// won nothing and lost up to 30 % at (4, 1024, 1024).
+// panels inside the kernel. Few rows of C from a B that the second level does not keep: some rows
+// of B at a time, kStreamColumns columns. (1, 1024, 1024) nn: 34 against 18 when each panel was a
+// call of its own. kStreamColumns of 1024 to 8192 are level. Prefetching won 0 to 15 % there and
+// lost up to 40 % where B lies in the shared cache; fetching the next rows between calls of four
+// tiles won nothing and lost up to 30 % at (4, 1024, 1024).
 constexpr index_t kStreamRows = 8;
-constexpr index_t kStreamBytes = index_t{1} << 20;
 constexpr index_t kStreamColumns = 2048;
-constexpr index_t stream_k(index_t rows) { return rows <= 2 ? 8 : 16; }
+
+// Rows of B in a run. For one or two rows of C as many as three quarters of the first level's ways
+// keep at B's stride: (1, 1024, 1024) nn, 4 KiB apart, 6 rows 29, 8 25, 16 14 (8 ways; on a Zen 5
+// with 12 ways 16 lose 32 % to 8); (1, 1000, 1000) 8 38, 16 39. For more, C wants to be read and
+// written less often: 16 over 8 rows for eight of C on a Zen 5 1.16, with AVX2 1.18.
+constexpr index_t kStreamK = 16;
+
+// Bytes along a row of B that a tile of a run reads: a line or two keep too few reads under way,
+// four lines of eight rows more than the CPU has buffers for. AVX-512, (1, 1024, 1024) nn in lines:
+// 1 18, 2 25, 3 25, 4 19; (4, 1024, 1024) tn in float64: 2 21, 3 24, 4 14. With AVX2, vectors of
+// half a line, (1, 1024, 1024) nn: 1 25, 2 18, 3 30, 4 35; (4, 1024, 1024) nn: 2 35, 3 50, 4 50.
+constexpr index_t kRunBytes = 192;
 
 // A k so short that writing C is most of the work: a row of C at a time. (1, 1024, 1024) tn: 29
 // against 18. Threads take whole rows of such a C where it has kWholeRows for each: there two that
@@ -65,7 +80,12 @@ constexpr index_t kWholeRows = 48;
 // A large C from a B that is smaller: a tile's rows of C at a time, along columns whose part of B
 // stays in a quarter of the second level, each tile prefetching the C of the next.
 // 256 x 48 x 128256 tn: 94 against 64 panel by panel, 86 without the prefetch. Stores past the
-// caches instead: level on a Zen 5 (0.99 to 1.02).
+// caches instead: level on a Zen 5 (0.99 to 1.02). Not where A or B leaves the caches between two
+// uses, so that packing pays: x^T dout of 256 x 2048 x 2048 102 in panels against 85, 4096 x 64 x
+// 1024 nn 100 against 90; but 1000 x 100 x 4000, 16000 bytes apart, 100 against 104, x^T dout of
+// 48 x 768 x 20000 82 against 96. Nor with tiles of one line, AVX2, that would read B line by line:
+// the first two and the last 100 against 39, 88 against 59, 79 against 52; 48 x 256 x 128256 72
+// against 54.
 constexpr index_t kLargeCK = 512;
 
 // With so few rows of C, a B with contiguous columns is transposed in registers instead of packed:
@@ -189,27 +209,82 @@ void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
   plan.nc = std::max(std::min(kPackedBytes, last) / bytes<T>(plan.kc) / lanes, index_t{1}) * lanes;
 }
 
-// Whether B with contiguous rows is copied into panels first.
+// Whether a panel of B in place would leave the second level too often before all rows have passed.
 template <class T>
-bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
-                   const Caches& caches) {
-  if (p.c.rows <= kStreamRows) return false;
-  if (p.c.rows > kRowsFromAfar && bytes<T>(p.k() * p.c.cols) > kLargeBytes) return true;
+bool outgrows_second_level(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                           const Caches& caches) {
   const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
   const index_t lines = std::min(p.k(), plan.kc) * Cut(width, caches.l2.line).pieces;
   return p.c.rows * lines > kRowsInPlace * lines_kept(caches.l2, bytes<T>(p.b.row_stride), width);
 }
 
-// Whether A with contiguous columns is copied first: where the lines of a column of tiles would
-// leave the first level before the tiles beside them, which share them, come.
+// Whether the panel of a tile of one line, in place, takes more than half of the first level.
 template <class T>
-bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
-  if (p.a.row_stride != 1 || p.a.col_stride == 1 || p.c.cols < kPackAColumns) return false;
+bool lines_outgrow_first_level(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                               const Caches& caches) {
+  const index_t line = caches.l1.line;
+  const index_t stride = bytes<T>(p.b.row_stride);
+  if (bytes<T>(index_t{table.tile_vectors} * table.lanes) > line) return false;
+  const index_t lines = std::min(p.k(), plan.kc) * (stride % line == 0 ? 1 : 2);
+  return 2 * lines > lines_kept(caches.l1, stride, line);
+}
+
+// Whether B with contiguous rows is copied into panels first.
+template <class T>
+bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                   const Caches& caches) {
+  if (p.c.rows <= kStreamRows) return false;
+  const bool comes_from_afar = bytes<T>(p.k() * p.c.cols) > kLargeBytes;
+  if (p.c.rows > kRowsFromAfar && comes_from_afar) return true;
+  if (p.c.rows >= kRowsForLines && lines_outgrow_first_level(plan, p, table, caches)) return true;
+  return outgrows_second_level(plan, p, table, caches);
+}
+
+// Whether the lines of a column of tiles, from an A with contiguous columns, are more than `part`
+// of what the first level keeps: then they have left it before the tiles beside them, which share
+// them, come.
+template <class T>
+bool outgrows_first_level(const Plan& plan, const Problem<T>& p, const Caches& caches,
+                          double part) {
+  if (p.a.row_stride != 1 || p.a.col_stride == 1) return false;
   // Columns closer than a line share lines.
   const index_t line = caches.l1.line;
   const index_t stride = std::abs(bytes<T>(p.a.col_stride));
   const index_t lines = std::min(p.k(), plan.kc) * std::min(stride, line) / line;
-  return lines > lines_kept(caches.l1, stride, line);
+  return static_cast<double>(lines) >
+         part * static_cast<double>(lines_kept(caches.l1, stride, line));
+}
+
+// Whether such an A is copied first. B's panel and C take half of the first level: as many lines as
+// it keeps, x^T dout of 256 x 784 x 2048 in float64, packed 1.10 with AVX2, 0.99 with AVX-512.
+template <class T>
+bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
+  return p.c.cols >= kPackAColumns && outgrows_first_level(plan, p, caches, 0.5);
+}
+
+// Whether a large C is computed in runs.
+template <class T>
+bool should_run_along_c(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                        const Caches& caches) {
+  const index_t width = bytes<T>(index_t{plan.tile_vectors} * table.lanes);
+  return p.k() <= kLargeCK && p.k() < p.c.rows && bytes<T>(p.c.rows * p.c.cols) > kLargeBytes &&
+         width > caches.l1.line && !outgrows_first_level(plan, p, caches, 2) &&
+         !outgrows_second_level(plan, p, table, caches);
+}
+
+template <class T>
+index_t run_k(const Problem<T>& p, const Caches& caches) {
+  if (p.c.rows > 2) return kStreamK;
+  const index_t line = caches.l1.line;
+  const index_t rows_kept = lines_kept(caches.l1, bytes<T>(p.b.row_stride), line);
+  return std::clamp(rows_kept * 3 / 4, index_t{1}, kStreamK);
+}
+
+// The width in vectors of a run's tiles for few rows of C.
+template <class T>
+int run_width(index_t rows, const Kernels<T>& table) {
+  const auto fit = static_cast<int>(kRunBytes / bytes<T>(table.lanes));
+  return std::clamp(fit, 1, rows <= 2 ? kMaxTileVectors : kMaxTileVectors - 1);
 }
 
 // What runs along long rows of a large operand, if that is what bounds the product.
@@ -220,23 +295,24 @@ void choose_order(Plan& plan, const Problem<T>& p, const Kernels<T>& table, cons
     return;
   }
   const bool c_in_rows = p.c.col_stride == 1;
-  const auto run = [&](index_t rows, index_t k, index_t cols) {
+  const auto run = [&](int width, index_t rows, index_t k, index_t cols) {
     plan.order = Order::kRuns;
+    plan.tile_vectors = width;
     plan.mc = rows;
     plan.kc = k;
     plan.nc = cols;
   };
   if (!may_run(p)) return;
   if (p.k() <= kShortK && c_in_rows) {
-    run(1, p.k(), kStreamColumns);
+    run(run_width(1, table), 1, p.k(), kStreamColumns);
   } else if (p.c.rows <= kStreamRows) {
-    if (bytes<T>(p.k() * p.c.cols) > kStreamBytes) {
-      run(p.c.rows, stream_k(p.c.rows), kStreamColumns);
+    if (bytes<T>(p.k() * p.c.cols) > caches.l2.size / 2) {
+      run(run_width(p.c.rows, table), p.c.rows, run_k(p, caches), kStreamColumns);
     }
-  } else if (c_in_rows && p.k() <= kLargeCK && p.k() < p.c.rows &&
-             bytes<T>(p.c.rows * p.c.cols) > kLargeBytes) {
+  } else if (c_in_rows && should_run_along_c(plan, p, table, caches)) {
     const index_t cols = caches.l2.size / 4 / bytes<T>(p.k());
-    run(table.tile_rows[table.tile_vectors], p.k(), std::max(cols, index_t{1}));
+    const int width = table.tile_vectors;
+    run(width, table.tile_rows[width], p.k(), std::max(cols, index_t{1}));
   }
 }
 
@@ -307,10 +383,10 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
   p.b.cols = p.c.cols = Cut(p.c.cols, plan.col_parts).pieces;
 
   if (p.k() > kLongestChain) p.a.cols = p.b.rows = kSumBlock;
+  plan.tile_vectors = width_for(p.c.rows, table);
   choose_blocks(plan, table, caches);
   choose_order(plan, p, table, caches);
   const bool runs = plan.order == Order::kRuns;
-  plan.tile_vectors = width_for(runs ? plan.mc : p.c.rows, table);
   if (plan.order == Order::kPanels) {
     plan.packs_b = p.b.col_stride != 1 || should_pack_b(plan, p, table, caches);
     plan.packs_a = should_pack_a(plan, p, caches);

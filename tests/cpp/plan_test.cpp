@@ -177,6 +177,12 @@ TEST(LinesKept, AreFewAtStridesThatAreAPowerOfTwo) {
   EXPECT_EQ(lines_kept({}, 64, 64), 0);
 }
 
+template <class T>
+bool tiles_are_lines() {
+  const Kernels<T>& table = kernels<T>();
+  return table.tile_vectors * table.lanes * index_t{sizeof(T)} <= kZen5.l1.line;
+}
+
 TEST(ChosenPlan, BlocksFitTheCaches) {
   for (const Caches& caches : kEvery) {
     for (const index_t rows : {200, 2048}) {
@@ -204,12 +210,18 @@ TEST(ChosenPlan, PacksBThatFallsIntoFewSets) {
   EXPECT_TRUE(plan_of<double>("nn", {512, 512, 512}, kSapphireRapids).packs_b);
   EXPECT_FALSE(plan_of<float>("nn", {32, 784, 256}, kZen5).packs_b);
   EXPECT_FALSE(plan_of<float>("nn", {32, 784, 256}, kSapphireRapids).packs_b);
-  EXPECT_FALSE(plan_of<float>("nn", {256, 256, 256}, kZen5).packs_b);
   EXPECT_FALSE(plan_of<float>("nn", {8, 1024, 1024}, kZen5).packs_b);
-  // A stride that is no power of two keeps more of it, and is read where it lies.
-  EXPECT_FALSE(plan_of<float>("nn", {128, 1000, 1000}, kZen5).packs_b);
+  // A stride that is no power of two keeps more of it, and is read where it lies, but line by line.
+  EXPECT_EQ(plan_of<float>("nn", {128, 1000, 1000}, kZen5).packs_b, tiles_are_lines<float>());
+  EXPECT_EQ(plan_of<float>("nn", {256, 256, 256}, kZen5).packs_b, tiles_are_lines<float>());
+  EXPECT_FALSE(plan_of<float>("nn", {63, 256, 256}, kZen5).packs_b);
+  EXPECT_EQ(plan_of<float>("tn", {700, 100, 10000}, kZen4).packs_b, tiles_are_lines<float>());
+  EXPECT_FALSE(plan_of<float>("nn", {100, 100, 10000}, kZen4).packs_b);
+  // Rows that are not a multiple of a line apart: two lines each.
+  EXPECT_EQ(plan_of<float>("nn", {100, 200, 1001}, kZen4).packs_b, tiles_are_lines<float>());
+  EXPECT_FALSE(plan_of<float>("nn", {100, 200, 1008}, kZen4).packs_b);
   // Unless it comes from memory, for more than a few rows.
-  EXPECT_FALSE(plan_of<float>("nn", {100, 700, 10000}, kZen5).packs_b);
+  EXPECT_EQ(plan_of<float>("nn", {100, 700, 10000}, kZen5).packs_b, tiles_are_lines<float>());
   EXPECT_TRUE(plan_of<float>("nn", {700, 700, 10000}, kZen5).packs_b);
 }
 
@@ -218,8 +230,12 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {256, 256, 256}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("tn", {128, 784, 512}, caches).packs_a);
+    // Half of what the first level keeps, and more.
+    EXPECT_FALSE(plan_of<double>("tn", {128, 784, 512}, caches).packs_a);
+    EXPECT_TRUE(plan_of<double>("tn", {256, 784, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 128}, caches).packs_a);
-    EXPECT_FALSE(plan_of<float>("tn", {512, 512, 127}, caches).packs_a);
+    const Plan narrow = plan_of<float>("tn", {512, 512, 127}, caches);
+    EXPECT_TRUE(!narrow.packs_a || narrow.transposed);
     EXPECT_FALSE(plan_of<float>("nn", {512, 512, 512}, caches).packs_a);
     // Rows of k of two elements: eight of them share a line.
     EXPECT_FALSE(plan_of<float>("tn", {1024, 2, 128}, caches).packs_a);
@@ -232,8 +248,31 @@ TEST(ChosenPlan, RunsAlongLargeOperands) {
   EXPECT_EQ(plan_of<float>("nt", {1, 1024, 1024}, kZen5).order, Order::kColumns);
   EXPECT_EQ(plan_of<float>("nn", {64, 64, 64}, kZen5).order, Order::kPanels);
   const Plan wide = plan_of<float>("tn", {48, 256, 128256}, kZen5);
-  EXPECT_EQ(wide.order, Order::kRuns);
+  EXPECT_EQ(wide.order, tiles_are_lines<float>() ? Order::kPanels : Order::kRuns);
   EXPECT_TRUE(wide.fetches_c);
+  // Where A or B falls into few sets both are packed.
+  for (const Caches& caches : {kZen4, kZen5, kSapphireRapids}) {
+    const Plan packed = plan_of<float>("tn", {256, 2048, 2048}, caches);
+    EXPECT_EQ(packed.order, Order::kPanels);
+    EXPECT_TRUE(packed.packs_a && packed.packs_b && packed.fetches_c);
+    EXPECT_EQ(plan_of<float>("nn", {4096, 64, 1024}, caches).order, Order::kPanels);
+  }
+}
+
+TEST(ChosenPlan, RunsReadAsManyRowsAndLinesAsAreKeptUnderWay) {
+  // A row of C: 4 KiB apart, three quarters of the ways; else 16 rows.
+  EXPECT_EQ(plan_of<float>("nn", {1, 1024, 1024}, kZen4).kc, 6);
+  EXPECT_EQ(plan_of<float>("nn", {2, 1024, 1024}, kZen5).kc, 9);
+  EXPECT_EQ(plan_of<float>("nn", {1, 1000, 1000}, kZen4).kc, 16);
+  EXPECT_EQ(plan_of<float>("nn", {4, 1024, 1024}, kZen4).kc, 16);
+  const Kernels<float>& table = kernels<float>();
+  for (const index_t rows : {1, 2, 3, 8}) {
+    const Plan plan = plan_of<float>("nn", {rows, 1024, 1024}, kZen4);
+    const index_t width = plan.tile_vectors * table.lanes * index_t{sizeof(float)};
+    EXPECT_EQ(plan.order, Order::kRuns);
+    EXPECT_LE(width, 192);
+    EXPECT_GE(plan.tile_vectors, 3);
+  }
 }
 
 TEST(ChosenPlan, TilesAreNoTallerThanTheWaysOfASet) {

@@ -135,15 +135,22 @@ def test_the_script_says_what_gains_and_by_how_much(script):
     assert "1.25 by kc=512" in script.line(slow)
 
 
-def test_the_script_keeps_the_sections_of_other_cpus(script):
-    page = "# CPUs\n\nintroduction\n\n## one\n\nold\n\n## two\n\ntext\n"
-    assert script.replace_section(page, "one", "new") == (
-        "# CPUs\n\nintroduction\n\n## one\n\nnew\n\n## two\n\ntext\n"
+def test_the_script_keeps_what_is_said_of_other_cpus_and_by_people(script):
+    page = "# CPUs\n\n## one\n\nby hand\n\n### one, avx2\n\nold\n\n## two\n\ntext\n"
+    assert script.replace_table(page, "one, avx2", "new") == page.replace("old", "new")
+    assert script.replace_table(page, "one", "new") == page + "\n### one\n\nnew\n"
+    assert script.replace_table(page + "\n### last\n\nold\n", "last", "new") == (
+        page + "\n### last\n\nnew\n"
     )
-    assert script.replace_section(page, "two", "new") == (
-        "# CPUs\n\nintroduction\n\n## one\n\nold\n\n## two\n\nnew\n"
-    )
-    assert script.replace_section(page, "three", "new") == page + "\n## three\n\nnew\n"
+
+
+def test_the_script_tells_every_choice_the_best_first(script):
+    found = script.Finding("8, 8, 8 nn", 50.0, {"kc": 64, "mc": 8}, {"kc=32": 0.5, "mc=4": 1.25})
+    assert script.every_choice(found).splitlines() == [
+        "  kc 64, mc 8",
+        "     1.25 by mc=4",
+        "     0.50 by kc=32",
+    ]
 
 
 def test_the_script_compares_plans_of_a_product(script):
