@@ -14,9 +14,14 @@
 namespace nnext {
 
 // A is packed in groups of so many rows, so that a row of k is copied in long pieces: 2048^3 tn on
-// a Zen 4 core 107, 12 rows 103, 24 106, 96 level; kPackAK rows of k at a time, whose pages all
-// groups use while they are at hand (64: 101).
-constexpr index_t kPackedRows = 48;
+// a Zen 4 core 107, 12 rows 103, 24 106, 96 level. Beside panels of one line, AVX2, the line of A
+// that each step of k reads counts as much, and fewer rows share it sooner: 1024^3 tn 95, 24 rows
+// 101, 12 100, 6 103; 512^3 101, 105, 104, 100.
+template <class T>
+constexpr index_t packed_rows(const Kernels<T>& table) {
+  return index_t{table.tile_vectors} * table.lanes * index_t{sizeof(T)} > 64 ? 48 : 24;
+}
+// kPackAK rows of k at a time, whose pages all groups use while they are at hand (64: 101).
 constexpr index_t kPackAK = 32;
 
 // Where a tile cannot keep its sums (C that holds something to be added to, in several passes over
@@ -106,7 +111,11 @@ class BlockedProduct {
   };
 
   BlockedProduct(const Problem<T>& problem, const Plan& plan, LeanRoom* lean)
-      : kernels_(kernels<T>()), p_(problem), plan_(plan), lean_(lean) {}
+      : kernels_(kernels<T>()),
+        p_(problem),
+        plan_(plan),
+        lean_(lean),
+        packed_rows_(packed_rows(kernels_)) {}
 
   // What is left of a run, less than a panel: one block.
   static Plan one_block(Plan plan, const Problem<T>& p) {
@@ -143,8 +152,9 @@ class BlockedProduct {
     }
     const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, plan_.tile_vectors);
     const bool packs_panels = plan_.packs_b || ends_in_part(p);
-    const index_t a_size =
-        plan_.packs_a ? rounded_up(std::min(plan_.mc, p.c.rows), kPackedRows) * most_k : 0;
+    const index_t a_rows =
+        plan_.packs_a ? rounded_up(std::min(plan_.mc, p.c.rows), packed_rows_) : 0;
+    const index_t a_size = rounded_up(a_rows * most_k, kMaxLanes);  // B begins with a line
     const index_t b_vectors = keeps_b(p) ? panels.total : packs_panels ? plan_.tile_vectors : 0;
     const index_t size = a_size + most_k * b_vectors * kernels_.lanes;
     T* const memory = size == 0 ? nullptr : lean_ != nullptr ? lean_->panel : scratch<T>(size);
@@ -198,18 +208,18 @@ class BlockedProduct {
                   packed_panel(block, panel), width);
   }
 
-  // Rows [ic, ic + mc) of A by groups of kPackedRows: element (i, p) of a group at
-  // p * kPackedRows + i.
+  // Rows [ic, ic + mc) of A by groups of packed_rows_: element (i, p) of a group at
+  // p * packed_rows_ + i.
   void pack_a(const Block& block, index_t ic, index_t mc) const {
     static_assert(kPackAK == kRowsAhead, "a group fetches its own place in the next rows of k");
     const MatrixView<const T>& a = block.p.a;
     for (index_t p = 0; p < block.kc; p += kPackAK) {
       const index_t kc = std::min(kPackAK, block.kc - p);
-      for (index_t i = 0; i < mc; i += kPackedRows) {
+      for (index_t i = 0; i < mc; i += packed_rows_) {
         kernels_.pack(a.data + (ic + i) * a.row_stride + (block.pc + p) * a.col_stride,
                       a.col_stride, a.row_stride, kc,
-                      static_cast<int>(std::min(kPackedRows, mc - i)),
-                      block.packed_a + i * block.kc + p * kPackedRows, kPackedRows);
+                      static_cast<int>(std::min(packed_rows_, mc - i)),
+                      block.packed_a + i * block.kc + p * packed_rows_, packed_rows_);
       }
     }
   }
@@ -224,7 +234,7 @@ class BlockedProduct {
     Tile<T> tile;
     tile.k = block.kc;
     tile.a_row_stride = plan_.packs_a ? 1 : p.a.row_stride;
-    tile.a_col_stride = plan_.packs_a ? kPackedRows : p.a.col_stride;
+    tile.a_col_stride = plan_.packs_a ? packed_rows_ : p.a.col_stride;
     tile.b = is_packed ? packed_panel(block, panel) : p.b.data + block.pc * p.b.row_stride + begin;
     tile.b_row_stride = is_packed ? width : p.b.row_stride;
     tile.cols = std::min(width, p.c.cols - begin);
@@ -234,7 +244,7 @@ class BlockedProduct {
     tile.bias = is_last && p.bias != nullptr ? p.bias + begin : nullptr;
     tile.into = block.pc > 0 ? SumInto::kContinue : p.into;
     // Tiles may not cross the groups in which A is packed.
-    const index_t group = plan_.packs_a ? kPackedRows : mc;
+    const index_t group = plan_.packs_a ? packed_rows_ : mc;
     for (index_t g = 0; g < mc; g += group) {
       const index_t rows = std::min(group, mc - g);
       const index_t row = ic + g;
@@ -369,6 +379,7 @@ class BlockedProduct {
   const Problem<T>& p_;
   const Plan& plan_;
   LeanRoom* lean_;  // null: memory is there
+  index_t packed_rows_;
 };
 
 // The product by the rule of nnext/sum.h. Long sums go over a block of columns at a time, whose
