@@ -4,7 +4,8 @@ The product makes a plan from sizes, strides, the instruction set and the caches
 This computes the shapes of training with that plan and with plans that differ from it in one
 choice, in turn, and says where another choice is faster, by how much. Whoever has a CPU that the
 rules have not met runs it, and finds what to look at; ``--write-docs`` keeps the tables, one for
-each CPU and instruction set, in docs/cpus.md; ``--shapes`` looks closer at some products.
+each CPU, instruction set and number of threads, in docs/cpus.md; ``--shapes`` looks closer at some
+products.
 """
 
 import argparse
@@ -78,7 +79,8 @@ def summary(findings: Sequence[Finding]) -> str:
         name, gain = finding.best
         if gain >= 1 + EFFECT:
             lines.append(f"| {finding.case} | {finding.gflops:.0f} | {gain:.2f} | `{name}` |")
-    mean = math.exp(math.fsum(math.log(f.best[1]) for f in findings) / len(findings))
+    gains = [f.best[1] if f.best[1] >= 1 + EFFECT else 1.0 for f in findings]
+    mean = math.exp(math.fsum(math.log(gain) for gain in gains) / len(gains))
     lost = len(lines) - 2
     head = (
         f"{len(findings)} products; another choice gains {100 * EFFECT:.0f} % or more in {lost}. "
@@ -130,14 +132,14 @@ def shape_of(text: str) -> tuple[int, int, int]:
     >>> shape_of("128,784,512")
     (128, 784, 512)
     """
-    m, k, n = (int(size) for size in text.split(","))
-    if min(m, k, n) < 1:
-        raise ValueError(f"{text}: sizes are 1 or more")
-    return m, k, n
+    sizes = [int(size) for size in text.split(",") if size.isdecimal()]
+    if len(sizes) != 3 or text.count(",") != 2 or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"expected M,K,N, sizes of 1 or more, got {text}")
+    return sizes[0], sizes[1], sizes[2]
 
 
 def study(options: argparse.Namespace) -> tuple[str, str]:
-    """Measure all shapes; return the title of the CPU's section and its text."""
+    """Measure all shapes; return the title of the table and its text."""
     import machine
     import matmul
     import measure

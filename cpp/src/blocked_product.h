@@ -14,14 +14,15 @@
 namespace nnext {
 
 // A is packed in groups of so many rows, so that a row of k is copied in long pieces: 2048^3 tn on
-// a Zen 4 core 107, 12 rows 103, 24 106, 96 level. Beside panels of one line, AVX2, the line of A
-// that each step of k reads counts as much, and fewer rows share it sooner: 1024^3 tn 95, 24 rows
-// 101, 12 100, 6 103; 512^3 101, 105, 104, 100.
+// a Zen 4 core, 48 rows 107, 12 103, 24 106, 96 level. Beside panels of one line, AVX2, the line of
+// A that each step of k reads counts as much, and fewer rows share it sooner: 1024^3 tn, 48 rows
+// 95, 24 101, 12 100, 6 103; 512^3 101, 105, 104, 100.
 template <class T>
 constexpr index_t packed_rows(const Kernels<T>& table) {
   return index_t{table.tile_vectors} * table.lanes * index_t{sizeof(T)} > 64 ? 48 : 24;
 }
-// kPackAK rows of k at a time, whose pages all groups use while they are at hand (64: 101).
+// So many rows of k at a time, whose pages all groups use while they are at hand: 2048^3 tn with
+// AVX-512 32 rows 107, 64 101.
 constexpr index_t kPackAK = 32;
 
 // Where a tile cannot keep its sums (C that holds something to be added to, in several passes over
@@ -379,7 +380,7 @@ class BlockedProduct {
   const Problem<T>& p_;
   const Plan& plan_;
   LeanRoom* lean_;  // null: memory is there
-  index_t packed_rows_;
+  const index_t packed_rows_;
 };
 
 // The product by the rule of nnext/sum.h. Long sums go over a block of columns at a time, whose

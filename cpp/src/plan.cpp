@@ -39,23 +39,26 @@ constexpr index_t kRowsInPlace = 96;
 // More bytes of B than kLargeBytes come from beyond the caches, whose long rows packing follows
 // better: 256 rows of 512 x 10000 1.06 (1.08), 100 rows 0.94 (0.94).
 constexpr index_t kRowsFromAfar = 160;
-// Tiles of one line, AVX2, touch a line in each row of B, or two, and come back for the next: where
-// they have left the first level by then B is packed from kRowsForLines rows on. Packed over in
-// place, x^T dout of 257 x 511 x 129 1.20 (float64 1.40), of 32 x 784 x 256 in float64 1.33, of
-// 700 x 100 x 10000 1.35 (1.25), 64 x 784 x 128 nn in float64 1.10, 256^3 1.01; 100 x 100 x 10000,
-// whose lines stay, 0.95 (0.85). On a Zen 5 64 rows 0.97 to 1.01, 128 1.02.
+// Tiles of one line, AVX2 and NEON, touch a line in each row of B, or two, and come back for the
+// next: where they are more than half of the lines that the first level keeps at this stride B is
+// packed from kRowsForLines rows on, however large. Packed over in place, x^T dout of 257 x 511 x
+// 129 1.20 (float64 1.40), of 32 x 784 x 256 in float64 1.33, of 700 x 100 x 10000 1.35 (1.25),
+// 64 x 784 x 128 nn in float64 1.10, 256^3 1.01; 100 x 100 x 10000, whose lines stay, 0.95 (0.85).
+// On a Zen 5 64 rows 0.97 to 1.01, 128 1.02, and the 0.94 of 100 rows from memory is given up.
 constexpr index_t kRowsForLines = 64;
 
 // Columns of C from which on packing A pays.
 constexpr index_t kPackAColumns = 128;
 
 // Products that move at the pace of memory pass over long runs of the large operand, the loop over
-// panels inside the kernel. Few rows of C from a B that the second level does not keep: some rows
-// of B at a time, kStreamColumns columns. (1, 1024, 1024) nn: 34 against 18 when each panel was a
-// call of its own. kStreamColumns of 1024 to 8192 are level. Prefetching won 0 to 15 % there and
-// lost up to 40 % where B lies in the shared cache; fetching the next rows between calls of four
-// tiles won nothing and lost up to 30 % at (4, 1024, 1024).
+// panels inside the kernel. Few rows of C from a B of more than half of the second level, or more
+// bytes than kStreamBytes: some rows of B at a time, kStreamColumns columns. (1, 1024, 1024) nn 31
+// against 18 when each panel was a call of its own, (1, 512, 512) nn 41 against 28, in float64 19
+// against 12. kStreamColumns of 1024 to 8192 are level. Prefetching won 0 to 15 % there and lost
+// up to 40 % where B lies in the shared cache; fetching the next rows between calls of four tiles
+// won nothing and lost up to 30 % at (4, 1024, 1024).
 constexpr index_t kStreamRows = 8;
+constexpr index_t kStreamBytes = index_t{1} << 20;
 constexpr index_t kStreamColumns = 2048;
 
 // Rows of B in a run. For one or two rows of C as many as three quarters of the first level's ways
@@ -64,10 +67,11 @@ constexpr index_t kStreamColumns = 2048;
 // written less often: 16 over 8 rows for eight of C on a Zen 5 1.16, with AVX2 1.18.
 constexpr index_t kStreamK = 16;
 
-// Bytes along a row of B that a tile of a run reads: a line or two keep too few reads under way,
-// four lines of eight rows more than the CPU has buffers for. AVX-512, (1, 1024, 1024) nn in lines:
-// 1 18, 2 25, 3 25, 4 19; (4, 1024, 1024) tn in float64: 2 21, 3 24, 4 14. With AVX2, vectors of
-// half a line, (1, 1024, 1024) nn: 1 25, 2 18, 3 30, 4 35; (4, 1024, 1024) nn: 2 35, 3 50, 4 50.
+// Bytes along a row of B that a tile of a run reads, if so many rows of C have room: a line or two
+// keep too few reads under way, four lines of eight rows more than the CPU has buffers for.
+// AVX-512, (1, 1024, 1024) nn in lines: 1 18, 2 25, 3 25, 4 19; (4, 1024, 1024) tn in float64: 2
+// 21, 3 24, 4 14. With AVX2, vectors of half a line, (1, 1024, 1024) nn: 1 25, 2 18, 3 30, 4 35;
+// (4, 1024, 1024) nn: 2 35, 3 50.
 constexpr index_t kRunBytes = 192;
 
 // A k so short that writing C is most of the work: a row of C at a time. (1, 1024, 1024) tn: 29
@@ -87,6 +91,9 @@ constexpr index_t kWholeRows = 48;
 // the first two and the last 100 against 39, 88 against 59, 79 against 52; 48 x 256 x 128256 72
 // against 54.
 constexpr index_t kLargeCK = 512;
+// A, read by its columns, may have twice the lines that the first level keeps: 48 for 32 in the
+// last of these, 256 for 8 in the first, 128 for 16 with x^T dout of 128 x 512 x 10000, 0.90.
+constexpr double kLargeCLines = 2;
 
 // With so few rows of C, a B with contiguous columns is transposed in registers instead of packed:
 // nt of 1, 4, 8, 12 x 1024 x 1024 20, 56, 70, 67 against 16, 30, 37, 53; from 16 rows on packing is
@@ -213,6 +220,7 @@ void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
 template <class T>
 bool outgrows_second_level(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
                            const Caches& caches) {
+  if (p.b.row_stride == 0) return false;  // one row, again and again
   const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
   const index_t lines = std::min(p.k(), plan.kc) * Cut(width, caches.l2.line).pieces;
   return p.c.rows * lines > kRowsInPlace * lines_kept(caches.l2, bytes<T>(p.b.row_stride), width);
@@ -224,7 +232,7 @@ bool lines_outgrow_first_level(const Plan& plan, const Problem<T>& p, const Kern
                                const Caches& caches) {
   const index_t line = caches.l1.line;
   const index_t stride = bytes<T>(p.b.row_stride);
-  if (bytes<T>(index_t{table.tile_vectors} * table.lanes) > line) return false;
+  if (stride == 0 || bytes<T>(index_t{table.tile_vectors} * table.lanes) > line) return false;
   const index_t lines = std::min(p.k(), plan.kc) * (stride % line == 0 ? 1 : 2);
   return 2 * lines > lines_kept(caches.l1, stride, line);
 }
@@ -241,16 +249,15 @@ bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& tabl
 }
 
 // Whether the lines of a column of tiles, from an A with contiguous columns, are more than `part`
-// of what the first level keeps: then they have left it before the tiles beside them, which share
-// them, come.
+// of those that the first level keeps at this stride. The tiles beside them share them.
 template <class T>
 bool outgrows_first_level(const Plan& plan, const Problem<T>& p, const Caches& caches,
                           double part) {
   if (p.a.row_stride != 1 || p.a.col_stride == 1) return false;
-  // Columns closer than a line share lines.
   const index_t line = caches.l1.line;
   const index_t stride = std::abs(bytes<T>(p.a.col_stride));
-  const index_t lines = std::min(p.k(), plan.kc) * std::min(stride, line) / line;
+  if (stride < line) return false;  // no column has a line of its own
+  const index_t lines = std::min(p.k(), plan.kc);
   return static_cast<double>(lines) >
          part * static_cast<double>(lines_kept(caches.l1, stride, line));
 }
@@ -259,16 +266,17 @@ bool outgrows_first_level(const Plan& plan, const Problem<T>& p, const Caches& c
 // it keeps, x^T dout of 256 x 784 x 2048 in float64, packed 1.10 with AVX2, 0.99 with AVX-512.
 template <class T>
 bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
-  return p.c.cols >= kPackAColumns && outgrows_first_level(plan, p, caches, 0.5);
+  return p.c.cols >= kPackAColumns && p.c.rows > kStreamRows &&
+         outgrows_first_level(plan, p, caches, 0.5);
 }
 
 // Whether a large C is computed in runs.
 template <class T>
 bool should_run_along_c(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
                         const Caches& caches) {
-  const index_t width = bytes<T>(index_t{plan.tile_vectors} * table.lanes);
+  const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
   return p.k() <= kLargeCK && p.k() < p.c.rows && bytes<T>(p.c.rows * p.c.cols) > kLargeBytes &&
-         width > caches.l1.line && !outgrows_first_level(plan, p, caches, 2) &&
+         width > caches.l1.line && !outgrows_first_level(plan, p, caches, kLargeCLines) &&
          !outgrows_second_level(plan, p, table, caches);
 }
 
@@ -283,8 +291,10 @@ index_t run_k(const Problem<T>& p, const Caches& caches) {
 // The width in vectors of a run's tiles for few rows of C.
 template <class T>
 int run_width(index_t rows, const Kernels<T>& table) {
-  const auto fit = static_cast<int>(kRunBytes / bytes<T>(table.lanes));
-  return std::clamp(fit, 1, rows <= 2 ? kMaxTileVectors : kMaxTileVectors - 1);
+  int width =
+      static_cast<int>(std::clamp<index_t>(kRunBytes / bytes<T>(table.lanes), 1, kMaxTileVectors));
+  while (table.tile_rows[width] < rows) --width;
+  return width;
 }
 
 // What runs along long rows of a large operand, if that is what bounds the product.
@@ -306,7 +316,7 @@ void choose_order(Plan& plan, const Problem<T>& p, const Kernels<T>& table, cons
   if (p.k() <= kShortK && c_in_rows) {
     run(run_width(1, table), 1, p.k(), kStreamColumns);
   } else if (p.c.rows <= kStreamRows) {
-    if (bytes<T>(p.k() * p.c.cols) > caches.l2.size / 2) {
+    if (bytes<T>(p.k() * p.c.cols) > std::min(caches.l2.size / 2, kStreamBytes)) {
       run(run_width(p.c.rows, table), p.c.rows, run_k(p, caches), kStreamColumns);
     }
   } else if (c_in_rows && should_run_along_c(plan, p, table, caches)) {
@@ -393,7 +403,7 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
   }
   plan.fetches_panels = bytes<T>(p.k() * p.c.cols) > caches.l2.size;
   plan.fetches_c = p.c.col_stride == 1 &&
-                   (runs ? plan.kc == p.k() : bytes<T>(p.c.rows * p.c.cols) > kLargeBytes);
+                   (runs ? plan.kc >= p.k() : bytes<T>(p.c.rows * p.c.cols) > kLargeBytes);
   // A taller tile would read each element of A from the second level: on a Zen 4 core
   // 1000 x 1024 x 7 nn 65 against 25 with tiles of 14 rows, in float64 128 x 512 x 10 40 against 35
   // with tiles of 12.

@@ -18,7 +18,7 @@ struct Shape {
 };
 
 // Blocks so small that a few rows and columns fill several, and none divides the shapes.
-constexpr index_t kSmallRows = 96;  // two groups of packed rows
+constexpr index_t kSmallRows = 96;  // whole groups of packed rows
 constexpr index_t kSmallK = 16;
 constexpr index_t kSmallColumns = 72;
 
@@ -220,7 +220,7 @@ TEST(ChosenPlan, PacksBThatFallsIntoFewSets) {
   // Rows that are not a multiple of a line apart: two lines each.
   EXPECT_EQ(plan_of<float>("nn", {100, 200, 1001}, kZen4).packs_b, tiles_are_lines<float>());
   EXPECT_FALSE(plan_of<float>("nn", {100, 200, 1008}, kZen4).packs_b);
-  // Unless it comes from memory, for more than a few rows.
+  // Unless it comes from memory, for more than a few rows, or by lines that do not stay.
   EXPECT_EQ(plan_of<float>("nn", {100, 700, 10000}, kZen5).packs_b, tiles_are_lines<float>());
   EXPECT_TRUE(plan_of<float>("nn", {700, 700, 10000}, kZen5).packs_b);
 }
@@ -230,12 +230,16 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {256, 256, 256}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("tn", {128, 784, 512}, caches).packs_a);
-    // Half of what the first level keeps, and more.
+    // Less than half of what the first level keeps, and more.
     EXPECT_FALSE(plan_of<double>("tn", {128, 784, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<double>("tn", {256, 784, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 128}, caches).packs_a);
-    const Plan narrow = plan_of<float>("tn", {512, 512, 127}, caches);
-    EXPECT_TRUE(!narrow.packs_a || narrow.transposed);
+    {
+      const Wishing as_it_stands({.transposed = false});
+      EXPECT_FALSE(plan_of<float>("tn", {512, 512, 127}, caches).packs_a);
+    }
+    // Nor for a few rows of C, which would be packed into a group of many.
+    EXPECT_FALSE(plan_of<float>("tn", {512, 8, 512}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("nn", {512, 512, 512}, caches).packs_a);
     // Rows of k of two elements: eight of them share a line.
     EXPECT_FALSE(plan_of<float>("tn", {1024, 2, 128}, caches).packs_a);
@@ -259,6 +263,34 @@ TEST(ChosenPlan, RunsAlongLargeOperands) {
   }
 }
 
+TEST(ChosenPlan, RunsFromMoreThanHalfOfTheSecondLevel) {
+  for (const Caches& caches : {kZen4, kZen5, kSapphireRapids}) {
+    const index_t cols = caches.l2.size / 2 / 1024;  // of 256 rows of B
+    EXPECT_EQ(plan_of<float>("nn", {1, 256, cols}, caches).order, Order::kPanels);
+    EXPECT_EQ(plan_of<float>("nn", {1, 256, cols + 1}, caches).order, Order::kRuns);
+  }
+  Caches roomy = kZen4;
+  roomy.l2.size = index_t{12} << 20;
+  EXPECT_EQ(plan_of<float>("nn", {1, 1024, 1024}, roomy).order, Order::kRuns);
+}
+
+TEST(ChosenPlan, RunsAlongALargeCWhileLinesOfAAreNotTooMany) {
+  const Order order = tiles_are_lines<float>() ? Order::kPanels : Order::kRuns;
+  EXPECT_EQ(plan_of<float>("tn", {48, 768, 20000}, kZen4).order, order);
+  EXPECT_EQ(plan_of<float>("tn", {128, 512, 10000}, kZen4).order, Order::kPanels);
+}
+
+TEST(ChosenPlan, ARowOfBRepeatedIsNotPacked) {
+  Problem<float> p{};
+  p.a = {nullptr, 300, 700, 700, 1};
+  p.b = {nullptr, 700, 512, 0, 1};
+  p.c = {nullptr, 300, 512, 512, 1};
+  const Wishing as_it_stands({.transposed = false});
+  const Plan plan = plan_product(p, kernels<float>(), kZen4, 1);
+  EXPECT_EQ(plan.order, Order::kPanels);
+  EXPECT_FALSE(plan.packs_b);
+}
+
 TEST(ChosenPlan, RunsReadAsManyRowsAndLinesAsAreKeptUnderWay) {
   // A row of C: 4 KiB apart, three quarters of the ways; else 16 rows.
   EXPECT_EQ(plan_of<float>("nn", {1, 1024, 1024}, kZen4).kc, 6);
@@ -271,7 +303,11 @@ TEST(ChosenPlan, RunsReadAsManyRowsAndLinesAsAreKeptUnderWay) {
     const index_t width = plan.tile_vectors * table.lanes * index_t{sizeof(float)};
     EXPECT_EQ(plan.order, Order::kRuns);
     EXPECT_LE(width, 192);
-    EXPECT_GE(plan.tile_vectors, 3);
+    EXPECT_GE(table.tile_rows[plan.tile_vectors], rows);
+    // As wide as they may be, else the next would have no room.
+    if (plan.tile_vectors < kMaxTileVectors && width + table.lanes * 4 <= 192) {
+      EXPECT_LT(table.tile_rows[plan.tile_vectors + 1], rows);
+    }
   }
 }
 

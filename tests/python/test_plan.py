@@ -1,5 +1,6 @@
 """Plans of matrix products: shown, forced, and the script that tries others."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -142,6 +143,16 @@ def test_the_script_keeps_what_is_said_of_other_cpus_and_by_people(script):
     assert script.replace_table(page + "\n### last\n\nold\n", "last", "new") == (
         page + "\n### last\n\nnew\n"
     )
+
+
+def test_the_script_reads_shapes(script, capsys):
+    assert script.shape_of("1,1024,7") == (1, 1024, 7)
+    for bad in ("1,2", "1,2,3,4", "1,0,2", "1,x,2", "a,1,2,3", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected M,K,N"):
+            script.shape_of(bad)
+    with pytest.raises(SystemExit):
+        script.main(["--shapes", "1,2,3", "--write-docs"])
+    assert "without --shapes" in capsys.readouterr().err
 
 
 def test_the_script_tells_every_choice_the_best_first(script):
