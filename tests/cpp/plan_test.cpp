@@ -238,8 +238,8 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
       const Wishing as_it_stands({.transposed = false});
       EXPECT_FALSE(plan_of<float>("tn", {512, 512, 127}, caches).packs_a);
     }
-    // Nor for a few rows of C, which would be packed into a group of many.
-    EXPECT_FALSE(plan_of<float>("tn", {512, 8, 512}, caches).packs_a);
+    // Nor where columns are closer than a line.
+    EXPECT_FALSE(plan_of<float>("tn", {1024, 10, 128}, caches).packs_a);
     EXPECT_FALSE(plan_of<float>("nn", {512, 512, 512}, caches).packs_a);
     // Rows of k of two elements: eight of them share a line.
     EXPECT_FALSE(plan_of<float>("tn", {1024, 2, 128}, caches).packs_a);
@@ -278,6 +278,19 @@ TEST(ChosenPlan, RunsAlongALargeCWhileLinesOfAAreNotTooMany) {
   const Order order = tiles_are_lines<float>() ? Order::kPanels : Order::kRuns;
   EXPECT_EQ(plan_of<float>("tn", {48, 768, 20000}, kZen4).order, order);
   EXPECT_EQ(plan_of<float>("tn", {128, 512, 10000}, kZen4).order, Order::kPanels);
+}
+
+TEST(ChosenPlan, FewRowsOfAAreNotPackedIntoAGroupOfMany) {
+  const Wishing as_it_stands({.transposed = false});
+  for (const index_t rows : {1, 8, 9}) {  // columns of a wider matrix, 8 KiB apart
+    Problem<float> p{};
+    p.a = {nullptr, rows, 512, 1, 2048};
+    p.b = {nullptr, 512, 128, 128, 1};
+    p.c = {nullptr, rows, 128, 128, 1};
+    const Plan plan = plan_product(p, kernels<float>(), kZen4, 1);
+    EXPECT_EQ(plan.order, Order::kPanels) << rows;
+    EXPECT_EQ(plan.packs_a, rows > 8) << rows;
+  }
 }
 
 TEST(ChosenPlan, ARowOfBRepeatedIsNotPacked) {
