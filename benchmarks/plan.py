@@ -27,6 +27,7 @@ CHOICES: Mapping[str, Sequence[Any]] = {
     "transposed": (False, True),
     "order": ("panels", "runs", "columns"),
     "packs_a": (False, True),
+    "group_rows": (24, 48),
     "packs_b": (False, True),
     "fetches_panels": (False, True),
     "fetches_c": (False, True),
@@ -62,6 +63,8 @@ def others(plan: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     {'packs_a=True': {'packs_a': True}}
     """
     for name, values in CHOICES.items():
+        if name == "group_rows" and not plan.get("packs_a"):
+            continue  # there are no groups
         for value in values:
             if name in plan and value != plan[name]:
                 yield f"{name}={value}", {name: value}

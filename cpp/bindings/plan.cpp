@@ -41,6 +41,7 @@ py::dict plan(py::handle a, py::handle b, py::handle out) {
   result["transposed"] = plan.transposed;
   result["order"] = kOrders[static_cast<int>(plan.order)];
   result["packs_a"] = plan.packs_a;
+  result["group_rows"] = plan.group_rows;
   result["packs_b"] = plan.packs_b;
   result["fetches_panels"] = plan.fetches_panels;
   result["fetches_c"] = plan.fetches_c;
@@ -78,6 +79,7 @@ void wish_plan(const py::kwargs& kwargs) {
   auto wishes = std::make_unique<PlanWishes>();
   wishes->transposed = taken<bool>(left, "transposed", false);
   wishes->packs_a = taken<bool>(left, "packs_a", false);
+  wishes->group_rows = taken<index_t>(left, "group_rows", 1);
   wishes->packs_b = taken<bool>(left, "packs_b", false);
   wishes->fetches_panels = taken<bool>(left, "fetches_panels", false);
   wishes->fetches_c = taken<bool>(left, "fetches_c", false);

@@ -13,16 +13,8 @@
 
 namespace nnext {
 
-// A is packed in groups of so many rows, so that a row of k is copied in long pieces: 2048^3 tn on
-// a Zen 4 core, 48 rows 107, 12 103, 24 106, 96 level. Beside panels of one line, AVX2, the line of
-// A that each step of k reads counts as much, and fewer rows share it sooner: 1024^3 tn, 48 rows
-// 95, 24 101, 12 100, 6 103; 512^3 101, 105, 104, 100.
-template <class T>
-constexpr index_t packed_rows(const Kernels<T>& table) {
-  return index_t{table.tile_vectors} * table.lanes * index_t{sizeof(T)} > 64 ? 48 : 24;
-}
-// So many rows of k at a time, whose pages all groups use while they are at hand: 2048^3 tn with
-// AVX-512 32 rows 107, 64 101.
+// A is packed so many rows of k at a time, whose pages all groups use while they are at hand:
+// 2048^3 tn with AVX-512 on a Zen 4 core 32 rows 107, 64 101.
 constexpr index_t kPackAK = 32;
 
 // Where a tile cannot keep its sums (C that holds something to be added to, in several passes over
@@ -112,11 +104,7 @@ class BlockedProduct {
   };
 
   BlockedProduct(const Problem<T>& problem, const Plan& plan, LeanRoom* lean)
-      : kernels_(kernels<T>()),
-        p_(problem),
-        plan_(plan),
-        lean_(lean),
-        packed_rows_(packed_rows(kernels_)) {}
+      : kernels_(kernels<T>()), p_(problem), plan_(plan), lean_(lean) {}
 
   // What is left of a run, less than a panel: one block.
   static Plan one_block(Plan plan, const Problem<T>& p) {
@@ -154,7 +142,7 @@ class BlockedProduct {
     const Cut panels(rounded_up(p.c.cols, kernels_.lanes) / kernels_.lanes, plan_.tile_vectors);
     const bool packs_panels = plan_.packs_b || ends_in_part(p);
     const index_t a_rows =
-        plan_.packs_a ? rounded_up(std::min(plan_.mc, p.c.rows), packed_rows_) : 0;
+        plan_.packs_a ? rounded_up(std::min(plan_.mc, p.c.rows), plan_.group_rows) : 0;
     const index_t a_size = rounded_up(a_rows * most_k, kMaxLanes);  // B begins with a line
     const index_t b_vectors = keeps_b(p) ? panels.total : packs_panels ? plan_.tile_vectors : 0;
     const index_t size = a_size + most_k * b_vectors * kernels_.lanes;
@@ -209,18 +197,17 @@ class BlockedProduct {
                   packed_panel(block, panel), width);
   }
 
-  // Rows [ic, ic + mc) of A by groups of packed_rows_: element (i, p) of a group at
-  // p * packed_rows_ + i.
+  // Rows [ic, ic + mc) of A by groups: element (i, p) of one at p * group_rows + i.
   void pack_a(const Block& block, index_t ic, index_t mc) const {
     static_assert(kPackAK == kRowsAhead, "a group fetches its own place in the next rows of k");
     const MatrixView<const T>& a = block.p.a;
     for (index_t p = 0; p < block.kc; p += kPackAK) {
       const index_t kc = std::min(kPackAK, block.kc - p);
-      for (index_t i = 0; i < mc; i += packed_rows_) {
+      for (index_t i = 0; i < mc; i += plan_.group_rows) {
         kernels_.pack(a.data + (ic + i) * a.row_stride + (block.pc + p) * a.col_stride,
                       a.col_stride, a.row_stride, kc,
-                      static_cast<int>(std::min(packed_rows_, mc - i)),
-                      block.packed_a + i * block.kc + p * packed_rows_, packed_rows_);
+                      static_cast<int>(std::min(plan_.group_rows, mc - i)),
+                      block.packed_a + i * block.kc + p * plan_.group_rows, plan_.group_rows);
       }
     }
   }
@@ -235,7 +222,7 @@ class BlockedProduct {
     Tile<T> tile;
     tile.k = block.kc;
     tile.a_row_stride = plan_.packs_a ? 1 : p.a.row_stride;
-    tile.a_col_stride = plan_.packs_a ? packed_rows_ : p.a.col_stride;
+    tile.a_col_stride = plan_.packs_a ? plan_.group_rows : p.a.col_stride;
     tile.b = is_packed ? packed_panel(block, panel) : p.b.data + block.pc * p.b.row_stride + begin;
     tile.b_row_stride = is_packed ? width : p.b.row_stride;
     tile.cols = std::min(width, p.c.cols - begin);
@@ -245,7 +232,7 @@ class BlockedProduct {
     tile.bias = is_last && p.bias != nullptr ? p.bias + begin : nullptr;
     tile.into = block.pc > 0 ? SumInto::kContinue : p.into;
     // Tiles may not cross the groups in which A is packed.
-    const index_t group = plan_.packs_a ? packed_rows_ : mc;
+    const index_t group = plan_.packs_a ? plan_.group_rows : mc;
     for (index_t g = 0; g < mc; g += group) {
       const index_t rows = std::min(group, mc - g);
       const index_t row = ic + g;
@@ -380,7 +367,6 @@ class BlockedProduct {
   const Problem<T>& p_;
   const Plan& plan_;
   LeanRoom* lean_;  // null: memory is there
-  const index_t packed_rows_;
 };
 
 // The product by the rule of nnext/sum.h. Long sums go over a block of columns at a time, whose

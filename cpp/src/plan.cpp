@@ -40,15 +40,30 @@ constexpr index_t kRowsInPlace = 96;
 // better: 256 rows of 512 x 10000 1.06 (1.08), 100 rows 0.94 (0.94).
 constexpr index_t kRowsFromAfar = 160;
 // Tiles of one line, AVX2 and NEON, touch a line in each row of B, or two, and come back for the
-// next: where they are more than half of the lines that the first level keeps at this stride B is
-// packed from kRowsForLines rows on, however large. Packed over in place, x^T dout of 257 x 511 x
-// 129 1.20 (float64 1.40), of 32 x 784 x 256 in float64 1.33, of 700 x 100 x 10000 1.35 (1.25),
-// 64 x 784 x 128 nn in float64 1.10, 256^3 1.01; 100 x 100 x 10000, whose lines stay, 0.95 (0.85).
-// On a Zen 5 64 rows 0.97 to 1.01, 128 1.02, and the 0.94 of 100 rows from memory is given up.
+// next: where they are more than kLinesInPlace B is packed from kRowsForLines rows on, however
+// large. Packed over in place, x^T dout of 257 x 511 x 129 1.20 (float64 1.40), of 32 x 784 x 256
+// in float64 1.33, of 700 x 100 x 10000 1.35 (1.25), 64 x 784 x 128 nn in float64 1.10, 256^3 1.01;
+// 100 x 100 x 10000, whose lines stay, 0.95 (0.85). On a Zen 5 64 rows 0.97 to 1.01, 128 1.02, and
+// the 0.94 of 100 rows from memory is given up.
 constexpr index_t kRowsForLines = 64;
+// And from so many rows on, whatever its lines, if all of B is more than the second level: 700 x
+// 100 x 10000 nn 1.20, x^T dout of 100 x 700 x 10000 1.12, 300 rows 0.93; on a Zen 5 700 rows 0.98.
+constexpr index_t kManyRowsForLines = 512;
+
+// An operand that is read a line of each row at a time may fill half of the lines that the first
+// level keeps: the rest is the other's, and C's. A, from x^T dout of 256 x 784 x 2048 in float64,
+// whose lines are just as many as are kept: packed 1.10 with AVX2, 0.99 with AVX-512.
+constexpr double kLinesInPlace = 0.5;
 
 // Columns of C from which on packing A pays.
 constexpr index_t kPackAColumns = 128;
+
+// A is packed in groups of so many rows, so that a row of k is copied in long pieces: 2048^3 tn 48
+// rows 107, 12 103, 24 106, 96 level. Beside panels of one line, AVX2, the line of A that each step
+// of k reads counts as much, and fewer rows share it sooner: 1024^3 tn, 48 rows 95, 24 101, 12 100,
+// 6 103; 512^3 101, 105, 104, 100.
+constexpr index_t kGroupRows = 48;
+constexpr index_t kGroupRowsBesideLines = 24;
 
 // Products that move at the pace of memory pass over long runs of the large operand, the loop over
 // panels inside the kernel. Few rows of C from a B of more than half of the second level, or more
@@ -110,6 +125,18 @@ std::atomic<const PlanWishes*> the_wishes{nullptr};
 template <class T>
 constexpr index_t bytes(index_t elements) {
   return elements * index_t{sizeof(T)};
+}
+
+// Of a row of the widest tile for many rows.
+template <class T>
+index_t tile_bytes(const Kernels<T>& table) {
+  return bytes<T>(index_t{table.tile_vectors} * table.lanes);
+}
+
+// How many times over the lines that a cache keeps of rows `stride` bytes apart, read `width` bytes
+// side by side, so many of them would fill.
+double crowding(index_t lines, const Cache& cache, index_t stride, index_t width) {
+  return static_cast<double>(lines) / static_cast<double>(lines_kept(cache, stride, width));
 }
 
 template <class T>
@@ -203,11 +230,10 @@ int width_for(index_t rows, const Kernels<T>& table) {
 // mc, kc, nc by the caches.
 template <class T>
 void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
-  const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
   const auto room = static_cast<index_t>(kSecondLevel * static_cast<double>(caches.l2.size));
   for (const index_t kc : kBlockK) {
     plan.kc = kc;
-    plan.mc = (room - kc * width) / bytes<T>(kc) / kFewestRows * kFewestRows;
+    plan.mc = (room - kc * tile_bytes(table)) / bytes<T>(kc) / kFewestRows * kFewestRows;
     if (plan.mc >= kFewestRows) break;
   }
   plan.mc = std::max(plan.mc, kFewestRows);
@@ -220,21 +246,21 @@ void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
 template <class T>
 bool outgrows_second_level(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
                            const Caches& caches) {
-  if (p.b.row_stride == 0) return false;  // one row, again and again
-  const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
+  const index_t stride = bytes<T>(p.b.row_stride);
+  if (stride == 0) return false;  // one row, again and again
+  const index_t width = tile_bytes(table);
   const index_t lines = std::min(p.k(), plan.kc) * Cut(width, caches.l2.line).pieces;
-  return p.c.rows * lines > kRowsInPlace * lines_kept(caches.l2, bytes<T>(p.b.row_stride), width);
+  return static_cast<double>(p.c.rows) * crowding(lines, caches.l2, stride, width) > kRowsInPlace;
 }
 
-// Whether the panel of a tile of one line, in place, takes more than half of the first level.
+// The same for tiles of one line and the first level.
 template <class T>
-bool lines_outgrow_first_level(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
-                               const Caches& caches) {
+bool lines_outgrow_first_level(const Plan& plan, const Problem<T>& p, const Caches& caches) {
   const index_t line = caches.l1.line;
   const index_t stride = bytes<T>(p.b.row_stride);
-  if (stride == 0 || bytes<T>(index_t{table.tile_vectors} * table.lanes) > line) return false;
+  if (stride == 0) return false;
   const index_t lines = std::min(p.k(), plan.kc) * (stride % line == 0 ? 1 : 2);
-  return 2 * lines > lines_kept(caches.l1, stride, line);
+  return crowding(lines, caches.l1, stride, line) > kLinesInPlace;
 }
 
 // Whether B with contiguous rows is copied into panels first.
@@ -244,39 +270,37 @@ bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& tabl
   if (p.c.rows <= kStreamRows) return false;
   const bool comes_from_afar = bytes<T>(p.k() * p.c.cols) > kLargeBytes;
   if (p.c.rows > kRowsFromAfar && comes_from_afar) return true;
-  if (p.c.rows >= kRowsForLines && lines_outgrow_first_level(plan, p, table, caches)) return true;
+  if (tile_bytes(table) <= caches.l1.line) {
+    const bool is_left = bytes<T>(p.k() * p.c.cols) > caches.l2.size;
+    if (p.c.rows >= kManyRowsForLines && is_left) return true;
+    if (p.c.rows >= kRowsForLines && lines_outgrow_first_level(plan, p, caches)) return true;
+  }
   return outgrows_second_level(plan, p, table, caches);
 }
 
-// Whether the lines of a column of tiles, from an A with contiguous columns, are more than `part`
-// of those that the first level keeps at this stride. The tiles beside them share them.
+// How crowded the first level is by the lines of a column of tiles, from an A with contiguous
+// columns. The tiles beside them share them.
 template <class T>
-bool outgrows_first_level(const Plan& plan, const Problem<T>& p, const Caches& caches,
-                          double part) {
-  if (p.a.row_stride != 1 || p.a.col_stride == 1) return false;
+double crowding_by_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
+  if (p.a.row_stride != 1 || p.a.col_stride == 1) return 0;
   const index_t line = caches.l1.line;
   const index_t stride = std::abs(bytes<T>(p.a.col_stride));
-  if (stride < line) return false;  // no column has a line of its own
-  const index_t lines = std::min(p.k(), plan.kc);
-  return static_cast<double>(lines) >
-         part * static_cast<double>(lines_kept(caches.l1, stride, line));
+  if (stride < line) return 0;  // no column has a line of its own
+  return crowding(std::min(p.k(), plan.kc), caches.l1, stride, line);
 }
 
-// Whether such an A is copied first. B's panel and C take half of the first level: as many lines as
-// it keeps, x^T dout of 256 x 784 x 2048 in float64, packed 1.10 with AVX2, 0.99 with AVX-512.
 template <class T>
 bool should_pack_a(const Plan& plan, const Problem<T>& p, const Caches& caches) {
   return p.c.cols >= kPackAColumns && p.c.rows > kStreamRows &&
-         outgrows_first_level(plan, p, caches, 0.5);
+         crowding_by_a(plan, p, caches) > kLinesInPlace;
 }
 
 // Whether a large C is computed in runs.
 template <class T>
 bool should_run_along_c(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
                         const Caches& caches) {
-  const index_t width = bytes<T>(index_t{table.tile_vectors} * table.lanes);
   return p.k() <= kLargeCK && p.k() < p.c.rows && bytes<T>(p.c.rows * p.c.cols) > kLargeBytes &&
-         width > caches.l1.line && !outgrows_first_level(plan, p, caches, kLargeCLines) &&
+         tile_bytes(table) > caches.l1.line && crowding_by_a(plan, p, caches) <= kLargeCLines &&
          !outgrows_second_level(plan, p, table, caches);
 }
 
@@ -348,6 +372,7 @@ void grant(Plan& plan, const PlanWishes& w, const Problem<T>& p, const Kernels<T
   if (w.kc) plan.kc = *w.kc;
   if (w.nc) plan.nc = *w.nc;
   if (w.packs_a) plan.packs_a = *w.packs_a;
+  if (w.group_rows) plan.group_rows = *w.group_rows;
   if (w.packs_b) plan.packs_b = *w.packs_b;
   if (w.order) plan.order = *w.order;
   if (plan.order == Order::kRuns && !may_run(p)) plan.order = Order::kPanels;
@@ -400,6 +425,7 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
   if (plan.order == Order::kPanels) {
     plan.packs_b = p.b.col_stride != 1 || should_pack_b(plan, p, table, caches);
     plan.packs_a = should_pack_a(plan, p, caches);
+    plan.group_rows = tile_bytes(table) > caches.l1.line ? kGroupRows : kGroupRowsBesideLines;
   }
   plan.fetches_panels = bytes<T>(p.k() * p.c.cols) > caches.l2.size;
   plan.fetches_c = p.c.col_stride == 1 &&

@@ -18,7 +18,8 @@ struct Shape {
 };
 
 // Blocks so small that a few rows and columns fill several, and none divides the shapes.
-constexpr index_t kSmallRows = 96;  // whole groups of packed rows
+constexpr index_t kSmallRows = 96;
+constexpr index_t kSmallGroup = 36;  // the last of a block is no whole one
 constexpr index_t kSmallK = 16;
 constexpr index_t kSmallColumns = 72;
 
@@ -37,6 +38,7 @@ std::vector<PlanWishes> all_wishes() {
             if (small) {
               w.tile_vectors = 1;
               w.tile_rows = 5;
+              w.group_rows = kSmallGroup;
               w.mc = kSmallRows;
               w.kc = kSmallK;
               w.nc = kSmallColumns;
@@ -304,6 +306,13 @@ TEST(ChosenPlan, ARowOfBRepeatedIsNotPacked) {
   EXPECT_FALSE(plan.packs_b);
 }
 
+TEST(ChosenPlan, TilesOfOneLinePackALargeBForManyRows) {
+  const bool lines = tiles_are_lines<float>();
+  EXPECT_EQ(plan_of<float>("nn", {512, 100, 10000}, kZen4).packs_b, lines);
+  EXPECT_FALSE(plan_of<float>("nn", {511, 100, 10000}, kZen4).packs_b);
+  EXPECT_FALSE(plan_of<float>("nn", {512, 100, 2000}, kZen4).packs_b);  // 800 KB
+}
+
 TEST(ChosenPlan, RunsReadAsManyRowsAndLinesAsAreKeptUnderWay) {
   // A row of C: 4 KiB apart, three quarters of the ways; else 16 rows.
   EXPECT_EQ(plan_of<float>("nn", {1, 1024, 1024}, kZen4).kc, 6);
@@ -380,6 +389,7 @@ TEST(Wishes, HoldWhereTheProblemAllowsThem) {
   const PlanWishes wishes{.transposed = false,
                           .order = Order::kPanels,
                           .packs_a = true,
+                          .group_rows = 5,
                           .packs_b = true,
                           .fetches_c = true,
                           .tile_vectors = 1,
@@ -394,6 +404,7 @@ TEST(Wishes, HoldWhereTheProblemAllowsThem) {
     EXPECT_EQ(plan.order, Order::kPanels);
     EXPECT_EQ(plan.tile_vectors, 1);
     EXPECT_EQ(plan.tile_rows, 3);
+    EXPECT_EQ(plan.group_rows, 5);
     EXPECT_EQ(plan.mc, 7);
     EXPECT_EQ(plan.kc, 11);
     EXPECT_EQ(plan.nc, 13);

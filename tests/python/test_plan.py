@@ -44,7 +44,7 @@ def test_a_plan_shows_and_follows_wishes_and_the_bits_stay(wish, dtype):
     assert chosen["order"] == "panels"
     assert chosen["parts"] in {(1, 1), (1, 2), (2, 1)} or nnext.get_num_threads() > 2
     for wishes in (
-        {"packs_a": True, "packs_b": True, "mc": 48, "kc": 16, "nc": 64},
+        {"packs_a": True, "group_rows": 7, "packs_b": True, "mc": 48, "kc": 16, "nc": 64},
         {"order": "runs", "kc": 8, "tile_rows": 3},
         {"transposed": not chosen["transposed"], "tile_vectors": 1},
         {"fetches_c": True, "fetches_panels": True},
@@ -106,7 +106,7 @@ def test_caches_change_plans_and_no_bits(caches):
 
 
 def test_the_script_tries_each_other_choice_once(script):
-    plan = {"packs_a": False, "order": "runs", "mc": 96, "tile_vectors": 2}
+    plan = {"packs_a": False, "group_rows": 48, "order": "runs", "mc": 96, "tile_vectors": 2}
     names = [name for name, _ in script.others(plan)]
     assert names == [
         "order=panels",
@@ -119,6 +119,8 @@ def test_the_script_tries_each_other_choice_once(script):
         "mc=192",
     ]
     assert all(wish for _, wish in script.others(plan))
+    packed = dict(script.others({"packs_a": True, "group_rows": 48}))
+    assert packed["group_rows=24"] == {"group_rows": 24}
 
 
 def test_the_script_says_what_gains_and_by_how_much(script):

@@ -31,6 +31,7 @@ struct Plan {
   int col_parts = 1;
   Order order = Order::kPanels;
   bool packs_a = false;
+  index_t group_rows = 48;  // of A packed side by side
   bool packs_b = false;
   bool fetches_panels = false;  // of a B in place, tiles prefetch the next panel, not later rows
   bool fetches_c = false;       // tiles prefetch the C of the next one
@@ -55,6 +56,7 @@ struct PlanWishes {
   std::optional<bool> transposed = {};
   std::optional<Order> order = {};
   std::optional<bool> packs_a = {};
+  std::optional<index_t> group_rows = {};
   std::optional<bool> packs_b = {};
   std::optional<bool> fetches_panels = {};
   std::optional<bool> fetches_c = {};
