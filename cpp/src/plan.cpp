@@ -89,11 +89,19 @@ constexpr index_t kStreamK = 16;
 // (4, 1024, 1024) nn: 2 35, 3 50.
 constexpr index_t kRunBytes = 192;
 
-// A k so short that writing C is most of the work: a row of C at a time. (1, 1024, 1024) tn: 29
-// against 18. Threads take whole rows of such a C where it has kWholeRows for each: there two that
-// wrote half of each row were slower than one, 13 against 25, and with rows of their own 33 to 46.
-// With fewer rows, longer ones, halves are right: (6, 4, 1000000) nn 1.8 times one thread.
-constexpr index_t kShortK = 4;
+// A k so short that writing C is most of the work: as many rows of C at a time as the widest tiles
+// take, kShortKRows at least, along whole rows. On a Zen 5 x^T dout of 1 x 1024 x 1024 47 against
+// 27 with a row at a time (AVX2 33, 23), of 4 x 1024 x 1024 140 against 60 (AVX2 98, 57; by panels
+// 18), of 8 206 against 151 by panels, of 16 level. Tiles of one line, by panels, write a line of
+// each of many rows: of 5 x 1024 x 1024 16 against 110 in runs, of 8 28 and 124, of 16 64 and 89.
+// Fetching C loses 1 to 15 % here.
+constexpr index_t kShortK = 8;
+constexpr index_t kShortKForLines = 16;  // where rows of C have kLongRow columns: of 10 x 300 x 32
+constexpr index_t kLongRow = 128;        // 74 in runs, 99 by panels
+constexpr index_t kShortKRows = 4;
+// Threads take whole rows of such a C where it has kWholeRows for each: there two that wrote half
+// of each row were slower than one, 13 against 25, and with rows of their own 33 to 46. With fewer
+// rows, longer ones, halves are right: (6, 4, 1000000) nn 1.8 times one thread.
 constexpr index_t kWholeRows = 48;
 
 // A large C from a B that is smaller: a tile's rows of C at a time, along columns whose part of B
@@ -189,15 +197,23 @@ bool is_better_transposed(const Problem<T>& p, const Kernels<T>& table) {
   return estimated_cycles(p.transposed(), table) < estimated_cycles(p, table);
 }
 
+// Whether k is so short that writing C is most of the work.
+template <class T>
+bool writes_more(const Problem<T>& p, const Kernels<T>& table, const Caches& caches) {
+  const bool writes_lines = tile_bytes(table) <= caches.l1.line && p.c.cols >= kLongRow;
+  return p.k() <= (writes_lines ? kShortKForLines : kShortK);
+}
+
 // Splits C among threads as a grid of whole tiles: the grid whose largest share is smallest. Parts
 // narrower than a tile count an eighth more: threads that write such parts of one row of C share
 // its cache lines. (10000, 10, 10) in float64 cut into 8 and 2 columns: 22 GFLOP/s on two threads,
 // 34 on one. Otherwise columns are as good as rows, and better where rows are few: each thread
 // reads its own part of B alone.
 template <class T>
-void cut_among_threads(Plan& plan, const Problem<T>& p, const Kernels<T>& table, int threads) {
+void cut_among_threads(Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                       const Caches& caches, int threads) {
   const index_t row_tiles = Cut(p.c.rows, table.tile_rows[table.tile_vectors]).pieces;
-  const bool whole_rows = p.k() <= kShortK && p.c.rows >= threads * kWholeRows;
+  const bool whole_rows = writes_more(p, table, caches) && p.c.rows >= threads * kWholeRows;
   const index_t col_vectors = whole_rows ? 1 : Cut(p.c.cols, table.lanes).pieces;
   index_t least = 8 * row_tiles * col_vectors;
   for (int rows = 1; rows <= threads; ++rows) {
@@ -312,11 +328,10 @@ index_t run_k(const Problem<T>& p, const Caches& caches) {
   return std::clamp(rows_kept * 3 / 4, index_t{1}, kStreamK);
 }
 
-// The width in vectors of a run's tiles for few rows of C.
+// The widest tile, of at most so many vectors, for a run of so many rows.
 template <class T>
-int run_width(index_t rows, const Kernels<T>& table) {
-  int width =
-      static_cast<int>(std::clamp<index_t>(kRunBytes / bytes<T>(table.lanes), 1, kMaxTileVectors));
+int widest_for(index_t rows, const Kernels<T>& table, index_t most = kMaxTileVectors) {
+  int width = static_cast<int>(std::clamp<index_t>(most, 1, kMaxTileVectors));
   while (table.tile_rows[width] < rows) --width;
   return width;
 }
@@ -337,11 +352,14 @@ void choose_order(Plan& plan, const Problem<T>& p, const Kernels<T>& table, cons
     plan.nc = cols;
   };
   if (!may_run(p)) return;
-  if (p.k() <= kShortK && c_in_rows) {
-    run(run_width(1, table), 1, p.k(), kStreamColumns);
+  if (writes_more(p, table, caches) && c_in_rows) {
+    const index_t most = std::max(index_t{table.tile_rows[kMaxTileVectors]}, kShortKRows);
+    const index_t rows = std::min(most, p.c.rows);
+    run(widest_for(rows, table), rows, p.k(), kStreamColumns);
   } else if (p.c.rows <= kStreamRows) {
     if (bytes<T>(p.k() * p.c.cols) > std::min(caches.l2.size / 2, kStreamBytes)) {
-      run(run_width(p.c.rows, table), p.c.rows, run_k(p, caches), kStreamColumns);
+      run(widest_for(p.c.rows, table, kRunBytes / bytes<T>(table.lanes)), p.c.rows,
+          run_k(p, caches), kStreamColumns);
     }
   } else if (c_in_rows && should_run_along_c(plan, p, table, caches)) {
     const index_t cols = caches.l2.size / 4 / bytes<T>(p.k());
@@ -412,7 +430,7 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
     return plan;
   }
   threads = static_cast<int>(std::min<double>(threads, p.multiply_adds() / kThreadWork));
-  if (threads > 1) cut_among_threads(plan, p, table, threads);
+  if (threads > 1) cut_among_threads(plan, p, table, caches, threads);
   // From here on for the part of one thread.
   p.a.rows = p.c.rows = Cut(p.c.rows, plan.row_parts).pieces;
   p.b.cols = p.c.cols = Cut(p.c.cols, plan.col_parts).pieces;
@@ -428,8 +446,8 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
     plan.group_rows = tile_bytes(table) > caches.l1.line ? kGroupRows : kGroupRowsBesideLines;
   }
   plan.fetches_panels = bytes<T>(p.k() * p.c.cols) > caches.l2.size;
-  plan.fetches_c = p.c.col_stride == 1 &&
-                   (runs ? plan.kc >= p.k() : bytes<T>(p.c.rows * p.c.cols) > kLargeBytes);
+  plan.fetches_c = p.c.col_stride == 1 && (runs ? plan.kc >= p.k() && !writes_more(p, table, caches)
+                                                : bytes<T>(p.c.rows * p.c.cols) > kLargeBytes);
   // A taller tile would read each element of A from the second level: on a Zen 4 core
   // 1000 x 1024 x 7 nn 65 against 25 with tiles of 14 rows, in float64 128 x 512 x 10 40 against 35
   // with tiles of 12.

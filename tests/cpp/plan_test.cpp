@@ -306,6 +306,23 @@ TEST(ChosenPlan, ARowOfBRepeatedIsNotPacked) {
   EXPECT_FALSE(plan.packs_b);
 }
 
+TEST(ChosenPlan, AShortKIsSummedAlongSeveralWholeRowsOfC) {
+  const Kernels<float>& table = kernels<float>();
+  for (const index_t k : {1, 4, 8}) {
+    const Plan plan = plan_of<float>("tn", {k, 1024, 1024}, kZen5);
+    EXPECT_EQ(plan.order, Order::kRuns) << k;
+    EXPECT_EQ(plan.kc, k);
+    EXPECT_GE(plan.mc, 4);
+    EXPECT_GE(table.tile_rows[plan.tile_vectors], plan.mc);
+    EXPECT_FALSE(plan.fetches_c);
+  }
+  // Longer sums where a tile would write a line of each of many rows, if these are long.
+  const Order order = tiles_are_lines<float>() ? Order::kRuns : Order::kPanels;
+  EXPECT_EQ(plan_of<float>("tn", {16, 1024, 1024}, kZen5).order, order);
+  EXPECT_EQ(plan_of<float>("tn", {16, 1024, 127}, kZen5).order, Order::kPanels);
+  EXPECT_EQ(plan_of<float>("tn", {17, 1024, 1024}, kZen5).order, Order::kPanels);
+}
+
 TEST(ChosenPlan, TilesOfOneLinePackALargeBForManyRows) {
   const bool lines = tiles_are_lines<float>();
   EXPECT_EQ(plan_of<float>("nn", {512, 100, 10000}, kZen4).packs_b, lines);
