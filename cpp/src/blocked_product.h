@@ -301,16 +301,21 @@ class BlockedProduct {
     const index_t most_cols = aside ? std::min(plan_.nc, kAside<T> / rows) : plan_.nc;
     const index_t block = std::max<index_t>(most_cols / panel, 1) * panel;
     const index_t cols = p_.c.cols / panel * panel;
+    T* const packed = plan_.packs_b ? scratch<T>(most_k * std::min(block, cols)) : nullptr;
+    if (plan_.packs_b && packed == nullptr) {
+      run_block(p_);  // which finds a leaner way
+      return;
+    }
     for (index_t jc = 0; jc < cols; jc += block) {
+      const Problem<T> part = p_.part(0, p_.c.rows, jc, std::min(block, cols - jc));
+      if (!aside) {
+        run_block_along(part, vectors, rows, most_k, packed);
+        continue;
+      }
       for (index_t i = 0; i < p_.c.rows; i += rows) {
-        const Problem<T> part =
-            p_.part(i, std::min(rows, p_.c.rows - i), jc, std::min(block, cols - jc));
-        const auto run = [&](const Problem<T>& p) { run_along(p, vectors, most_k); };
-        if (aside) {
-          compute_aside(part, run);
-        } else {
-          run(part);
-        }
+        compute_aside(
+            part.part(i, std::min(rows, p_.c.rows - i), 0, part.c.cols),
+            [&](const Problem<T>& p) { run_block_along(p, vectors, rows, most_k, packed); });
       }
     }
     if (cols == p_.c.cols) return;
@@ -319,13 +324,15 @@ class BlockedProduct {
     BlockedProduct(rest, plan, lean_).run_block(rest);
   }
 
-  void run_along(const Problem<T>& p, index_t vectors, index_t most_k) const {
+  // All rows of C with a few rows of B, then with the next: that part of B stays near meanwhile,
+  // packed into contiguous rows where it is to be.
+  void run_block_along(const Problem<T>& p, index_t vectors, index_t rows, index_t most_k,
+                       T* packed) const {
     const index_t width = vectors * kernels_.lanes;
     Tile<T> tile;
     tile.a_row_stride = p.a.row_stride;
     tile.a_col_stride = p.a.col_stride;
-    tile.b_row_stride = p.b.row_stride;
-    tile.c = p.c.data;
+    tile.b_row_stride = packed != nullptr ? p.c.cols : p.b.row_stride;
     tile.c_row_stride = p.c.row_stride;
     tile.cols = width;
     tile.count = p.c.cols / width;
@@ -334,12 +341,20 @@ class BlockedProduct {
     for (index_t pc = 0; pc < p.k(); pc += most_k) {
       const bool is_last = pc + most_k >= p.k();
       tile.k = std::min(most_k, p.k() - pc);
-      tile.a = p.a.data + pc * p.a.col_stride;
-      tile.b = p.b.data + pc * p.b.row_stride;
-      tile.bias = is_last ? p.bias : nullptr;
-      tile.row_bias = is_last ? p.row_bias : nullptr;
       tile.into = pc > 0 ? SumInto::kContinue : p.into;
-      kernels_.tile[vectors][p.c.rows](tile);
+      const T* const b = p.b.data + pc * p.b.row_stride;
+      if (packed != nullptr) {
+        kernels_.pack(b, p.b.row_stride, p.b.col_stride, tile.k, static_cast<int>(p.c.cols), packed,
+                      p.c.cols);
+      }
+      for (index_t i = 0; i < p.c.rows; i += rows) {
+        tile.a = p.a.data + i * p.a.row_stride + pc * p.a.col_stride;
+        tile.b = packed != nullptr ? packed : b;
+        tile.c = p.c.data + i * p.c.row_stride;
+        tile.bias = is_last ? p.bias : nullptr;
+        tile.row_bias = is_last && p.row_bias != nullptr ? p.row_bias + i : nullptr;
+        kernels_.tile[vectors][std::min(rows, p.c.rows - i)](tile);
+      }
     }
   }
 

@@ -35,7 +35,7 @@ constexpr index_t kLargeBytes = index_t{4} << 20;
 // kept: 64 0.91 (0.97), 128 0.98 (1.02), 256 1.01; 256 x 256 and 1000 x 1000, a quarter: 256 1.01
 // and 0.92, 512 1.03 and 1.00. A Sapphire Rapids: 128 x 784 x 512, three quarters, 82 in place and
 // some 150 packed; in float64 512^3, as much as is kept, 31 and 80.
-constexpr index_t kRowsInPlace = 96;
+constexpr double kRowsInPlace = 96;
 // More bytes of B than kLargeBytes come from beyond the caches, whose long rows packing follows
 // better: 256 rows of 512 x 10000 1.06 (1.08), 100 rows 0.94 (0.94).
 constexpr index_t kRowsFromAfar = 160;
@@ -76,6 +76,16 @@ constexpr index_t kStreamRows = 8;
 constexpr index_t kStreamBytes = index_t{1} << 20;
 constexpr index_t kStreamColumns = 2048;
 
+// More rows of C, up to kRunRows, from a B whose panel does not stay for kRowsBeforeRuns of them
+// (as for kRowsInPlace): some rows of it at a time, which all rows of C read along kRunColumns
+// while they are near. On a Zen 5 over packing it 16 x 2048 x 4096 1.6, 24 1.5, 48 1.15, 32 x 2048
+// x 2048 1.17, with AVX2 16 2.0, 48 1.17; 64 rows 1.08, 1.18, 128 x 2048 x 2048 1.05, 0.95. Over
+// reading it in place 16 x 1024 x 1024, 64 rows' worth, 1.09 and 1.69, 32 x 784 x 512, 48, 1.01
+// and 1.14; 16 x 512 x 512, 16, 0.88 and 0.93.
+constexpr index_t kRunRows = 48;
+constexpr double kRowsBeforeRuns = 32;
+constexpr index_t kRunColumns = 1024;
+
 // Rows of B in a run. For one or two rows of C as many as three quarters of the first level's ways
 // keep at B's stride: (1, 1024, 1024) nn, 4 KiB apart, 6 rows 29, 8 25, 16 14 (8 ways; on a Zen 5
 // with 12 ways 16 lose 32 % to 8); (1, 1000, 1000) 8 38, 16 39. For more, C wants to be read and
@@ -94,7 +104,9 @@ constexpr index_t kRunBytes = 192;
 // 27 with a row at a time (AVX2 33, 23), of 4 x 1024 x 1024 140 against 60 (AVX2 98, 57; by panels
 // 18), of 8 206 against 151 by panels, of 16 level. Tiles of one line, by panels, write a line of
 // each of many rows: of 5 x 1024 x 1024 16 against 110 in runs, of 8 28 and 124, of 16 64 and 89.
-// Fetching C loses 1 to 15 % here.
+// Fetching C loses 1 to 15 % here. A B whose columns are contiguous, of dout W^T, is packed first,
+// all of its few rows: 500 x 1024 x 2 nt 83 against 33 by panels (AVX2 64, 7), 1000 x 1024 x 10
+// level (129, 35), 64 x 1024 x 10 level (117, 73).
 constexpr index_t kShortK = 8;
 constexpr index_t kShortKForLines = 16;  // where rows of C have kLongRow columns: of 10 x 300 x 32
 constexpr index_t kLongRow = 128;        // 74 in runs, 99 by panels
@@ -151,11 +163,6 @@ template <class T>
 bool may_read_columns(const Problem<T>& p) {
   return p.b.row_stride == 1 && p.b.col_stride != 1 && p.c.col_stride == 1 &&
          p.c.rows <= kColumnsRows;
-}
-
-template <class T>
-bool may_run(const Problem<T>& p) {
-  return p.b.col_stride == 1 && p.k() > 0;
 }
 
 // Estimated cycles of a problem as it stands, to choose between it and its transpose: tiles over
@@ -258,15 +265,16 @@ void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
   plan.nc = std::max(std::min(kPackedBytes, last) / bytes<T>(plan.kc) / lanes, index_t{1}) * lanes;
 }
 
-// Whether a panel of B in place would leave the second level too often before all rows have passed.
+// How often a panel of B in place would leave the second level before all rows have passed: rows of
+// C times what the panel takes of the lines that are kept.
 template <class T>
-bool outgrows_second_level(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
-                           const Caches& caches) {
+double rereading(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
+                 const Caches& caches) {
   const index_t stride = bytes<T>(p.b.row_stride);
-  if (stride == 0) return false;  // one row, again and again
+  if (stride == 0) return 0;  // one row, again and again
   const index_t width = tile_bytes(table);
   const index_t lines = std::min(p.k(), plan.kc) * Cut(width, caches.l2.line).pieces;
-  return static_cast<double>(p.c.rows) * crowding(lines, caches.l2, stride, width) > kRowsInPlace;
+  return static_cast<double>(p.c.rows) * crowding(lines, caches.l2, stride, width);
 }
 
 // The same for tiles of one line and the first level.
@@ -291,7 +299,7 @@ bool should_pack_b(const Plan& plan, const Problem<T>& p, const Kernels<T>& tabl
     if (p.c.rows >= kManyRowsForLines && is_left) return true;
     if (p.c.rows >= kRowsForLines && lines_outgrow_first_level(plan, p, caches)) return true;
   }
-  return outgrows_second_level(plan, p, table, caches);
+  return rereading(plan, p, table, caches) > kRowsInPlace;
 }
 
 // How crowded the first level is by the lines of a column of tiles, from an A with contiguous
@@ -317,21 +325,41 @@ bool should_run_along_c(const Plan& plan, const Problem<T>& p, const Kernels<T>&
                         const Caches& caches) {
   return p.k() <= kLargeCK && p.k() < p.c.rows && bytes<T>(p.c.rows * p.c.cols) > kLargeBytes &&
          tile_bytes(table) > caches.l1.line && crowding_by_a(plan, p, caches) <= kLargeCLines &&
-         !outgrows_second_level(plan, p, table, caches);
+         rereading(plan, p, table, caches) <= kRowsInPlace;
 }
 
+// Whether a B that few rows of C read comes from beyond the second level.
+template <class T>
+bool streams_b(const Problem<T>& p, const Caches& caches) {
+  return bytes<T>(p.k() * p.c.cols) > std::min(caches.l2.size / 2, kStreamBytes);
+}
+
+// Whether its lines push each other out of the first level before the next tile reads on.
+template <class T>
+bool lines_collide(const Problem<T>& p, const Kernels<T>& table, const Caches& caches) {
+  const index_t line = caches.l1.line;
+  const index_t most = tile_bytes(table) > line ? kStreamRows : kStreamRows / 2;
+  return p.c.rows <= most && crowding(p.k(), caches.l1, bytes<T>(p.b.row_stride), line) > 1;
+}
+
+// Rows of B in a run for few rows of C.
 template <class T>
 index_t run_k(const Problem<T>& p, const Caches& caches) {
-  if (p.c.rows > 2) return kStreamK;
+  if (p.c.rows > (streams_b(p, caches) ? 2 : kStreamRows / 2)) return kStreamK;
   const index_t line = caches.l1.line;
   const index_t rows_kept = lines_kept(caches.l1, bytes<T>(p.b.row_stride), line);
   return std::clamp(rows_kept * 3 / 4, index_t{1}, kStreamK);
 }
 
+template <class T>
+int vectors_of_run(const Kernels<T>& table) {
+  return static_cast<int>(
+      std::clamp<index_t>(kRunBytes / bytes<T>(table.lanes), 1, kMaxTileVectors));
+}
+
 // The widest tile, of at most so many vectors, for a run of so many rows.
 template <class T>
-int widest_for(index_t rows, const Kernels<T>& table, index_t most = kMaxTileVectors) {
-  int width = static_cast<int>(std::clamp<index_t>(most, 1, kMaxTileVectors));
+int widest_for(index_t rows, const Kernels<T>& table, int width) {
   while (table.tile_rows[width] < rows) --width;
   return width;
 }
@@ -346,24 +374,34 @@ void choose_order(Plan& plan, const Problem<T>& p, const Kernels<T>& table, cons
   const bool c_in_rows = p.c.col_stride == 1;
   const auto run = [&](int width, index_t rows, index_t k, index_t cols) {
     plan.order = Order::kRuns;
+    plan.packs_b = p.b.col_stride != 1;
     plan.tile_vectors = width;
     plan.mc = rows;
     plan.kc = k;
     plan.nc = cols;
   };
-  if (!may_run(p)) return;
+  if (p.k() == 0) return;
+  const int width = table.tile_vectors;
   if (writes_more(p, table, caches) && c_in_rows) {
     const index_t most = std::max(index_t{table.tile_rows[kMaxTileVectors]}, kShortKRows);
     const index_t rows = std::min(most, p.c.rows);
-    run(widest_for(rows, table), rows, p.k(), kStreamColumns);
+    run(widest_for(rows, table, kMaxTileVectors), rows, p.k(), kStreamColumns);
+  } else if (p.b.col_stride != 1) {
+    return;
   } else if (p.c.rows <= kStreamRows) {
-    if (bytes<T>(p.k() * p.c.cols) > std::min(caches.l2.size / 2, kStreamBytes)) {
-      run(widest_for(p.c.rows, table, kRunBytes / bytes<T>(table.lanes)), p.c.rows,
-          run_k(p, caches), kStreamColumns);
+    const bool streams = streams_b(p, caches);
+    if (streams || lines_collide(p, table, caches)) {
+      const int most = streams ? vectors_of_run(table) : kMaxTileVectors;
+      run(widest_for(p.c.rows, table, most), p.c.rows, run_k(p, caches), kStreamColumns);
     }
+  } else if (c_in_rows && p.c.rows <= kRunRows &&
+             rereading(plan, p, table, caches) > kRowsBeforeRuns) {
+    const int most = std::min(width, vectors_of_run(table));
+    const Cut tiles(p.c.rows, table.tile_rows[most]);
+    const index_t rows = Cut(p.c.rows, tiles.pieces).pieces;
+    run(most, rows, tile_bytes(table) > caches.l1.line ? kStreamK : kStreamK / 2, kRunColumns);
   } else if (c_in_rows && should_run_along_c(plan, p, table, caches)) {
     const index_t cols = caches.l2.size / 4 / bytes<T>(p.k());
-    const int width = table.tile_vectors;
     run(width, table.tile_rows[width], p.k(), std::max(cols, index_t{1}));
   }
 }
@@ -393,11 +431,11 @@ void grant(Plan& plan, const PlanWishes& w, const Problem<T>& p, const Kernels<T
   if (w.group_rows) plan.group_rows = *w.group_rows;
   if (w.packs_b) plan.packs_b = *w.packs_b;
   if (w.order) plan.order = *w.order;
-  if (plan.order == Order::kRuns && !may_run(p)) plan.order = Order::kPanels;
+  if (plan.order == Order::kRuns && p.k() == 0) plan.order = Order::kPanels;
   if (plan.order == Order::kColumns && !may_read_columns(p)) plan.order = Order::kPanels;
-  if (plan.order == Order::kPanels && p.b.col_stride != 1) plan.packs_b = true;
+  if (plan.order != Order::kColumns && p.b.col_stride != 1) plan.packs_b = true;
   if (plan.order == Order::kRuns) {
-    plan.packs_a = plan.packs_b = false;
+    plan.packs_a = false;
     plan.mc = std::min({plan.mc, plan.tile_rows, index_t{table.tile_rows[1]}});
   }
 }

@@ -100,6 +100,7 @@ TYPED_TEST(MatmulWithoutMemory, RunsAreRight) {
       for (const Layout& lc : {kPadded, kTransposed}) {
         expect_the_rule<T>({3, 50, 515}, kRowMajor, kRowMajor, lc, into, threads);
         expect_the_rule<T>({8, 50, 515}, kTransposed, kRowMajor, lc, into, threads);
+        expect_the_rule<T>({20, 50, 515}, kRowMajor, kTransposed, lc, into, threads);
       }
     }
   }

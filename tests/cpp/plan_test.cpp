@@ -267,13 +267,41 @@ TEST(ChosenPlan, RunsAlongLargeOperands) {
 
 TEST(ChosenPlan, RunsFromMoreThanHalfOfTheSecondLevel) {
   for (const Caches& caches : {kZen4, kZen5, kSapphireRapids}) {
-    const index_t cols = caches.l2.size / 2 / 1024;  // of 256 rows of B
-    EXPECT_EQ(plan_of<float>("nn", {1, 256, cols}, caches).order, Order::kPanels);
-    EXPECT_EQ(plan_of<float>("nn", {1, 256, cols + 1}, caches).order, Order::kRuns);
+    const index_t cols = caches.l2.size / 2 / 400;  // of 100 rows of B, in all sets
+    EXPECT_EQ(plan_of<float>("nn", {1, 100, cols}, caches).order, Order::kPanels);
+    EXPECT_EQ(plan_of<float>("nn", {1, 100, cols + 1}, caches).order, Order::kRuns);
   }
   Caches roomy = kZen4;
   roomy.l2.size = index_t{12} << 20;
   EXPECT_EQ(plan_of<float>("nn", {1, 1024, 1024}, roomy).order, Order::kRuns);
+}
+
+TEST(ChosenPlan, RunsWhereLinesOfBPushEachOtherOutOfTheFirstLevel) {
+  const index_t most = tiles_are_lines<float>() ? 4 : 8;  // rows of C
+  EXPECT_EQ(plan_of<float>("nn", {1, 128, 512}, kZen5).order, Order::kRuns);
+  EXPECT_EQ(plan_of<float>("nn", {1, 24, 512}, kZen5).order, Order::kPanels);   // as many as stay
+  EXPECT_EQ(plan_of<float>("nn", {1, 128, 500}, kZen5).order, Order::kPanels);  // in all sets
+  EXPECT_EQ(plan_of<float>("nn", {most, 128, 512}, kZen5).order, Order::kRuns);
+  EXPECT_EQ(plan_of<float>("nn", {most + 1, 128, 512}, kZen5).order, Order::kPanels);
+}
+
+TEST(ChosenPlan, RunsOfSomeRowsOfABThatDoesNotStay) {
+  const Kernels<float>& table = kernels<float>();
+  for (const index_t rows : {10, 16, 48}) {
+    const Plan plan = plan_of<float>("nn", {rows, 1024, 1024}, kZen5);
+    EXPECT_EQ(plan.order, Order::kRuns) << rows;
+    EXPECT_GE(table.tile_rows[plan.tile_vectors], plan.mc);
+    EXPECT_EQ(rows % plan.mc, rows == 16 && tiles_are_lines<float>() ? 4 : 0);  // as even as can be
+  }
+  EXPECT_EQ(plan_of<float>("nn", {49, 1024, 1024}, kZen5).order, Order::kPanels);
+  EXPECT_EQ(plan_of<float>("nn", {16, 512, 512}, kZen5).order, Order::kPanels);
+}
+
+TEST(ChosenPlan, RunsPackTheFewRowsOfABInColumns) {
+  const Plan plan = plan_of<float>("nt", {500, 1024, 2}, kZen5);
+  EXPECT_EQ(plan.order, Order::kRuns);
+  EXPECT_TRUE(plan.packs_b);
+  EXPECT_EQ(plan_of<float>("nt", {500, 1024, 17}, kZen5).order, Order::kPanels);
 }
 
 TEST(ChosenPlan, RunsAlongALargeCWhileLinesOfAAreNotTooMany) {
@@ -290,7 +318,6 @@ TEST(ChosenPlan, FewRowsOfAAreNotPackedIntoAGroupOfMany) {
     p.b = {nullptr, 512, 128, 128, 1};
     p.c = {nullptr, rows, 128, 128, 1};
     const Plan plan = plan_product(p, kernels<float>(), kZen4, 1);
-    EXPECT_EQ(plan.order, Order::kPanels) << rows;
     EXPECT_EQ(plan.packs_a, rows > 8) << rows;
   }
 }
@@ -380,7 +407,7 @@ TEST(ChosenPlan, FetchesTheNextPanelOfWhatTheSecondLevelCannotHold) {
 TEST(ChosenPlan, FewRowsHaveWideTiles) {
   const Kernels<float>& table = kernels<float>();
   for (index_t rows = 1; rows <= 20; ++rows) {
-    const Plan plan = plan_of<float>("nn", {rows, 256, 256}, kZen5);
+    const Plan plan = plan_of<float>("nn", {rows, 250, 250}, kZen5);
     const index_t sums = rows * plan.tile_vectors;
     EXPECT_GE(plan.tile_vectors, table.tile_vectors);
     EXPECT_TRUE(sums >= 8 || plan.tile_vectors == kMaxTileVectors ||
@@ -429,9 +456,10 @@ TEST(Wishes, HoldWhereTheProblemAllowsThem) {
   {
     const Wishing wishing({.transposed = false, .order = Order::kRuns, .packs_b = false});
     EXPECT_EQ(plan_of<float>("nn", {20, 20, 20}, kZen5).order, Order::kRuns);
-    const Plan columns = plan_of<float>("nt", {20, 20, 20}, kZen5);  // cannot run, has to pack
-    EXPECT_EQ(columns.order, Order::kPanels);
+    const Plan columns = plan_of<float>("nt", {20, 20, 20}, kZen5);  // whose B has to be packed
+    EXPECT_EQ(columns.order, Order::kRuns);
     EXPECT_TRUE(columns.packs_b);
+    EXPECT_EQ(plan_of<float>("nn", {20, 0, 20}, kZen5).order, Order::kPanels);
   }
   const Plan plan = plan_of<float>("nn", {20, 20, 20}, kZen5);
   EXPECT_FALSE(plan.packs_a || plan.packs_b);

@@ -50,8 +50,8 @@ template <class T>
 Plan matmul_plan(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> c, SumInto into);
 
 // What somebody wants of every plan, for tests and benchmarks: it holds where the problem allows it
-// (a B with strides in both directions has to be packed; columns are read in registers where they
-// are contiguous, runs where rows are). Numbers are 1 or more.
+// (a B whose rows are not contiguous has to be packed, unless its columns are and are read in
+// registers; runs need a k of 1 or more). Numbers are 1 or more.
 struct PlanWishes {
   std::optional<bool> transposed = {};
   std::optional<Order> order = {};
