@@ -239,6 +239,12 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
     {
       const Wishing as_it_stands({.transposed = false});
       EXPECT_FALSE(plan_of<float>("tn", {512, 512, 127}, caches).packs_a);
+      // With tiles of one line also for narrow rows of C, where all of A falls into one set.
+      const bool lines = tiles_are_lines<float>();
+      EXPECT_EQ(plan_of<float>("tn", {512, 1024, 127}, caches).packs_a, lines);
+      EXPECT_EQ(plan_of<float>("tn", {512, 1024, 32}, caches).packs_a, lines);
+      EXPECT_FALSE(plan_of<float>("tn", {512, 1024, 31}, caches).packs_a);
+      EXPECT_FALSE(plan_of<float>("tn", {32, 1024, 64}, caches).packs_a);
     }
     // Nor where columns are closer than a line.
     EXPECT_FALSE(plan_of<float>("tn", {1024, 10, 128}, caches).packs_a);
