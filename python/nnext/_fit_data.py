@@ -1,21 +1,135 @@
 """The data of `Trainer.fit` and `BaseModel.loss`: read and checked, rows named as in the data."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nnext._input import cast_to_parameters
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, refuse_masked, refuse_sparse
+from nnext._support import Array, has_parameter, refuse_masked, refuse_sparse
 
 _ROWS = 64  # looked at together for one that counts
 
 _COLUMNS = 32  # so many columns of indices are looked at one by one
 
 
-def read_data(x: Any, t: Any) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class Samples:
+    """Samples with their labels, and what each of them counts.
+
+    Attributes
+    ----------
+    x : ndarray, shape (N, ...); or a tuple or dict of such, for a model with several inputs
+    t : ndarray, shape (N, ...)
+    weight : ndarray, shape (N, ...), or None
+    """
+
+    x: Any
+    t: Array
+    weight: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, rows: slice) -> Samples:
+        weight = None if self.weight is None else self.weight[rows]
+        return Samples(take_rows(self.x, rows), self.t[rows], weight)
+
+    def take(self, rows: Array) -> Samples:
+        """Return copies of some rows."""
+        weight = None if self.weight is None else self.weight.take(rows, axis=0)
+        x = map_inputs(lambda a: a.take(rows, axis=0), self.x)
+        return Samples(x, self.t.take(rows, axis=0), weight)
+
+    def cast_to(self, params: Sequence[Array]) -> Samples:
+        """Return the same with floats in the type of a model's parameters."""
+        return Samples(
+            map_inputs(lambda a: cast_to_parameters(a, params), self.x), self.t, self.weight
+        )
+
+
+def map_inputs(function: Callable[[Any], Any], x: Any) -> Any:
+    """Apply a function to the input of a model, or to each of several."""
+    if isinstance(x, dict):
+        return {name: function(part) for name, part in x.items()}
+    return tuple(map(function, x)) if isinstance(x, tuple) else function(x)
+
+
+def take_rows(x: Any, rows: slice) -> Any:
+    """Return some rows of the input of a model, of each of several."""
+    return map_inputs(lambda part: part[rows], x)
+
+
+def count_rows(x: Any) -> int:
+    """Return the number of samples in the input of a model, or in the first of several."""
+    if isinstance(x, dict):
+        return len(next(iter(x.values())))
+    return len(x[0]) if _several(x) and isinstance(x, tuple) else len(x)
+
+
+def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
     """Return samples and labels as arrays of equally many rows, at least one.
+
+    A dict or a tuple of arrays that have as many rows as `t` are several inputs.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no array of numbers: sparse or masked, objects, several arrays.
+    ValueError
+        If there are no rows or not equally many, or the weights are not one finite number of at
+        least 0 for each row of scores, or all 0.
+    """
+    if isinstance(x, dict) and _several(tuple(x.values())):
+        named = {name: read_data(part, t, f"x[{name!r}]")[0] for name, part in x.items()}
+        samples = Samples(named, _as_array("t", t))
+    elif isinstance(x, tuple) and _several(x) and {*map(len, x)} == {*np.shape(t)[:1]}:
+        inputs = tuple(read_data(part, t, f"x[{i}]")[0] for i, part in enumerate(x))
+        samples = Samples(inputs, _as_array("t", t))
+    else:
+        samples = Samples(*read_data(x, t))
+    return samples if weight is None else Samples(samples.x, samples.t, _read_weight(weight, t))
+
+
+def _read_weight(weight: Any, t: Array) -> Array:
+    array = _as_array("sample_weight", weight)
+    if array.ndim == 0 or len(array) != len(t):
+        raise ValueError(
+            f"sample_weight: expected {len(t)} weights, one for each row of t {np.shape(t)}, got "
+            f"shape {array.shape}"
+        )
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"sample_weight: expected numbers, got type {array.dtype}")
+    array = array.astype(np.float64, copy=False)
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        row = int(np.argwhere(bad)[0][0])
+        raise ValueError(
+            f"sample_weight: expected finite numbers of at least 0, row {row} holds {array[row]}"
+        )
+    if not array.any():
+        raise ValueError("sample_weight: every weight is 0, so that there is nothing to learn from")
+    return array
+
+
+def check_takes_weight(model: Any) -> None:
+    """Refuse weights where the model or its loss does not take them."""
+    loss_layer = getattr(model, "loss_layer", None)
+    for what, part in (("model", model), ("loss", loss_layer)):
+        if part is not None and not has_parameter(part.forward, "sample_weight"):
+            raise TypeError(
+                f"sample_weight: the forward of the {what} {type(part).__name__} takes no "
+                "sample_weight"
+            )
+
+
+def read_data(x: Any, t: Any, name: str = "x") -> tuple[Array, Array]:
+    """Return one input and its labels as arrays of equally many rows, at least one.
 
     Raises
     ------
@@ -26,21 +140,22 @@ def read_data(x: Any, t: Any) -> tuple[Array, Array]:
     """
     several = [_several(value) for value in (x, t)]
     x_given, t_given = x, t
-    x, t = _as_array("x", x), _as_array("t", t)
+    x, t = _as_array(name, x), _as_array("t", t)
     if x.ndim == 0 or len(x) == 0:
-        raise ValueError(f"x: expected at least one sample, got shape {x.shape}")
+        raise ValueError(f"{name}: expected at least one sample, got shape {x.shape}")
     if t.ndim == 0 or len(t) != len(x):
         # Several arrays of one shape have become one array, of as many rows as there were arrays.
-        for name, n, given in (("x", several[0], x_given), ("t", several[1], t_given)):
+        for what, n, given in ((name, several[0], x_given), ("t", several[1], t_given)):
             if n and len({len(part) for part in given}) == 1:
-                raise _one_array(name, given)
+                raise _one_array(what, given)
         raise ValueError(
-            f"t: expected {len(x)} labels, one for each row of x {x.shape}, got shape {t.shape}"
+            f"t: expected {len(x)} labels, one for each row of {name} {x.shape}, "
+            f"got shape {t.shape}"
         )
     return x, t
 
 
-def check_labels(model: Any, x: Array, t: Array) -> None:
+def check_labels(model: Any, samples: Samples) -> None:
     """Check all labels in one pass, where the model and its loss can tell what fits them.
 
     Raises
@@ -51,17 +166,17 @@ def check_labels(model: Any, x: Array, t: Array) -> None:
         A ValueError, if no row counts: every label is ignored, or of a class of weight 0.
     """
     with putting_back(model):  # a layer may remember what it sees, such as a stateful recurrent one
-        labels = check_rows(model, x, t)
+        labels = check_rows(model, samples.x, samples.t)
         if labels is None:
             return
         if np.all(labels < 0):
             raise EmptyBatchError(
                 "t: every label is ignored, so that there is nothing to learn from"
             )
-        _check_weights(model, x, t)
+        _check_weights(model, samples)
 
 
-def check_rows(model: Any, x: Array, t: Array) -> Array | None:
+def check_rows(model: Any, x: Any, t: Array) -> Array | None:
     """Check the indices in `x` and all labels; return these, or None where nobody can tell.
 
     Raises
@@ -72,13 +187,16 @@ def check_rows(model: Any, x: Array, t: Array) -> Array | None:
     scores = getattr(model, "scores", None)
     if scores is None:
         return None
-    _check_indices(scores, x)
+    if isinstance(x, np.ndarray):
+        _check_indices(scores, x)
     read_labels = getattr(getattr(model, "loss_layer", None), "labels", None)
     if read_labels is None:
         return None
     try:
-        shape = np.shape(scores(x[:1]))
-    except Exception:  # no scores, or not of one row: then each batch is checked as it comes
+        shape = np.shape(scores(take_rows(x, slice(1))))
+    except Exception as error:  # no scores, or not of one row: each batch is checked as it comes
+        if isinstance(error, TypeError) and not isinstance(x, np.ndarray):
+            raise  # the model takes no several inputs
         return None
     if shape[:1] != (1,):
         return None
@@ -125,19 +243,20 @@ def _name_sample(check: Callable[[int], Any], n: int) -> None:
             raise type(error)(f"t[{i}]: {text}") from None
 
 
-def _check_weights(model: Any, x: Array, t: Array) -> None:
+def _check_weights(model: Any, samples: Samples) -> None:
     """Refuse data of which no row counts for the loss, as soon as one does it is enough."""
     evaluate = getattr(model.loss_layer, "evaluate", None)
     if evaluate is None:
         return
-    row = np.zeros_like(getattr(model, "loss_input", model.scores)(x[:1]))
-    for first in range(0, len(t), _ROWS):
-        labels = t[first : first + _ROWS]
-        if evaluate(np.broadcast_to(row, (len(labels), *row.shape[1:])), labels)[1]:
+    row = np.zeros_like(getattr(model, "loss_input", model.scores)(samples[:1].x))
+    for first in range(0, len(samples), _ROWS):
+        part = samples[first : first + _ROWS]
+        weight = () if part.weight is None else (part.weight,)
+        if evaluate(np.broadcast_to(row, (len(part), *row.shape[1:])), part.t, *weight)[1]:
             return
     raise EmptyBatchError(
-        "t: every label is ignored or of a class whose weight is 0, so that there is nothing to "
-        "learn from"
+        "t: every label is ignored or of a class or row whose weight is 0, so that there is "
+        "nothing to learn from"
     )
 
 

@@ -30,6 +30,8 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
             f"x: expected one array, got a tuple of {len(x)}: the model has one input. Samples are "
             "joined by numpy.stack, features by numpy.concatenate(x, axis=-1)"
         )
+    if isinstance(x, dict):
+        raise TypeError(f"x: expected one array, got a dict of {len(x)}: the model has one input")
     refuse_masked("x", x)
     return cast_to_parameters(np.asarray(x), params)
 

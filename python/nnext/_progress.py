@@ -12,7 +12,7 @@ from nnext._support import require
 class Progress:
     """Shows nothing; the other two displays override what they need."""
 
-    def __init__(self, epochs: int, batches: int, done: int) -> None:
+    def __init__(self, epochs: int, batches: int | None, done: int) -> None:
         self.epochs, self.batches, self.done = epochs, batches, done
 
     def advance(self) -> None:
@@ -29,14 +29,15 @@ class Progress:
 
 
 class _Lines(Progress):
-    def __init__(self, epochs: int, batches: int, done: int) -> None:
+    def __init__(self, epochs: int, batches: int | None, done: int) -> None:
         super().__init__(epochs, batches, done)
         self.start = time.perf_counter()
 
     def point(self, epoch: int, i: int, loss: float) -> None:
         seconds = time.perf_counter() - self.start
+        of = "" if self.batches is None else f" / {self.batches}"
         print(
-            f"| epoch {self.done + epoch + 1} |  iter {i + 1} / {self.batches} "
+            f"| epoch {self.done + epoch + 1} |  iter {i + 1}{of} "
             f"| time {seconds:.0f}[s] | loss {loss:.2f}"
         )
 
@@ -46,13 +47,15 @@ class _Lines(Progress):
 
 
 class _Bar(Progress):
-    def __init__(self, epochs: int, batches: int, done: int) -> None:
+    def __init__(self, epochs: int, batches: int | None, done: int) -> None:
         super().__init__(epochs, batches, done)
         tqdm = require("tqdm.auto", "progress", "A progress bar").tqdm
         self.bar = tqdm(
-            total=epochs * batches,
+            total=None if batches is None else epochs * batches,
             desc=self._name(0),
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {remaining}{postfix}",
+            bar_format="{desc} {n_fmt} batches {elapsed}{postfix}"
+            if batches is None
+            else "{desc} {percentage:3.0f}% |{bar}| {remaining}{postfix}",
             dynamic_ncols=True,
         )
         self.advance = self.bar.update  # type: ignore[method-assign]  # called for every batch
@@ -69,11 +72,12 @@ class _Bar(Progress):
 
 
 def make_progress(
-    kind: Literal["auto", "bar", "lines", "none"], epochs: int, batches: int, done: int = 0
+    kind: Literal["auto", "bar", "lines", "none"], epochs: int, batches: int | None, done: int = 0
 ) -> Progress:
     """Choose a display; "auto" is a bar if tqdm is there and stderr is a terminal, else lines.
 
-    `epochs` are to come, of `batches` each, after `done` epochs of earlier trainings.
+    `epochs` are to come, of `batches` each (None: nobody knows), after `done` epochs of earlier
+    trainings.
     """
     kinds = {"bar": _Bar, "lines": _Lines, "none": Progress}
     if kind == "auto":

@@ -1,6 +1,7 @@
 """Small things that several modules need: optional packages, seeds, shared parameters."""
 
 import importlib
+import inspect
 import math
 import operator
 import sys
@@ -73,6 +74,14 @@ def whole_number(name: str, value: Any, expected: str = "a whole number") -> int
         except TypeError:
             pass
     raise TypeError(f"{name}: expected {expected}, got {value!r}")
+
+
+def has_parameter(function: Any, name: str) -> bool:
+    """Say whether a function takes an argument of this name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a compiled function may have no signature to read
+        return False
 
 
 def refuse_sparse(name: str, value: Any) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._fit_data import check_rows, read_data
+from nnext._fit_data import (
+    Samples,
+    check_rows,
+    check_takes_weight,
+    count_rows,
+    read_samples,
+    take_rows,
+)
 from nnext._gathered import check_gathered
-from nnext._input import as_input, cast_to_parameters
+from nnext._input import as_input
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, check_count, find_shared
+from nnext._support import Array, check_count, find_shared, refuse_sparse
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -122,7 +129,13 @@ class BaseModel:
         """Write the gradients of the last `forward` into ``grads``."""
         raise NotImplementedError(f"{type(self).__name__} does not define backward(dout)")
 
-    def loss(self, x: ArrayLike, t: ArrayLike, batch_size: int = 1024) -> float | Array:
+    def loss(
+        self,
+        x: Any,
+        t: ArrayLike,
+        batch_size: int = 1024,
+        sample_weight: ArrayLike | None = None,
+    ) -> float | Array:
         """Compute the loss of any number of samples in inference mode, without side effects.
 
         A `forward` before it can still be followed by its ``backward``, and `Dropout` goes on where
@@ -131,12 +144,14 @@ class BaseModel:
 
         Parameters
         ----------
-        x : array_like, shape (N, ...)
+        x : array_like, shape (N, ...); a tuple or dict of such for a model with several inputs
         t : array_like, shape (N, ...)
             Labels as the loss layer takes them.
         batch_size : int
             How many samples to compute at a time; the result is that of all at once, but for
             rounding.
+        sample_weight : array_like, shape (N, ...), optional
+            What each row of scores counts, for a loss layer that takes it.
 
         Returns
         -------
@@ -151,16 +166,19 @@ class BaseModel:
             in the data; an `EmptyBatchError` if none counts and the loss is a mean.
         """
         batch_size = check_count("batch_size", batch_size)
-        x, t = read_data(as_input(x), t)
+        samples = read_samples(x if isinstance(x, tuple | dict) else as_input(x), t, sample_weight)
+        if sample_weight is not None:
+            check_takes_weight(self)
         with putting_back(self):
             try:
                 batches = [
-                    self._evaluate(x[i : i + batch_size], t[i : i + batch_size])
-                    for i in range(0, len(x), batch_size)
+                    self._evaluate(samples[i : i + batch_size])
+                    for i in range(0, len(samples), batch_size)
                 ]
             except (IndexError, TypeError, ValueError):
                 # Of a batch; the row in the data is told here.
-                check_rows(self, cast_to_parameters(x, self.params), t)
+                samples = samples.cast_to(self.params)
+                check_rows(self, samples.x, samples.t)
                 raise
         reduction = getattr(self.loss_layer, "reduction", "mean")
         if reduction == "none":
@@ -169,30 +187,35 @@ class BaseModel:
             return math.fsum(float(loss) for loss, _ in batches)
         count = math.fsum(count for _, count in batches)
         if count == 0:
-            raise EmptyBatchError(f"t: none of the {len(x)} samples counts, and the loss is a mean")
+            raise EmptyBatchError(
+                f"t: none of the {len(samples)} samples counts, and the loss is a mean"
+            )
         # Where nothing counts in a batch its loss is the sum of its rows'.
         return math.fsum(float(loss) * (n or 1.0) for loss, n in batches) / count
 
-    def _evaluate(self, x: Array, t: Array) -> tuple[Any, float]:
+    def _evaluate(self, batch: Samples) -> tuple[Any, float]:
         """Return the loss of a batch, the sum over its rows if nothing counts, and what counts."""
-        h = self.loss_input(x)
+        h = self.loss_input(batch.x)
+        weight = () if batch.weight is None else (batch.weight,)
         evaluate = getattr(self.loss_layer, "evaluate", None)
         if evaluate is not None:
-            return evaluate(h, t)  # type: ignore[no-any-return]
+            return evaluate(h, batch.t, *weight)  # type: ignore[no-any-return]
         try:
-            loss = self.loss_layer.forward(h, t)
-            count = getattr(self.loss_layer, "count", len(x))
+            loss = self.loss_layer.forward(h, batch.t, *weight)
+            count = getattr(self.loss_layer, "count", len(batch))
             empty = not count and getattr(self.loss_layer, "reduction", "mean") == "mean"
         except EmptyBatchError:
             empty = True
         return (getattr(self.loss_layer, "total", 0.0), 0.0) if empty else (loss, count)
 
-    def predict_proba(self, x: ArrayLike) -> Array:
+    def predict_proba(self, x: ArrayLike, batch_size: int | None = None) -> Array:
         """Compute the probabilities of the classes.
 
         Parameters
         ----------
         x : array_like, shape (N, ...)
+        batch_size : int, optional
+            How many samples to compute at a time, all if left out. The bits are the same.
 
         Returns
         -------
@@ -206,9 +229,9 @@ class BaseModel:
             If the loss knows no probabilities; `scores` works then too.
         """
         probabilities = self._ask_loss("predict_proba", "probabilities")
-        return probabilities(self.loss_input(x))  # type: ignore[no-any-return]
+        return self._in_batches(lambda part: probabilities(self.loss_input(part)), x, batch_size)
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: ArrayLike, batch_size: int | None = None) -> Array:
         """Predict the class of every sample.
 
         The book's ``predict`` returns the raw scores. Here those are called `scores`, and
@@ -217,6 +240,8 @@ class BaseModel:
         Parameters
         ----------
         x : array_like, shape (N, ...)
+        batch_size : int, optional
+            How many samples to compute at a time, all if left out. The result is the same.
 
         Returns
         -------
@@ -230,9 +255,24 @@ class BaseModel:
             If the loss knows no predictions; `scores` works then too.
         """
         predictions = self._ask_loss("predict", "predictions")
-        return predictions(self.loss_input(x))  # type: ignore[no-any-return]
+        return self._in_batches(lambda part: predictions(self.loss_input(part)), x, batch_size)
 
-    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+    @staticmethod
+    def _in_batches(function: Callable[[Any], Array], x: Any, batch_size: int | None) -> Array:
+        """Return a function's answers for all samples, computed so many at a time."""
+        if batch_size is None:
+            return function(x)
+        batch_size = check_count("batch_size", batch_size)
+        if not isinstance(x, tuple | dict):
+            refuse_sparse("x", x)
+            x = np.asarray(x)
+        n = count_rows(x)
+        if n <= batch_size:
+            return function(x)
+        batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
+        return np.concatenate([function(take_rows(x, rows)) for rows in batches])
+
+    def accuracy(self, x: Any, t: ArrayLike, batch_size: int | None = None) -> float:
         """Compute the share of samples that `predict` gets right.
 
         Parameters
@@ -243,6 +283,8 @@ class BaseModel:
             that the loss ignores do not count. If the model's loss is `SigmoidWithLoss`, 0 or 1 for
             each score, in the shape of the scores, and the share is that of the scores; a label
             between counts as 1 if it is above 0.5.
+        batch_size : int, optional
+            How many samples to compute at a time, all if left out.
 
         Raises
         ------
@@ -255,11 +297,18 @@ class BaseModel:
         """
         predictions = self._ask_loss("accuracy", "predictions")
         read_labels = self._ask_loss("accuracy", "labels")
-        h = self.loss_input(x)
-        y = predictions(h)
+        shape: tuple[int, ...] = ()
+
+        def predict(part: Any) -> Array:
+            nonlocal shape
+            h = self.loss_input(part)
+            shape = self._scores_shape(h)
+            return predictions(h)  # type: ignore[no-any-return]
+
+        y = self._in_batches(predict, x, batch_size)
         if y.size == 0:
             raise ValueError(f"x: there are no samples, got shape {np.shape(x)}")
-        labels = read_labels(t, self._scores_shape(h))
+        labels = read_labels(t, (y.shape[:1] + shape[1:]) if y.ndim else shape)
         counted = labels >= 0
         if not counted.any():
             raise ValueError("t: every label is ignored")

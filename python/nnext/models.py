@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._layer import has_methods_of
-from nnext._support import Array, check_count, random_state, refuse_masked
+from nnext._support import Array, check_count, has_parameter, random_state, refuse_masked
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
 from nnext.layers import Sigmoid, SoftmaxWithLoss
@@ -81,9 +81,7 @@ class Sequential(BaseModel):
 
     def _note_layers(self) -> None:
         self._noted = list(self.layers)
-        self._takes_train_flg = [
-            _has_parameter(layer.forward, "train_flg") for layer in self._noted
-        ]
+        self._takes_train_flg = [has_parameter(layer.forward, "train_flg") for layer in self._noted]
 
     def _check_changed_layers(self) -> None:
         """Take a change of the list ``layers`` if it leaves the parameters what they are."""
@@ -126,7 +124,7 @@ class Sequential(BaseModel):
         """Compute what the last layer returns, in inference mode."""
         return self._run(x, train_flg=False)
 
-    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Compute the mean loss of a batch, in training mode.
 
         Parameters
@@ -134,13 +132,16 @@ class Sequential(BaseModel):
         x : array_like, shape (N, D)
         t : array_like, shape (N,) or (N, C)
             Labels as the loss layer takes them: class indices or one-hot.
+        sample_weight : array_like, shape (N,), optional
+            What each row counts, for a loss layer that takes it.
 
         Returns
         -------
         float
         """
         refuse_masked("t", t)
-        loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t)
+        weight = () if sample_weight is None else (sample_weight,)
+        loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t, *weight)
         return loss
 
     @overload
@@ -168,13 +169,16 @@ class Sequential(BaseModel):
         """
         return self._backward(self.loss_layer.backward(dout), input_grad)
 
-    def forward_backward(self, x: ArrayLike, t: ArrayLike) -> float:
+    def forward_backward(
+        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Do ``forward(x, t)`` and ``backward()``, in one pass over the loss layer where it can.
 
         Parameters
         ----------
         x : array_like, shape (N, D)
         t : array_like, shape (N,) or (N, C)
+        sample_weight : array_like, shape (N,), optional
 
         Returns
         -------
@@ -182,13 +186,14 @@ class Sequential(BaseModel):
             The loss.
         """
         loss: float
+        weight = () if sample_weight is None else (sample_weight,)
         one_pass = getattr(self.loss_layer, "forward_backward", None)
         if one_pass is None or not has_methods_of(self, Sequential, "forward", "backward"):
-            loss = self.forward(x, t)
+            loss = self.forward(x, t, *weight)
             self.backward()
             return loss
         refuse_masked("t", t)
-        loss, grad = one_pass(self._run(x, train_flg=True), t)
+        loss, grad = one_pass(self._run(x, train_flg=True), t, *weight)
         self._backward(grad, input_grad=False)
         return loss
 
@@ -273,7 +278,7 @@ def _check_layer(name: str, layer: Any, inputs: int) -> None:
     takes = str(least) if least == most else f"{least} to {most}"
     if inputs == 2:
         hint = "a loss takes scores and labels"
-    elif hasattr(layer, "reduction") or _has_parameter(layer.forward, "t"):
+    elif hasattr(layer, "reduction") or has_parameter(layer.forward, "t"):
         hint = "it is a loss, which is given beside the list: Sequential([...], loss=...)"
     else:
         hint = "in a chain each layer takes what the one before it returned"
@@ -291,10 +296,3 @@ def _positional(function: Any) -> tuple[int, float]:
     least = sum(p.default is inspect.Parameter.empty for p in positional)
     endless = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     return least, math.inf if endless else len(positional)
-
-
-def _has_parameter(function: Any, name: str) -> bool:
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a compiled function may have no signature to read
-        return False

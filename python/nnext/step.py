@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from nnext import _nnext
+from nnext._fit_data import count_rows
 from nnext._gathered import check_gathered, list_arrays
 from nnext._nnext import EmptyBatchError
 from nnext._support import Array, check_numbers, find_shared
@@ -33,7 +34,7 @@ class Model(Protocol):
     grads: list[Array]
 
     def forward(self, x: Any, t: Any, /) -> float:
-        """Return the loss of a batch."""
+        """Return the loss of a batch; with a third argument, ``sample_weight``, if it takes it."""
 
     def backward(self) -> Any:
         """Write the gradients into ``grads``."""
@@ -55,8 +56,9 @@ class Step:
        optimizer sees the weight once. Shared is what has one memory: the same array, or a
        transposed view of it. Arrays that only happen to hold equal numbers stay separate.
     3. `join`, where several processes train one model.
-    4. The gradients are clipped to `max_grad`.
-    5. ``optimizer.update(params, grads)``.
+    4. `on_gradients`, to look at the gradients.
+    5. They are clipped to `max_grad`.
+    6. ``optimizer.update(params, grads)``.
 
     A batch of which no row counts (`nnext._nnext.EmptyBatchError` from ``forward``, or a loss layer
     whose ``count`` is 0) changes nothing: `count` is 0 then, and the loss NaN, or 0 for a sum.
@@ -82,6 +84,9 @@ class Step:
         batch. For a mean: the sum of ``count * grad`` over the processes divided by that sum. A
         process whose batch has no row that counts comes with zeros and count 0, so that
         none waits for another; where the returned sum is 0 nothing is updated.
+    on_gradients : callable, optional
+        Called without arguments when the gradients of a batch are there, shared and joined ones
+        summed, none clipped yet.
     on_nonfinite : {"warn", "raise", "ignore"}
         What to do about a loss that is NaN or infinite, and with `max_grad` about such a norm.
         ``"warn"`` says so once with a RuntimeWarning; such a loss's step is done, a step with such
@@ -93,6 +98,8 @@ class Step:
 
     Attributes
     ----------
+    loss : float
+        That of the last batch, before its update; NaN where nothing of it counts.
     count : float
         What the last batch counts in a mean of several: ``model.loss_layer.count``, that is the
         rows whose labels are not ignored or the sum of their weights; the number of rows, if the
@@ -129,6 +136,7 @@ class Step:
         max_grad: float | None = None,
         *,
         join: Join | None = None,
+        on_gradients: Callable[[], object] | None = None,
         on_nonfinite: OnNonfinite = "warn",
         where: Callable[[], str] | None = None,
     ) -> None:
@@ -138,7 +146,8 @@ class Step:
             check_numbers(max_grad=max_grad)
             if not max_grad > 0:
                 raise ValueError(f"max_grad: expected a positive number or None, got {max_grad!r}")
-        for name, function in (("join", join), ("where", where)):
+        functions = {"join": join, "on_gradients": on_gradients, "where": where}
+        for name, function in functions.items():
             if function is not None and not callable(function):
                 raise TypeError(f"{name}: expected a function or None, got {function!r}")
         if on_nonfinite not in ["warn", "raise", "ignore"]:  # a list, for what cannot be hashed
@@ -149,7 +158,9 @@ class Step:
         self.optimizer = optimizer
         self.max_grad = max_grad
         self.join = join
+        self.on_gradients = on_gradients
         self.on_nonfinite = on_nonfinite
+        self.loss = math.nan
         self.count = self.total = 0.0
         self.where = where
         self._mean = getattr(getattr(model, "loss_layer", None), "reduction", "mean") != "sum"
@@ -183,20 +194,23 @@ class Step:
         return f"step {self._calls}" if self.where is None else self.where()
 
     def __repr__(self) -> str:
-        options = {"max_grad": self.max_grad, "join": self.join, "where": self.where}
+        names = ("max_grad", "join", "on_gradients", "where")
+        options = {name: getattr(self, name) for name in names}
         shown = [f"{name}={value!r}" for name, value in options.items() if value is not None]
         if self.on_nonfinite != "warn":
             shown.append(f"on_nonfinite={self.on_nonfinite!r}")
         parts = [type(self.model).__name__, repr(self.optimizer), *shown]
         return f"Step({', '.join(parts)})"
 
-    def __call__(self, x: Any, t: Any) -> float:
+    def __call__(self, x: Any, t: Any, sample_weight: Any = None) -> float:
         """Train on a batch.
 
         Parameters
         ----------
         x, t : array_like, shape (N, ...)
             Samples and labels, as the model takes them.
+        sample_weight : array_like, shape (N, ...), optional
+            What each row counts; ``model.forward`` gets it as a third argument.
 
         Returns
         -------
@@ -209,12 +223,13 @@ class Step:
         self._calls += 1
         try:
             run: Any = model.forward_backward if self._in_one_pass else model.forward  # type: ignore[attr-defined]
-            loss = _number(run(x, t))
+            loss = _number(run(x, t) if sample_weight is None else run(x, t, sample_weight))
             count = getattr(getattr(model, "loss_layer", None), "count", None)
-            self.count = count = float(len(x) if count is None else count)
+            self.count = count = float(count_rows(x) if count is None else count)
             self.total = loss * count if self._mean else loss
         except EmptyBatchError:
             loss, self.count, count = math.nan, 0.0, 0.0
+        self.loss = loss
         if not count and self._mean:  # such a mean is none
             self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
         if not count and self.join is None:
@@ -240,6 +255,8 @@ class Step:
             params, grads = [params[i] for i in self._own], [grads[i] for i in self._own]
         if self.join is not None and not self.join(grads, count):
             return loss
+        if self.on_gradients is not None:
+            self.on_gradients()
         if self.max_grad is not None:
             norm = _nnext.clip_grads(grads, self.max_grad)
             if not math.isfinite(norm) and self.on_nonfinite != "ignore":

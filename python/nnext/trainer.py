@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from numpy.typing import ArrayLike
 
-from nnext._fit_data import check_labels, read_data
-from nnext._gathered import check_gathered
-from nnext._input import cast_to_parameters
-from nnext._progress import Progress, make_progress
-from nnext._support import Array, check_count, check_flag, random_state
-from nnext.history import History, read_metrics
+from nnext._batches import SampleBatches, StreamBatches
+from nnext._evaluation import (
+    Evaluation,
+    Metrics,
+    Validation,
+    read_metric_functions,
+    read_validation,
+    split,
+)
+from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samples
+from nnext._loop import Loop
+from nnext._progress import make_progress
+from nnext._support import check_count, check_flag, random_state
+from nnext.callbacks import Callbacks
+from nnext.history import History
 from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
 
 if TYPE_CHECKING:
@@ -28,6 +35,8 @@ else:
     OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
 __all__ = ["History", "Model", "Optimizer", "Trainer"]
+
+OnEpoch = Callable[["Trainer"], Mapping[str, float] | None]
 
 
 class Trainer(Generic[OptimizerT]):
@@ -54,6 +63,8 @@ class Trainer(Generic[OptimizerT]):
     history : History
         Of all calls of `fit` so far. A call that is interrupted (Ctrl-C) leaves whole epochs and
         whole intervals there, and the trainer can go on.
+    step : nnext.step.Step or None
+        The step at work, for callbacks: ``step.loss`` is the last batch's. None outside of `fit`.
 
     Raises
     ------
@@ -85,7 +96,9 @@ class Trainer(Generic[OptimizerT]):
         self.model = model
         self.optimizer = optimizer
         self.history = History()
+        self.step: Step | None = None
         self._rng = random_state(seed)
+        self._split_seed = int(random_state(seed).randint(2**31)) if seed is not None else 0
 
     def __repr__(self) -> str:
         epochs = len(self.history.epoch_loss)
@@ -96,15 +109,19 @@ class Trainer(Generic[OptimizerT]):
 
     def fit(
         self,
-        x: ArrayLike,
-        t: ArrayLike,
+        x: Any,
+        t: ArrayLike | None = None,
         max_epoch: int = 10,
         batch_size: int = 32,
         max_grad: float | None = None,
         eval_interval: int | None = 20,
         *,
+        sample_weight: ArrayLike | None = None,
+        validation: Validation | None = None,
+        metrics: Metrics = (),
+        callbacks: Iterable[Any] = (),
         drop_last: bool = False,
-        on_epoch: Callable[[Trainer[OptimizerT]], Mapping[str, float] | None] | None = None,
+        on_epoch: OnEpoch | None = None,
         on_nonfinite: OnNonfinite = "warn",
         progress: Literal["auto", "bar", "lines", "none"] = "auto",
     ) -> History:
@@ -112,26 +129,44 @@ class Trainer(Generic[OptimizerT]):
 
         Before the first batch all data are checked: labels that the loss would refuse are named by
         their row in `t`. (Where a model or its loss is your own and cannot tell, by ``scores`` and
-        ``labels``, each batch is checked as it comes.) Floating `x` is cast to the parameters' type
-        once, if they share one: float64 data would make float32 parameters compute in float64.
+        ``labels``, each batch is checked as it comes; so are the batches of an iterable.) Floating
+        `x` is cast to the parameters' type once, if they share one: float64 data would make float32
+        parameters compute in float64.
 
         A batch of which no row counts (every label is ignored) changes nothing and weighs
         nothing in the means; see `nnext.history.History` for what these are.
 
         Parameters
         ----------
-        x : array_like, shape (N, ...)
-            Samples.
+        x : array_like, shape (N, ...); a tuple or dict of such; or an iterable of batches
+            Samples. A model with several inputs gets a tuple or dict of batches of each. With `t`
+            left out, an iterable of ``(x, t)`` or ``(x, t, sample_weight)``, each a batch as it
+            is: an epoch is one pass over it.
         t : array_like, shape (N, ...)
             Labels, as the model takes them.
         max_epoch : int
             How often to go through the data, in a new order each time. Shown epochs are counted
             over all calls: after two calls with 2, they went from 1/2 to 4/4.
         batch_size : int
+            Also that of the validation, if it is more than 1024.
         max_grad : float, optional
             The largest norm of all gradients together; longer ones are scaled down to it.
         eval_interval : int, optional
             Batches from one point of ``history.loss`` to the next. None: no points and no lines.
+        sample_weight : array_like, shape (N, ...), optional
+            What each row of scores counts; the loss layer has to take it. A row of weight 0 counts
+            as one whose label is ignored.
+        validation : (x, t), (x, t, sample_weight), or float, optional
+            Samples to measure the model on after each epoch; a float in (0, 1) sets that part of
+            the data apart, the same for all calls with equally many samples. The model's ``loss``
+            there is ``history.metrics["val_loss"]``.
+        metrics : iterable of str or callable, or dict of these
+            What else is measured, on the validation's samples, as ``"val_accuracy"``, or without
+            them on those trained on, as ``"accuracy"``. ``"accuracy"`` is the model's method;
+            a function of the labels and ``model.predict(x)`` is named by its ``__name__`` or the
+            key of a dict: those of ``sklearn.metrics`` will do.
+        callbacks : iterable of callbacks
+            What else happens meanwhile; see `nnext.callbacks`.
         drop_last : bool
             Leave out the samples that do not fill a last batch (others in each epoch).
         on_epoch : callable, optional
@@ -175,78 +210,61 @@ class Trainer(Generic[OptimizerT]):
         if on_epoch is not None and not callable(on_epoch):
             raise TypeError(f"on_epoch: expected a function or None, got {on_epoch!r}")
         drop_last = check_flag("drop_last", drop_last)
-        x, t = read_data(x, t)
-        if drop_last and batch_size > len(x):
-            raise ValueError(
-                f"batch_size: {batch_size} is more than the {len(x)} samples, and drop_last "
-                "leaves no batch"
-            )
-        used = len(x) - len(x) % batch_size if drop_last else len(x)
-        batches = -(-used // batch_size)
-        done, first_batch = len(self.history.epoch_loss), self.history.batches
+        measured = read_metric_functions(metrics)
+        model = self.model
+        batches: SampleBatches | StreamBatches
+        train: Samples | None = None
+        if t is None:
+            batches = StreamBatches(x, model.params)
+            for name, value in (("sample_weight", sample_weight), ("drop_last", drop_last or None)):
+                if value is not None:
+                    raise ValueError(f"{name}: an iterable gives its own batches")
+            held_out = None
+            if validation is not None:
+                held_out = read_validation(validation)
+            elif measured:
+                raise ValueError("metrics: with an iterable of batches they need a validation set")
+        else:
+            given = read_samples(x, t, sample_weight)
+            train, held_out = split(given, validation, self._split_seed)
+            train = train.cast_to(model.params)
+            batches = SampleBatches(train, batch_size, drop_last, self._rng)
+        takes = [data for data in (train, held_out) if data is not None and data.weight is not None]
+        if takes:
+            check_takes_weight(model)
 
-        def where() -> str:
-            epoch, i = divmod(self.history.batches - first_batch, batches)
-            return f"epoch {done + epoch + 1}, step {i + 1}"
-
-        step = Step(self.model, self.optimizer, max_grad, on_nonfinite=on_nonfinite, where=where)
-        x = cast_to_parameters(x, self.model.params)
-        check_labels(self.model, x, t)
-        shown = make_progress(progress, max_epoch, batches, done)
+        evaluation = None
+        if held_out is not None:
+            held_out = held_out.cast_to(model.params)
+            evaluation = Evaluation(model, held_out, measured, True, max(batch_size, 1024))
+        elif measured and train is not None:
+            evaluation = Evaluation(model, train, measured, False, max(batch_size, 1024))
+        names = [] if evaluation is None else evaluation.names
+        # What on_epoch returns is not known before.
+        columns = {"loss", *names} if on_epoch is None else None
+        called = Callbacks(callbacks, self, columns)
+        loop = Loop(self, batches, called, evaluation, eval_interval, on_epoch)
+        wants_gradients = called.has("on_gradients")
+        step = Step(
+            model,
+            self.optimizer,
+            max_grad,
+            on_gradients=(lambda: called("on_gradients")) if wants_gradients else None,
+            on_nonfinite=on_nonfinite,
+            where=loop.where,
+        )
+        if train is not None:
+            check_labels(model, train)
+        if evaluation is not None:
+            evaluation.check()
+        shown = make_progress(progress, max_epoch, batches.count, len(self.history.epoch_loss))
+        self.step = step
         try:
-            self._fit(x, t, max_epoch, batch_size, used, eval_interval, step, on_epoch, shown)
+            return loop.run(max_epoch, step, shown)
         finally:
+            self.step = None
             self.history.trim()
             shown.close()
-        return self.history
-
-    def _fit(
-        self,
-        x: Array,
-        t: Array,
-        max_epoch: int,
-        batch_size: int,
-        used: int,
-        eval_interval: int | None,
-        step: Step,
-        on_epoch: Callable[[Trainer[OptimizerT]], Mapping[str, float] | None] | None,
-        shown: Progress,
-    ) -> None:
-        history = self.history
-        mean = getattr(getattr(self.model, "loss_layer", None), "reduction", "mean") != "sum"
-        total = weight = 0.0  # sum of the loss since the last point, and what it is divided by
-        for epoch in range(max_epoch):
-            epoch_total = epoch_weight = 0.0
-            start = time.perf_counter()
-            order = self._rng.permutation(len(x))
-            for i, first in enumerate(range(0, used, batch_size)):
-                rows = order[first : min(first + batch_size, used)]
-                loss = step(x.take(rows, axis=0), t.take(rows, axis=0))
-                history.batches += 1
-                counts = step.count if mean or not step.count else 1.0
-                total += step.total
-                weight += counts
-                epoch_total += step.total
-                epoch_weight += counts
-                shown.advance()
-                if eval_interval is not None and history.batches % eval_interval == 0 and weight:
-                    history.add_point(total / weight)
-                    shown.point(epoch, i, total / weight)
-                    total = weight = 0.0
-            loss = epoch_total / (epoch_weight if mean else 1.0) if epoch_weight else math.nan
-            history.add_epoch(loss, time.perf_counter() - start)
-            if not epoch_weight:
-                number = len(history.epoch_loss)
-                step.report("epoch", f"the loss of epoch {number} is nan: no row of it counts")
-            metrics = {}
-            if on_epoch is not None:
-                metrics = read_metrics(on_epoch(self))
-                check_gathered(self.model, writable=True)  # also for lists that were replaced
-            history.set_metrics(metrics)
-            shown.epoch(epoch, loss, metrics)
-        if eval_interval is not None and weight:
-            history.add_point(total / weight)
-            shown.point(epoch, i, total / weight)
 
     def plot(
         self, ylim: tuple[float, float] | None = None, path: str | os.PathLike[str] | None = None

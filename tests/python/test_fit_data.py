@@ -169,7 +169,7 @@ class Sparse:
         (
             {"x": (np.ones((20, 2)), np.ones((20, 3)))},
             TypeError,
-            r"x: expected one array .* got a tuple of 2 arrays \(20, 2\), \(20, 3\); .*concatenate",
+            r"x: expected one array, got a tuple of 2: the model has one input.*concatenate",
         ),
         ({"x": [np.ones((20, 2))] * 2}, TypeError, "x: expected one array .* a list of 2 arrays"),
         ({"t": (np.ones(20), np.ones(20))}, TypeError, "t: expected one array .* a tuple of 2"),

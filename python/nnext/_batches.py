@@ -1,0 +1,123 @@
+"""Where the batches of a training come from: samples in a new order each epoch, or an iterable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any
+
+import numpy as np
+
+from nnext._fit_data import Samples, read_samples
+from nnext._support import Array
+
+
+class SampleBatches:
+    """Batches of samples, in an order that each epoch draws anew.
+
+    Parameters
+    ----------
+    samples : Samples
+    batch_size : int
+    drop_last : bool
+        Leave out the samples that do not fill a last batch (others in each epoch).
+    rng : numpy.random.RandomState or numpy.random.Generator
+
+    Attributes
+    ----------
+    count : int
+        Batches of an epoch.
+
+    Raises
+    ------
+    ValueError
+        If `drop_last` leaves no batch.
+    """
+
+    count: int | None
+
+    def __init__(self, samples: Samples, batch_size: int, drop_last: bool, rng: Any) -> None:
+        n = len(samples)
+        if drop_last and batch_size > n:
+            raise ValueError(
+                f"batch_size: {batch_size} is more than the {n} samples, and drop_last "
+                "leaves no batch"
+            )
+        self._samples = samples
+        self._batch_size = batch_size
+        self._used = n - n % batch_size if drop_last else n
+        self._rng = rng
+        self.count = -(-self._used // batch_size)
+
+    def epoch(self) -> Iterator[Samples]:
+        """Draw an order and go through it."""
+        order = self._rng.permutation(len(self._samples))
+        for first in range(0, self._used, self._batch_size):
+            yield self._samples.take(order[first : min(first + self._batch_size, self._used)])
+
+
+class StreamBatches:
+    """The batches that an iterable gives, one pass an epoch.
+
+    Parameters
+    ----------
+    batches : iterable of (x, t) or (x, t, sample_weight)
+    params : sequence of ndarray
+        Floats are cast to their type.
+
+    Attributes
+    ----------
+    count : int or None
+        Batches of an epoch: the iterable's ``len``, if it has one.
+
+    Raises
+    ------
+    TypeError
+        If it is no iterable, or one of arrays.
+    """
+
+    def __init__(self, batches: Any, params: Sequence[Array]) -> None:
+        if isinstance(batches, np.ndarray | str | bytes | dict) or not isinstance(
+            batches, Iterable
+        ):
+            raise TypeError(
+                "t: expected labels; without them x is to be an iterable of batches (x, t), got "
+                f"{type(batches).__name__}"
+            )
+        self._batches = batches
+        self._params = params
+        self.count = len(batches) if isinstance(batches, Sized) else None
+
+    def epoch(self) -> Iterator[Samples]:
+        """Go through the iterable once.
+
+        Raises
+        ------
+        ValueError
+            If it gives no batch, as a generator does that was gone through before; and for a batch
+            that `read_samples` refuses, with its number.
+        TypeError
+            If a batch is no tuple of two or three; likewise.
+        """
+        number = 0
+        for batch in self._batches:
+            number += 1
+            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+                raise TypeError(
+                    f"x: expected batches (x, t) or (x, t, sample_weight), batch {number} is "
+                    f"{_shown(batch)}"
+                )
+            try:
+                samples = read_samples(*batch).cast_to(self._params)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"batch {number}: {error}") from None
+            yield samples
+        if number == 0:
+            raise ValueError(
+                "x: the iterable gave no batch; an epoch is one pass over it, and a generator can "
+                "be gone through once: give an object whose __iter__ begins anew"
+            )
+
+
+def _shown(batch: Any) -> str:
+    kind = type(batch).__name__
+    return f"{kind} of length {len(batch)}" if isinstance(batch, tuple | list) else kind

@@ -1,0 +1,357 @@
+"""Callbacks: what else happens while `nnext.trainer.Trainer.fit` trains.
+
+A callback is any object with some of these methods, each of which is called with the trainer:
+
+=================== ==============================================================================
+``on_train_begin``  before the first batch of a call of ``fit``
+``on_epoch_begin``  before the first batch of each epoch
+``on_batch_begin``  before each batch
+``on_gradients``    when the gradients of a batch are there, shared ones summed, none clipped yet
+``on_batch_end``    after the update; ``trainer.step`` has the ``loss`` and its ``count``
+``on_epoch_end``    when the epoch's loss and metrics are in ``trainer.history``
+``on_train_end``    at the end of ``fit``, after Ctrl-C too, but after no other exception
+=================== ==============================================================================
+
+``on_batch_end`` and ``on_epoch_end`` return True to stop: the epoch ends there, with all of its
+columns in the history. Whatever else they could return but None and False is an error, as is a
+method ``on_...`` that is none of these. Several callbacks are called in their order.
+
+Examples
+--------
+>>> from nnext.callbacks import Callback
+>>> class StopAtLoss(Callback):
+...     def __init__(self, loss):
+...         self.loss = loss
+...
+...     def on_epoch_end(self, trainer):
+...         return trainer.history.epoch_loss[-1] < self.loss
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nnext._support import Array, check_count, check_flag, check_numbers
+from nnext.schedules import ReduceOnPlateau, checked_rate
+
+if TYPE_CHECKING:
+    from nnext.history import History
+    from nnext.trainer import Trainer
+
+__all__ = ["Callback", "EarlyStopping", "LearningRateSchedule", "TerminateOnNaN"]
+
+Mode = Literal["auto", "min", "max"]
+
+_EVENTS = (
+    *("on_train_begin", "on_epoch_begin", "on_batch_begin", "on_gradients"),
+    *("on_batch_end", "on_epoch_end", "on_train_end"),
+)
+_STOPPING = ("on_batch_end", "on_epoch_end")
+
+
+class Callback:
+    """A callback that does nothing: override what you need."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Do something before the first batch."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Do something before the first batch of each epoch."""
+
+    def on_batch_begin(self, trainer: Trainer) -> None:
+        """Do something before each batch."""
+
+    def on_gradients(self, trainer: Trainer) -> None:
+        """Do something with the gradients of a batch, not clipped yet."""
+
+    def on_batch_end(self, trainer: Trainer) -> bool | None:
+        """Do something after each update; True stops."""
+
+    def on_epoch_end(self, trainer: Trainer) -> bool | None:
+        """Do something when an epoch is in the history; True stops."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Do something at the end of ``fit``."""
+
+
+class _Monitoring(Callback):
+    """What watches one column of the history: ``"loss"`` or a metric."""
+
+    def __init__(self, monitor: str, mode: Mode, min_delta: float) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor: expected the name of a metric, got {monitor!r}")
+        if mode not in ["auto", "min", "max"]:
+            raise ValueError(f'mode: expected "auto", "min" or "max", got {mode!r}')
+        check_numbers(min_delta=min_delta)
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"min_delta: expected a number of at least 0, got {min_delta!r}")
+        self.monitor = monitor
+        self.mode: Literal["min", "max"] = _direction(monitor) if mode == "auto" else mode
+        self.min_delta = float(min_delta)
+
+    def _is_better(self, value: float, best: float) -> bool:
+        """Whether `value` is better by more than ``min_delta``; NaN is worse than anything."""
+        if math.isnan(value):
+            return False
+        if math.isnan(best):
+            return True
+        return (best - value if self.mode == "min" else value - best) > self.min_delta
+
+
+class EarlyStopping(_Monitoring):
+    """Stops when a number has not improved for some epochs, and brings back the best parameters.
+
+    Parameters
+    ----------
+    monitor : str
+        ``"loss"`` of the training, ``"val_loss"``, or the name of a metric.
+    patience : int
+        So many epochs without improvement end the training.
+    min_delta : float
+        What is not better by more than this is no improvement.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better. ``"auto"`` goes by the last word of the name: loss and
+        error are to be low, accuracy, score, r2 and f1 high; others need a ``mode``.
+    restore_best : bool
+        Whether the parameters (and buffers) of the best epoch are put back at the end of ``fit``,
+        also if it ends for another reason. The optimizer's state stays that of the last step.
+
+    Attributes
+    ----------
+    best : float
+        The best value so far; NaN before there is one.
+    best_epoch : int or None
+        The number of its epoch, from 1, over all calls of ``fit``.
+    stopped_epoch : int or None
+        The number of the epoch after which it stopped.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option cannot be used. ``fit`` raises a ValueError before it trains if it is going to
+        have no such number.
+
+    References
+    ----------
+    Prechelt, "Early Stopping - But When?" (1998).
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: Mode = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience = check_count("patience", patience)
+        self.restore_best = check_flag("restore_best", restore_best)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.best = math.nan
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self._waited = 0
+        self._kept: list[Array] = []
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Begin anew: what was best in an earlier call does not count."""
+        self._begin()
+
+    def on_epoch_end(self, trainer: Trainer) -> bool:
+        """Note the best parameters; True after `patience` epochs without better ones."""
+        epoch = len(trainer.history.epoch_loss)
+        value = latest(trainer.history, self.monitor)
+        if self._is_better(value, self.best):
+            self.best, self.best_epoch, self._waited = value, epoch, 0
+            if self.restore_best:
+                self._kept = [np.array(a, order="K") for a in _arrays(trainer.model)]
+            return False
+        self._waited += 1
+        if self._waited >= self.patience:
+            self.stopped_epoch = epoch
+            return True
+        return False
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """Put the best parameters back."""
+        arrays = _arrays(trainer.model)
+        if self._kept and len(arrays) == len(self._kept):
+            for array, kept in zip(arrays, self._kept, strict=True):
+                np.copyto(array, kept)
+        self._kept = []
+
+
+class LearningRateSchedule(Callback):
+    """Sets the optimizer's ``lr`` before each batch, or each epoch, by a schedule.
+
+    Parameters
+    ----------
+    schedule : callable
+        From the number of steps (or epochs) that are done to the rate: one of `nnext.schedules`,
+        or a function of your own.
+    by : {"batch", "epoch"}
+        What is counted, over all calls of ``fit``.
+    monitor : str, optional
+        The number that a `ReduceOnPlateau` is told after each epoch; ``"val_loss"`` if left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something cannot be used. In training also if the schedule gives anything but a finite
+        number of at least 0; the batch is not trained on then.
+    """
+
+    def __init__(
+        self,
+        schedule: Callable[[int], float],
+        by: Literal["batch", "epoch"] = "batch",
+        monitor: str | None = None,
+    ) -> None:
+        if not callable(schedule):
+            raise TypeError(f"schedule: expected a function of the step, got {schedule!r}")
+        if by not in ["batch", "epoch"]:
+            raise ValueError(f'by: expected "batch" or "epoch", got {by!r}')
+        reports = isinstance(schedule, ReduceOnPlateau)
+        if monitor is not None and not reports:
+            raise ValueError("monitor: this schedule is not told anything; ReduceOnPlateau is")
+        if monitor is not None and not isinstance(monitor, str):
+            raise TypeError(f"monitor: expected the name of a metric, got {monitor!r}")
+        self.schedule = schedule
+        self.by = by
+        self.monitor = (monitor or "val_loss") if reports else None
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Set the rate, if epochs are counted."""
+        if self.by == "epoch":
+            self._set(trainer, len(trainer.history.epoch_loss))
+
+    def on_batch_begin(self, trainer: Trainer) -> None:
+        """Set the rate, if batches are counted."""
+        if self.by == "batch":
+            self._set(trainer, trainer.history.batches)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Tell a `ReduceOnPlateau` how it went."""
+        if self.monitor is not None:
+            self.schedule.report(latest(trainer.history, self.monitor))  # type: ignore[attr-defined]
+
+    def _set(self, trainer: Trainer, step: int) -> None:
+        trainer.optimizer.lr = checked_rate(self.schedule, step)
+
+
+class TerminateOnNaN(Callback):
+    """Stops after a batch whose loss is NaN or infinite.
+
+    ``fit(on_nonfinite="raise")`` stops before such a batch is applied, with an exception; this ends
+    ``fit`` as if its epochs were over, which a search over many settings may prefer.
+    """
+
+    def on_batch_end(self, trainer: Trainer) -> bool:
+        """Return True if the loss of the batch is not finite."""
+        step = trainer.step
+        return step is not None and step.count > 0 and not math.isfinite(step.loss)
+
+
+class Callbacks:
+    """The callbacks of one call of ``fit``, checked; calling it calls them.
+
+    Parameters
+    ----------
+    callbacks : iterable
+    trainer : Trainer
+    columns : set of str, optional
+        All that the history is going to have, if that is known: what callbacks monitor is among
+        them.
+    """
+
+    def __init__(
+        self, callbacks: Iterable[Any], trainer: Trainer, columns: set[str] | None
+    ) -> None:
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
+        self.all = list(callbacks)
+        self._trainer = trainer
+        for i, callback in enumerate(self.all):
+            _check_callback(f"callbacks[{i}]", callback)
+            wanted = getattr(callback, "monitor", None)
+            if columns is not None and isinstance(wanted, str) and wanted not in columns:
+                hint = "; give fit a validation set" if wanted.startswith("val_") else ""
+                raise ValueError(
+                    f"callbacks[{i}]: {type(callback).__name__} monitors {wanted!r}, and there "
+                    f"will be {', '.join(map(repr, sorted(columns)))}{hint}"
+                )
+        self._handlers = {event: _handlers(event, self.all) for event in _EVENTS}
+
+    def has(self, event: str) -> bool:
+        """Whether any callback wants this."""
+        return bool(self._handlers[event])
+
+    def __call__(self, event: str) -> bool:
+        """Call all; return whether one said to stop."""
+        stop = False
+        for handler in self._handlers[event]:
+            answer = handler(self._trainer)
+            if answer is None or event not in _STOPPING:
+                continue
+            if not isinstance(answer, (bool, np.bool)):
+                raise TypeError(
+                    f"{getattr(handler, '__qualname__', handler)}: expected True, to stop, False "
+                    f"or None, got {answer!r}"
+                )
+            stop = stop or bool(answer)
+        return stop
+
+
+def latest(history: History, name: str) -> float:
+    """Return the last epoch's ``"loss"`` or metric.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name == "loss":
+        return history.epoch_loss[-1]
+    if name not in history.metrics:
+        known = ", ".join(map(repr, ["loss", *history.metrics]))
+        raise ValueError(f"monitor: there is no {name!r} in the history, which has {known}")
+    return history.metrics[name][-1]
+
+
+def _direction(name: str) -> Literal["min", "max"]:
+    word = name.lower().replace("_", " ").split(" ")[-1]
+    if word in ("loss", "error"):
+        return "min"
+    if word in ("accuracy", "score", "r2", "f1"):
+        return "max"
+    raise ValueError(f'mode: say whether {name!r} is to be low, "min", or high, "max"')
+
+
+def _arrays(model: Any) -> Sequence[Array]:
+    return [*model.params, *getattr(model, "buffers", [])]
+
+
+def _check_callback(name: str, callback: Any) -> None:
+    if isinstance(callback, type):
+        raise TypeError(f"{name}: expected an object, got the class {callback.__name__}")
+    known = [event for event in _EVENTS if callable(getattr(callback, event, None))]
+    unknown = [a for a in dir(callback) if a.startswith("on_") and a not in _EVENTS]
+    if unknown or not known:
+        what = f"which has {', '.join(unknown)}" if unknown else "which has none of these methods"
+        raise TypeError(
+            f"{name}: got {callback!r}, {what}; a callback's methods are {', '.join(_EVENTS)}"
+        )
+
+
+def _handlers(event: str, callbacks: Sequence[Any]) -> list[Callable[[Any], Any]]:
+    """Return the methods to call, without those that `Callback` leaves empty."""
+    empty = getattr(Callback, event)
+    found = [getattr(callback, event, None) for callback in callbacks]
+    return [f for f in found if f is not None and getattr(f, "__func__", None) is not empty]
