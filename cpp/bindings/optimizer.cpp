@@ -31,6 +31,40 @@ struct List {
   std::size_t size() const { return names.size(); }
 };
 
+// A number for all parameters; or, from a list, one for each.
+class Numbers {
+ public:
+  Numbers(const char* name, py::handle object) : name_(name) {
+    is_list_ = PyTuple_Check(object.ptr()) || PyList_Check(object.ptr());
+    if (!is_list_) {
+      values_.push_back(number(name, object));
+      return;
+    }
+    // A tuple of its own: reading a number may run Python code that changes the caller's list.
+    const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(object.ptr()));
+    if (!items) throw py::error_already_set();
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.ptr()); ++i) {
+      values_.push_back(number(name, PyTuple_GET_ITEM(items.ptr(), i)));
+    }
+  }
+
+  // Of parameter i.
+  double operator[](std::size_t i) const { return values_[is_list_ ? i : 0]; }
+
+  void require(std::size_t params) const {
+    if (is_list_ && values_.size() != params) {
+      throw py::value_error(std::string(name_) + ": expected a number, or " +
+                            std::to_string(params) + " of them, one for each of params, got " +
+                            std::to_string(values_.size()));
+    }
+  }
+
+ private:
+  const char* name_;
+  bool is_list_;
+  std::vector<double> values_{};
+};
+
 void read(List& list) {
   // A tuple of its own: reading an item may run Python code that changes the caller's list.
   const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(list.object.ptr()));
@@ -54,8 +88,9 @@ void read(List& list) {
   }
 }
 
-// Reads all lists and checks that each holds arrays of the shapes of the first.
-void read_all(std::initializer_list<List*> lists) {
+// Reads all lists and checks that each holds arrays of the shapes of the first, and that there are
+// as many numbers.
+void read_all(std::initializer_list<List*> lists, std::initializer_list<const Numbers*> numbers) {
   const List& first = **lists.begin();
   for (List* list : lists) {
     read(*list);
@@ -66,6 +101,7 @@ void read_all(std::initializer_list<List*> lists) {
     }
     for (std::size_t i = 0; i < list->size(); ++i) require_same_shape(first.at(i), list->at(i));
   }
+  for (const Numbers* list : numbers) list->require(first.size());
 }
 
 // The arrays at one place of N lists, as the core takes them.
@@ -91,7 +127,7 @@ bool any_may_overlap(const List& list) {
 template <std::size_t N, class Step>
 [[gnu::cold, gnu::noinline]] void in_turn(List* const (&lists)[N], const Step& step);
 
-// Calls step(T, pointers of the i-th array of every list, n) for each i of a range: on the arrays
+// Calls step(pointers of the i-th array of every list, n, i) for each i of a range: on the arrays
 // themselves where all have the parameter's type and one layout, else on contiguous copies that are
 // written back at the end. Copies of parameters that share memory would each lack the others'
 // steps.
@@ -147,13 +183,14 @@ void together(List* const (&lists)[N], const Step& step, std::size_t first, std:
       targets.push_back(&list->targets[first + i]);
     }
   }
-  for (Work<N>& work : all) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const Work<N>& work = all[i];
     with_type(work.type, [&](auto zero) {
       using T = decltype(zero);
       T* data[N];
       for (std::size_t j = 0; j < N; ++j) data[j] = output<T>(work.arrays[j]);
       const MaybeReleaseGil release(static_cast<double>(work.arrays[0].size()));
-      step(data, static_cast<index_t>(work.arrays[0].size()));
+      step(data, static_cast<index_t>(work.arrays[0].size()), first + i);
     });
   }
   commit(targets);
@@ -180,87 +217,99 @@ void for_each_parameter(List* const (&lists)[N], const Step& step) {
   together(lists, step, 0, lists[0]->size());
 }
 
-void sgd_any(py::handle params, py::handle grads, py::handle lr_object) {
-  const double lr = number("lr", lr_object);
+void sgd_any(py::handle params, py::handle grads, py::handle lr_object, py::handle decay_object) {
+  const Numbers lr("lr", lr_object);
+  const Numbers decay("decay", decay_object);
   List p{"params", params, true};
   List g{"grads", grads, false};
-  read_all({&p, &g});
+  read_all({&p, &g}, {&lr, &decay});
   List* const lists[] = {&p, &g};
-  for_each_parameter(lists, [&](auto& at, index_t n) { sgd(at[0], at[1], n, lr); });
+  for_each_parameter(
+      lists, [&](auto& at, index_t n, std::size_t i) { sgd(at[0], at[1], n, lr[i], decay[i]); });
 }
 
-// The optimizers with one array of state to a parameter: step(p, g, state, n).
+// The optimizers with one array of state to a parameter: step(p, g, state, n, i).
 template <class Step>
 void with_one_state(py::handle params, py::handle grads, const char* name, py::handle state,
-                    const Step& step) {
+                    std::initializer_list<const Numbers*> numbers, const Step& step) {
   List p{"params", params, true};
   List g{"grads", grads, false};
   List s{name, state, true};
-  read_all({&p, &g, &s});
+  read_all({&p, &g, &s}, numbers);
   List* const lists[] = {&p, &g, &s};
-  for_each_parameter(lists, [&](auto& at, index_t n) { step(at[0], at[1], at[2], n); });
+  for_each_parameter(lists,
+                     [&](auto& at, index_t n, std::size_t i) { step(at[0], at[1], at[2], n, i); });
 }
 
-void momentum_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
-                  py::handle momentum_object) {
-  const double lr = number("lr", lr_object);
-  const double rate = number("momentum", momentum_object);
-  with_one_state(params, grads, "v", v,
-                 [&](auto* p, auto* g, auto* s, index_t n) { momentum(p, g, s, n, lr, rate); });
+// momentum, nesterov and book_nesterov: compute(p, g, v, n, lr, momentum, decay).
+template <class Compute>
+void velocity_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
+                  py::handle momentum_object, py::handle decay_object, const Compute& compute) {
+  const Numbers lr("lr", lr_object);
+  const Numbers rate("momentum", momentum_object);
+  const Numbers decay("decay", decay_object);
+  with_one_state(params, grads, "v", v, {&lr, &rate, &decay},
+                 [&](auto* p, auto* g, auto* s, index_t n, std::size_t i) {
+                   compute(p, g, s, n, lr[i], rate[i], decay[i]);
+                 });
 }
 
-void nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
-                  py::handle momentum_object) {
-  const double lr = number("lr", lr_object);
-  const double rate = number("momentum", momentum_object);
-  with_one_state(params, grads, "v", v,
-                 [&](auto* p, auto* g, auto* s, index_t n) { nesterov(p, g, s, n, lr, rate); });
+void momentum_any(py::handle params, py::handle grads, py::handle v, py::handle lr, py::handle rate,
+                  py::handle decay) {
+  velocity_any(params, grads, v, lr, rate, decay, [](auto... all) { momentum(all...); });
 }
 
-void book_nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr_object,
-                       py::handle momentum_object) {
-  const double lr = number("lr", lr_object);
-  const double rate = number("momentum", momentum_object);
-  with_one_state(params, grads, "v", v, [&](auto* p, auto* g, auto* s, index_t n) {
-    book_nesterov(p, g, s, n, lr, rate);
-  });
+void nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr, py::handle rate,
+                  py::handle decay) {
+  velocity_any(params, grads, v, lr, rate, decay, [](auto... all) { nesterov(all...); });
+}
+
+void book_nesterov_any(py::handle params, py::handle grads, py::handle v, py::handle lr,
+                       py::handle rate, py::handle decay) {
+  velocity_any(params, grads, v, lr, rate, decay, [](auto... all) { book_nesterov(all...); });
 }
 
 void adagrad_any(py::handle params, py::handle grads, py::handle h, py::handle lr_object,
-                 py::handle eps_object) {
-  const double lr = number("lr", lr_object);
-  const double eps = number("eps", eps_object);
-  with_one_state(params, grads, "h", h,
-                 [&](auto* p, auto* g, auto* s, index_t n) { adagrad(p, g, s, n, lr, eps); });
+                 py::handle eps_object, py::handle decay_object) {
+  const Numbers lr("lr", lr_object);
+  const Numbers eps("eps", eps_object);
+  const Numbers decay("decay", decay_object);
+  with_one_state(params, grads, "h", h, {&lr, &eps, &decay},
+                 [&](auto* p, auto* g, auto* s, index_t n, std::size_t i) {
+                   adagrad(p, g, s, n, lr[i], eps[i], decay[i]);
+                 });
 }
 
 void rmsprop_any(py::handle params, py::handle grads, py::handle h, py::handle lr_object,
-                 py::handle decay_object, py::handle eps_object) {
-  const double lr = number("lr", lr_object);
-  const double decay = number("decay_rate", decay_object);
-  const double eps = number("eps", eps_object);
-  with_one_state(params, grads, "h", h, [&](auto* p, auto* g, auto* s, index_t n) {
-    rmsprop(p, g, s, n, lr, decay, eps);
-  });
+                 py::handle decay_rate_object, py::handle eps_object, py::handle decay_object) {
+  const Numbers lr("lr", lr_object);
+  const Numbers decay_rate("decay_rate", decay_rate_object);
+  const Numbers eps("eps", eps_object);
+  const Numbers decay("decay", decay_object);
+  with_one_state(params, grads, "h", h, {&lr, &decay_rate, &eps, &decay},
+                 [&](auto* p, auto* g, auto* s, index_t n, std::size_t i) {
+                   rmsprop(p, g, s, n, lr[i], decay_rate[i], eps[i], decay[i]);
+                 });
 }
 
 void adam_any(py::handle params, py::handle grads, py::handle m_object, py::handle v_object,
               py::handle step_object, py::handle beta1_object, py::handle beta2_object,
               py::handle eps_object, py::handle scale_object, py::handle decay_object) {
-  const double step_size = number("step_size", step_object);
-  const double beta1 = number("beta1", beta1_object);
-  const double beta2 = number("beta2", beta2_object);
-  const double eps = number("eps", eps_object);
-  const double v_scale = number("v_scale", scale_object);
-  const double decay = number("decay", decay_object);
+  const Numbers step_size("step_size", step_object);
+  const Numbers beta1("beta1", beta1_object);
+  const Numbers beta2("beta2", beta2_object);
+  const Numbers eps("eps", eps_object);
+  const Numbers v_scale("v_scale", scale_object);
+  const Numbers decay("decay", decay_object);
   List p{"params", params, true};
   List g{"grads", grads, false};
   List m{"m", m_object, true};
   List v{"v", v_object, true};
-  read_all({&p, &g, &m, &v});
+  read_all({&p, &g, &m, &v}, {&step_size, &beta1, &beta2, &eps, &v_scale, &decay});
   List* const lists[] = {&p, &g, &m, &v};
-  for_each_parameter(lists, [&](auto& at, index_t n) {
-    adam(at[0], at[1], at[2], at[3], n, step_size, beta1, beta2, eps, v_scale, decay);
+  for_each_parameter(lists, [&](auto& at, index_t n, std::size_t i) {
+    adam(at[0], at[1], at[2], at[3], n, step_size[i], beta1[i], beta2[i], eps[i], v_scale[i],
+         decay[i]);
   });
 }
 
@@ -270,7 +319,7 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
     throw py::value_error("max_norm: expected a positive number, got " + number_text(max_norm));
   }
   List g{"grads", grads, true};
-  read_all({&g});
+  read_all({&g}, {});
   List* const lists[] = {&g};
   std::vector<View> values;
   values.reserve(g.size());
@@ -291,7 +340,7 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
       [&](double factor) { return of_floats * factor * factor + squares_of(double{}, factor); });
   const double rate = max_norm / (norm + 1e-6);
   if (rate < 1) {
-    for_each_parameter(lists, [&](auto& at, index_t n) {
+    for_each_parameter(lists, [&](auto& at, index_t n, std::size_t) {
       using T = std::remove_pointer_t<std::remove_reference_t<decltype(at[0])>>;
       if (rate >= std::numeric_limits<T>::min()) {
         scale(at[0], n, static_cast<T>(rate));
@@ -308,20 +357,21 @@ double clip_any(py::handle grads, py::handle max_norm_object) {
 }  // namespace
 
 void bind_optimizer(py::module_& module) {
-  module.def("sgd_update", &sgd_any, py::arg("params"), py::arg("grads"), py::arg("lr"));
+  module.def("sgd_update", &sgd_any, py::arg("params"), py::arg("grads"), py::arg("lr"),
+             py::arg("decay") = 0.0);
   module.def("momentum_update", &momentum_any, py::arg("params"), py::arg("grads"), py::arg("v"),
-             py::arg("lr"), py::arg("momentum"));
+             py::arg("lr"), py::arg("momentum"), py::arg("decay") = 0.0);
   module.def("nesterov_update", &nesterov_any, py::arg("params"), py::arg("grads"), py::arg("v"),
-             py::arg("lr"), py::arg("momentum"));
+             py::arg("lr"), py::arg("momentum"), py::arg("decay") = 0.0);
   module.def("book_nesterov_update", &book_nesterov_any, py::arg("params"), py::arg("grads"),
-             py::arg("v"), py::arg("lr"), py::arg("momentum"));
+             py::arg("v"), py::arg("lr"), py::arg("momentum"), py::arg("decay") = 0.0);
   module.def("adagrad_update", &adagrad_any, py::arg("params"), py::arg("grads"), py::arg("h"),
-             py::arg("lr"), py::arg("eps"));
+             py::arg("lr"), py::arg("eps"), py::arg("decay") = 0.0);
   module.def("rmsprop_update", &rmsprop_any, py::arg("params"), py::arg("grads"), py::arg("h"),
-             py::arg("lr"), py::arg("decay_rate"), py::arg("eps"));
+             py::arg("lr"), py::arg("decay_rate"), py::arg("eps"), py::arg("decay") = 0.0);
   module.def("adam_update", &adam_any, py::arg("params"), py::arg("grads"), py::arg("m"),
              py::arg("v"), py::arg("step_size"), py::arg("beta1"), py::arg("beta2"), py::arg("eps"),
-             py::arg("v_scale"), py::arg("decay"));
+             py::arg("v_scale"), py::arg("decay") = 0.0);
   module.def("clip_grads", &clip_any, py::arg("grads"), py::arg("max_norm"));
 }
 

@@ -18,13 +18,13 @@ T rounded(double x) {
 }
 
 template <class T>
-StepScalars<T> nesterov_scalars(double lr, double momentum) {
+StepScalars<T> nesterov_scalars(double lr, double momentum, double decay) {
   return {.lr = rounded<T>(lr),
           .a = rounded<T>(momentum),
           .b = rounded<T>(momentum * momentum),
           .eps = rounded<T>((1 + momentum) * lr),
           .v_scale = 0,
-          .keep = 1};
+          .keep = rounded<T>(1 - decay)};
 }
 
 // Below this a beta is the lesser weight of the running mean; see running_mean.
@@ -39,46 +39,56 @@ void run(index_t n, const Step& step) {
 }  // namespace
 
 template <class T>
-void sgd(T* p, const T* g, index_t n, double lr) {
-  const StepScalars<T> s{.lr = rounded<T>(lr), .a = 0, .b = 0, .eps = 0, .v_scale = 0, .keep = 1};
+void sgd(T* p, const T* g, index_t n, double lr, double decay) {
+  const StepScalars<T> s{
+      .lr = rounded<T>(lr), .a = 0, .b = 0, .eps = 0, .v_scale = 0, .keep = rounded<T>(1 - decay)};
   run(n, [&](index_t i, index_t count) { kernels<T>().sgd(p + i, g + i, count, s); });
 }
 
 template <class T>
-void momentum(T* p, const T* g, T* v, index_t n, double lr, double momentum) {
-  const StepScalars<T> s{
-      .lr = rounded<T>(lr), .a = rounded<T>(momentum), .b = 0, .eps = 0, .v_scale = 0, .keep = 1};
+void momentum(T* p, const T* g, T* v, index_t n, double lr, double momentum, double decay) {
+  const StepScalars<T> s{.lr = rounded<T>(lr),
+                         .a = rounded<T>(momentum),
+                         .b = 0,
+                         .eps = 0,
+                         .v_scale = 0,
+                         .keep = rounded<T>(1 - decay)};
   run(n, [&](index_t i, index_t count) { kernels<T>().momentum(p + i, g + i, v + i, count, s); });
 }
 
 template <class T>
-void nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum) {
-  const StepScalars<T> s = nesterov_scalars<T>(lr, momentum);
+void nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum, double decay) {
+  const StepScalars<T> s = nesterov_scalars<T>(lr, momentum, decay);
   run(n, [&](index_t i, index_t count) { kernels<T>().nesterov(p + i, g + i, v + i, count, s); });
 }
 
 template <class T>
-void book_nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum) {
-  const StepScalars<T> s = nesterov_scalars<T>(lr, momentum);
+void book_nesterov(T* p, const T* g, T* v, index_t n, double lr, double momentum, double decay) {
+  const StepScalars<T> s = nesterov_scalars<T>(lr, momentum, decay);
   run(n,
       [&](index_t i, index_t count) { kernels<T>().book_nesterov(p + i, g + i, v + i, count, s); });
 }
 
 template <class T>
-void adagrad(T* p, const T* g, T* h, index_t n, double lr, double eps) {
-  const StepScalars<T> s{
-      .lr = rounded<T>(lr), .a = 0, .b = 0, .eps = rounded<T>(eps), .v_scale = 0, .keep = 1};
+void adagrad(T* p, const T* g, T* h, index_t n, double lr, double eps, double decay) {
+  const StepScalars<T> s{.lr = rounded<T>(lr),
+                         .a = 0,
+                         .b = 0,
+                         .eps = rounded<T>(eps),
+                         .v_scale = 0,
+                         .keep = rounded<T>(1 - decay)};
   run(n, [&](index_t i, index_t count) { kernels<T>().adagrad(p + i, g + i, h + i, count, s); });
 }
 
 template <class T>
-void rmsprop(T* p, const T* g, T* h, index_t n, double lr, double decay_rate, double eps) {
+void rmsprop(T* p, const T* g, T* h, index_t n, double lr, double decay_rate, double eps,
+             double decay) {
   const StepScalars<T> s{.lr = rounded<T>(lr),
                          .a = rounded<T>(decay_rate),
                          .b = rounded<T>(1 - decay_rate),
                          .eps = rounded<T>(eps),
                          .v_scale = 0,
-                         .keep = 1};
+                         .keep = rounded<T>(1 - decay)};
   run(n, [&](index_t i, index_t count) { kernels<T>().rmsprop(p + i, g + i, h + i, count, s); });
 }
 
@@ -101,12 +111,12 @@ void adam(T* p, const T* g, T* m, T* v, index_t n, double step_size, double beta
 }
 
 #define NNEXT_INSTANTIATE(T)                                                                   \
-  template void sgd<T>(T*, const T*, index_t, double);                                         \
-  template void momentum<T>(T*, const T*, T*, index_t, double, double);                        \
-  template void nesterov<T>(T*, const T*, T*, index_t, double, double);                        \
-  template void book_nesterov<T>(T*, const T*, T*, index_t, double, double);                   \
-  template void adagrad<T>(T*, const T*, T*, index_t, double, double);                         \
-  template void rmsprop<T>(T*, const T*, T*, index_t, double, double, double);                 \
+  template void sgd<T>(T*, const T*, index_t, double, double);                                 \
+  template void momentum<T>(T*, const T*, T*, index_t, double, double, double);                \
+  template void nesterov<T>(T*, const T*, T*, index_t, double, double, double);                \
+  template void book_nesterov<T>(T*, const T*, T*, index_t, double, double, double);           \
+  template void adagrad<T>(T*, const T*, T*, index_t, double, double, double);                 \
+  template void rmsprop<T>(T*, const T*, T*, index_t, double, double, double, double);         \
   template void adam<T>(T*, const T*, T*, T*, index_t, double, double, double, double, double, \
                         double)
 NNEXT_INSTANTIATE(float);

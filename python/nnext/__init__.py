@@ -10,11 +10,13 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `init`             layers with weights drawn at random: `affine` (Linear, Dense)
 `nodes`            the nodes of a computational graph
 `optimizer`        SGD to AdamW
+`schedules`        learning rates that change step by step
 `base_model`       what models have in common
 `models`           chains of layers
 `model_files`      parameters in files
 `step`             one step of training, for a loop of your own
-`trainer`          batches, epochs, progress
+`trainer`          batches, epochs, validation, progress
+`callbacks`        what else happens in training: early stopping and the like
 `history`          what happened in training
 `plotting`         pictures of it (needs matplotlib)
 `datasets`         spiral, digits, MNIST

@@ -18,7 +18,7 @@ _ROWS = 64  # looked at together for one that counts
 _COLUMNS = 32  # so many columns of indices are looked at one by one
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: a batch is one, and making that would take a microsecond
 class Samples:
     """Samples with their labels, and what each of them counts.
 

@@ -75,6 +75,7 @@ class Loop:
         try:
             for self.epoch in range(max_epoch):
                 if self._run_epoch(step, shown):
+                    shown.stopped(self.epoch, self._callbacks.stopped_by)
                     break
             if self._eval_interval is not None and self._point.weight:
                 self._end_point(shown)
@@ -89,12 +90,14 @@ class Loop:
         """Train for an epoch and look how it went; return whether to stop."""
         history, callbacks = self._history, self._callbacks
         callbacks("on_epoch_begin")
+        wants_begin, wants_end = map(callbacks.has, ("on_batch_begin", "on_batch_end"))
         start = time.perf_counter()
         mean = Mean()
         stop = False
         for i, samples in enumerate(self._batches.epoch()):
             self.batch = i
-            callbacks("on_batch_begin")
+            if wants_begin:
+                callbacks("on_batch_begin")
             step(samples.x, samples.t, samples.weight)
             history.batches += 1
             counts = step.count if self._is_mean or not step.count else 1.0
@@ -104,7 +107,7 @@ class Loop:
             interval = self._eval_interval
             if interval is not None and history.batches % interval == 0 and self._point.weight:
                 self._end_point(shown)
-            if callbacks("on_batch_end"):
+            if wants_end and callbacks("on_batch_end"):
                 stop = True
                 break
         loss = math.nan

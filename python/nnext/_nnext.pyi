@@ -145,50 +145,64 @@ def embedding_forward(W: _Float, index: ArrayLike) -> _Float: ...
 def embedding_backward(dout: ArrayLike, index: ArrayLike, dW: _Float) -> None: ...
 def sum(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any: ...
 
-# Optimizers: every array of every list is checked, then all are updated in place
-def sgd_update(params: Sequence[_Float], grads: Sequence[_Float], lr: float) -> None: ...
+# Optimizers: every array of every list is checked, then all are updated in place. A number may be a
+# list, of one for each parameter. p is multiplied by 1 - decay first.
+_Numbers = float | Sequence[float]
+
+def sgd_update(
+    params: Sequence[_Float], grads: Sequence[_Float], lr: _Numbers, decay: _Numbers = 0.0
+) -> None: ...
 def momentum_update(
     params: Sequence[_Float],
     grads: Sequence[_Float],
     v: Sequence[_Float],
-    lr: float,
-    momentum: float,
+    lr: _Numbers,
+    momentum: _Numbers,
+    decay: _Numbers = 0.0,
 ) -> None: ...
 def nesterov_update(
     params: Sequence[_Float],
     grads: Sequence[_Float],
     v: Sequence[_Float],
-    lr: float,
-    momentum: float,
+    lr: _Numbers,
+    momentum: _Numbers,
+    decay: _Numbers = 0.0,
 ) -> None: ...
 def book_nesterov_update(
     params: Sequence[_Float],
     grads: Sequence[_Float],
     v: Sequence[_Float],
-    lr: float,
-    momentum: float,
+    lr: _Numbers,
+    momentum: _Numbers,
+    decay: _Numbers = 0.0,
 ) -> None: ...
 def adagrad_update(
-    params: Sequence[_Float], grads: Sequence[_Float], h: Sequence[_Float], lr: float, eps: float
+    params: Sequence[_Float],
+    grads: Sequence[_Float],
+    h: Sequence[_Float],
+    lr: _Numbers,
+    eps: _Numbers,
+    decay: _Numbers = 0.0,
 ) -> None: ...
 def rmsprop_update(
     params: Sequence[_Float],
     grads: Sequence[_Float],
     h: Sequence[_Float],
-    lr: float,
-    decay_rate: float,
-    eps: float,
+    lr: _Numbers,
+    decay_rate: _Numbers,
+    eps: _Numbers,
+    decay: _Numbers = 0.0,
 ) -> None: ...
 def adam_update(
     params: Sequence[_Float],
     grads: Sequence[_Float],
     m: Sequence[_Float],
     v: Sequence[_Float],
-    step_size: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    v_scale: float,
-    decay: float,
+    step_size: _Numbers,
+    beta1: _Numbers,
+    beta2: _Numbers,
+    eps: _Numbers,
+    v_scale: _Numbers,
+    decay: _Numbers = 0.0,
 ) -> None: ...
 def clip_grads(grads: Sequence[_Float], max_norm: float) -> float: ...

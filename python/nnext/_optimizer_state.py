@@ -1,17 +1,26 @@
-"""What the optimizers share: checked numbers, whose state it is, and storing and restoring it.
+"""What the optimizers share: options, whose state it is, and storing and restoring it.
 
 The formulas are in `optimizer`.
 """
 
-import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
-from typing import Any, ClassVar, Self, overload
+from itertools import chain
+from operator import is_
+from typing import Any, ClassVar
 
 import numpy as np
 
-from nnext._support import Array, alike_strides, find_overlap, find_shared
+from nnext._optimizer_options import (
+    Count,
+    Group,
+    Number,
+    Rate,
+    at_step,
+    groups_of,
+    memory,
+)
+from nnext._support import Array, find_overlap, find_shared
 
 Arrays = Sequence[Array]
 
@@ -26,102 +35,6 @@ _OTHER_ARRAYS = (
 )
 
 
-class Number:
-    """An attribute that is a finite number of an interval, checked whenever it is set.
-
-    Parameters
-    ----------
-    interval : str
-        As in mathematics: ``"[0, 1)"`` holds 0 and not 1.
-
-    Raises
-    ------
-    TypeError
-        When it is set to what is no number. NumPy's scalars and 0-d arrays are numbers.
-    ValueError
-        When it is set to NaN, infinity or a number outside the interval.
-    """
-
-    def __init__(self, interval: str) -> None:
-        self._interval = interval
-        low, high = interval[1:-1].split(",")
-        self._low, self._high = float(low), float(high)
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> float: ...
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else instance.__dict__[self._name]
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self._name] = self._checked(value)
-
-    def _checked(self, value: Any) -> float:
-        try:
-            math.isnan(value)  # refuses text, which float() would read
-            if np.ndim(value) > 0:  # of one element, which float() would still take
-                raise TypeError
-            number = float(value)
-        except TypeError:
-            found = type(value).__name__
-            raise TypeError(f"{self._name}: expected a number, got {found}") from None
-        except OverflowError:
-            number = math.inf
-        above = self._low <= number if self._interval[0] == "[" else self._low < number
-        below = number <= self._high if self._interval[-1] == "]" else number < self._high
-        if not (above and below):
-            raise ValueError(f"{self._name}: expected a number in {self._interval}, got {value}")
-        return number
-
-
-class Count(Number):
-    """An attribute that is a whole number of at least 0, checked whenever it is set."""
-
-    def __init__(self) -> None:
-        super().__init__("[0, inf)")
-
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> int: ...
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else instance.__dict__[self._name]
-
-    def _checked(self, value: Any) -> int:
-        try:
-            count = -1 if isinstance(value, bool) else operator.index(value)
-        except TypeError:
-            count = -1
-        if count < 0:
-            raise ValueError(f"{self._name}: expected a whole number of at least 0, got {value!r}")
-        return count
-
-
-class Power:
-    """``base ** t`` as the product of t factors from the left.
-
-    Not by pow(), which rounds differently from one C library to the next. A function of its
-    arguments alone; it remembers the last answer, since t mostly goes up by one.
-    """
-
-    def __init__(self) -> None:
-        self._base, self._t, self._value = 1.0, 0, 1.0
-
-    def __call__(self, base: float, t: int) -> float:
-        if base != self._base or t < self._t:
-            self._base, self._t, self._value = base, 0, 1.0
-        while self._t < t:
-            value = self._value * base
-            # At 0 or the smallest number there is it stays: no need to count a billion steps.
-            self._t = t if value == self._value else self._t + 1
-            self._value = value
-        return self._value
-
-
 def _is_half(p: Any) -> bool:
     return isinstance(p, np.ndarray) and p.dtype.name in ("float16", "bfloat16")
 
@@ -131,17 +44,8 @@ def _state_type(p: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if _is_half(p) else np.asarray(p).dtype.newbyteorder("=")
 
 
-def _memory(p: Any) -> tuple[Any, ...]:
-    """Return what is equal for two arrays exactly if they are the same memory seen alike."""
-    if not isinstance(p, np.ndarray):
-        return (id(p),)
-    if p.size == 0:
-        return (p.shape, p.dtype)
-    return (p.__array_interface__["data"][0], p.shape, alike_strides(p), p.dtype)
-
-
 def _same_objects(ones: Sequence[object], others: Sequence[object]) -> bool:
-    return len(ones) == len(others) and all(map(operator.is_, ones, others))
+    return len(ones) == len(others) and all(map(is_, ones, others))
 
 
 def _listed(name: str, arrays: Iterable[Any]) -> list[Any]:
@@ -249,18 +153,52 @@ class _Halves:
 
 
 class Optimizer:
-    """What every optimizer has: a rate, a state that belongs to its parameters, and `update`."""
+    """What every optimizer has: a rate, a state that belongs to its parameters, and `update`.
 
-    lr = Number("[0, inf)")
+    Parameters
+    ----------
+    lr : float or callable
+        The rate, finite and at least 0; or a schedule (`nnext.schedules`), a function from the
+        number of steps made to the rate of the next.
+    weight_decay : float
+        The part of each parameter that a step takes away, before it is scaled by the rate; finite
+        and at least 0. It is decoupled from the gradient.
+    groups : iterable of dict
+        Options of some parameters: ``{"params": [...], "weight_decay": 0, "lr": 0.01}`` with
+        ``"params"`` a list of arrays, or a function that says of an array whether it is one
+        (``lambda p: p.ndim < 2`` are biases). A parameter in several has the first one's.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+        With the options as attributes, which may be set.
+    iter : int
+        The number of steps made.
+    """
+
+    lr = Rate()
+    weight_decay = Number("[0, inf)")
+    iter = Count()
+
+    # The core's function: it takes params, grads, the state's lists and what `_numbers_of` returns.
+    _core: ClassVar[Callable[..., None]]
 
     # The lists of what is remembered, an array for each parameter.
     _state: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, lr: float) -> None:
+    def __init__(
+        self, lr: Any, weight_decay: float = 0.0, groups: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
         self.lr = lr
+        self.weight_decay = weight_decay
+        if isinstance(groups, Mapping | str) or not isinstance(groups, Iterable):
+            raise TypeError(f"groups: expected a list of dicts, got {groups!r}")
+        self.groups = tuple(Group(f"groups[{i}]", self, g) for i, g in enumerate(groups))
         self._forget()
 
     def _forget(self) -> None:
+        self.iter = 0
+        self._options_of: list[Any] = []  # whose options each parameter has, if there are groups
         for name in self._state:
             setattr(self, name, None)
         self.master: list[Array] | None = None
@@ -294,7 +232,8 @@ class Optimizer:
             For types that cannot be used.
         ValueError
             For lengths and shapes that do not fit, read-only parameters, parameters other than
-            those that the state belongs to, and a state set by hand whose arrays share memory with
+            those that the state belongs to, groups that have none of them, a schedule whose rate is
+            no finite number of at least 0, and a state set by hand whose arrays share memory with
             each other, the parameters or the gradients. In all cases nothing has been written.
         """
         params = _listed("params", params)
@@ -304,17 +243,24 @@ class Optimizer:
         if not bound:
             grads = _as_list("grads", grads)
             lists = self._adopted(params, grads, halves)
+        options = self._options_of if bound else groups_of(self.groups, params, self)
+        numbers: Sequence[Any] = self._numbers_of(self)
+        if options:
+            of = {id(own): self._numbers_of(own) for own in options}
+            numbers = [*zip(*(of[id(own)] for own in options), strict=True)]
         *state, masters = lists
-        self._step(halves.read(params, masters), grads, state)
+        self._core(halves.read(params, masters), grads, *state, *numbers)
         halves.write(masters)
+        vars(self)["iter"] += 1  # not by the attribute, which would check it
         if not bound:
+            self._options_of = options
             for name, arrays in zip(self._list_names(), lists, strict=True):
                 setattr(self, name, arrays)
             self._params, self._checked, self._halves = params, lists, halves
             self._arrays = [a for arrays in lists for a in arrays]
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        """Call the core, and count the step where that is done."""
+    def _numbers_of(self, options: Any) -> tuple[float, ...]:
+        """Return what the core takes of options, the optimizer's own or a group's, for a step."""
         raise NotImplementedError
 
     def _list_names(self) -> tuple[str, ...]:
@@ -334,7 +280,7 @@ class Optimizer:
         held = self._params
         if held is None:
             return False
-        return _same_objects(params, held) or [*map(_memory, params)] == [*map(_memory, held)]
+        return _same_objects(params, held) or [*map(memory, params)] == [*map(memory, held)]
 
     def _adopted(self, params: list[Array], grads: Arrays, halves: _Halves) -> list[Any]:
         """Return the lists of the state, checked to be those of `params`, or new ones."""
@@ -368,6 +314,11 @@ class Optimizer:
         return [name for items in found for name, value in items if isinstance(value, Number)]
 
     @classmethod
+    def option_names(cls) -> list[str]:
+        """Return the names of the options, which groups may have of their own."""
+        return [name for name in cls._numbers() if not isinstance(getattr(cls, name), Count)]
+
+    @classmethod
     def _type_name(cls) -> str:
         return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -379,25 +330,39 @@ class Optimizer:
         dict
             ``"type"`` (str) and ``"version"`` (int) say what it is; then every option and counter
             as a float or int by its name, and every list of the state (``"master"`` too) as a list
-            of new arrays, empty before the first `update`.
+            of new arrays, empty before the first `update`. The options of group i are named
+            ``"groups.i.lr"``; a rate that is a schedule is the rate of the next step, and what the
+            schedule itself remembers is named ``"lr.best"``.
         """
-        state: dict[str, Any] = {"type": self._type_name(), "version": _VERSION}
-        state.update({name: getattr(self, name) for name in self._numbers()})
+        state: dict[str, Any] = {"type": self._type_name(), "version": _VERSION, "iter": self.iter}
+        for name, (own, option) in self._named_options().items():
+            value = own[option]
+            if callable(value):
+                state.update({f"{name}.{key}": of for key, of in _remembered(value).items()})
+            state[name] = at_step(value, self.iter)
         for name, arrays in zip(self._list_names(), self._lists(), strict=True):
             state[name] = [np.array(a, order="K") for a in arrays or []]
         return state
+
+    def _named_options(self) -> dict[str, tuple[dict[str, Any], str]]:
+        """Return where each option stands, by its name in `state_dict`."""
+        named = {name: (vars(self), name) for name in self.option_names()}
+        for i, group in enumerate(self.groups):
+            named.update({f"groups.{i}.{name}": (group.own, name) for name in group.own})
+        return named
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned, options included.
 
         The arrays are copied. The state then belongs to the parameters of the next `update`, which
-        must have its shapes and types.
+        must have its shapes and types. A schedule stays what it is, and goes on from the step that
+        the state is of.
 
         Parameters
         ----------
         state : mapping
-            From an optimizer of the same type. Numbers and text may have become 0-d arrays, as
-            ``numpy.savez`` makes them.
+            From an optimizer of the same type, with the same groups. Numbers and text may have
+            become 0-d arrays, as ``numpy.savez`` makes them.
 
         Raises
         ------
@@ -408,22 +373,37 @@ class Optimizer:
             not allowed, lists that do not fit each other or the parameters that this optimizer
             already has. In all cases nothing has been changed.
         """
-        _check_kind(state, self._type_name(), [*self._numbers(), *self._list_names()])
+        options = self._named_options()
+        schedules = {
+            n: own[option] for n, (own, option) in options.items() if callable(own[option])
+        }
+        told = {n: [f"{n}.{key}" for key in _remembered(of)] for n, of in schedules.items()}
+        names = [*options, *chain.from_iterable(told.values()), *self._list_names()]
+        _check_kind(state, self._type_name(), ["iter", *names])
         restored = type(self).__new__(type(self))
         restored._forget()
-        for name in self._numbers():
-            setattr(restored, name, _plain(state[name]))
+        restored.iter = _plain(state["iter"])
+        numbers = {
+            name: getattr(type(self), option).checked(_plain(state[name]))
+            for name, (_, option) in options.items()
+        }
         lists = {name: _state_arrays(name, state[name]) for name in self._list_names()}
         if any(lists[name] for name in self._state):
-            of = self._state[0] if self._params is None else "params"
-            models = lists[of] if self._params is None else self._params
+            first = self._state[0] if self._params is None else "params"
+            models = lists[first] if self._params is None else self._params
             for name in self._state:
-                _check_list(name, lists[name], models, of)
+                _check_list(name, lists[name], models, first)
         if lists["master"] and self._params is not None:
             _check_list("master", lists["master"], self._halves.own, _HALF_PARAMS)
         for name, arrays in lists.items():
             setattr(restored, name, arrays or None)
+        for name, schedule in schedules.items():
+            if told[name]:
+                schedule.load_state_dict({k[len(name) + 1 :]: _plain(state[k]) for k in told[name]})
         vars(self).update(vars(restored))
+        for name in numbers.keys() - schedules.keys():
+            own, option = options[name]
+            own[option] = numbers[name]
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the parameters lies elsewhere in memory: the next ones are taken for them.
@@ -432,6 +412,7 @@ class Optimizer:
             "_checked": [],
             "_arrays": [],
             "_halves": _Halves([]),
+            "_options_of": [],
         }
         return {**vars(self), **unbound}
 
@@ -440,10 +421,16 @@ class Optimizer:
         for name, parameter in signature(type(self)).parameters.items():
             if not hasattr(self, name):  # a subclass may take what it does not keep
                 continue
-            value = getattr(self, name)
+            value = vars(self).get(name, getattr(self, name))
             if name == "lr" or value != parameter.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _remembered(schedule: Any) -> dict[str, Any]:
+    """Return what a schedule remembers, nothing of most."""
+    state_dict = getattr(schedule, "state_dict", None)
+    return {} if state_dict is None else dict(state_dict())
 
 
 def _zeros(p: Array) -> Array:
@@ -454,7 +441,7 @@ def _raise_other_arrays(params: list[Array], held: list[Array]) -> None:
     if len(params) != len(held):
         raise ValueError(f"params: expected {len(held)} arrays, got {len(params)}. {_OTHER_ARRAYS}")
     for i, (p, own) in enumerate(zip(params, held, strict=True)):
-        if _memory(p) != _memory(own):
+        if memory(p) != memory(own):
             raise ValueError(
                 f"params[{i}], of shape {np.shape(p)}, is not the array of earlier updates, of "
                 f"shape {own.shape}. {_OTHER_ARRAYS}"

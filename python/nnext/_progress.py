@@ -24,6 +24,9 @@ class Progress:
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Show the end of an epoch."""
 
+    def stopped(self, epoch: int, by: str) -> None:
+        """Show that a callback ended the training."""
+
     def close(self) -> None:
         """Clean up."""
 
@@ -45,6 +48,9 @@ class _Lines(Progress):
         if metrics:
             print(f"| epoch {self.done + epoch + 1} |  " + " | ".join(_format(metrics, 4)))
 
+    def stopped(self, epoch: int, by: str) -> None:
+        print(f"| epoch {self.done + epoch + 1} |  stopped by {by}")
+
 
 class _Bar(Progress):
     def __init__(self, epochs: int, batches: int | None, done: int) -> None:
@@ -63,6 +69,9 @@ class _Bar(Progress):
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         self.bar.set_description_str(self._name(epoch), refresh=False)
         self.bar.set_postfix_str(", ".join(_format({"loss": loss, **metrics}, 3)), refresh=False)
+
+    def stopped(self, epoch: int, by: str) -> None:
+        self.bar.set_description_str(f"{self._name(epoch)}, stopped by {by}", refresh=False)
 
     def close(self) -> None:
         self.bar.close()

@@ -142,6 +142,40 @@ def random_state(seed: int | None) -> np.random.RandomState:
         raise kind(f"seed: expected a whole number from 0 to {2**32 - 1}, got {seed!r}") from None
 
 
+def random_source(seed: int | None, rng: Any) -> Any:
+    """Give a generator that was given, or else the stream of a seed (`random_state`).
+
+    Raises
+    ------
+    ValueError
+        If both are given.
+    TypeError
+        If one of them is something else.
+    """
+    if rng is None:
+        return random_state(seed)
+    check_source(rng, seed)
+    return rng
+
+
+def check_source(rng: Any, seed: int | None) -> None:
+    """Refuse what is no source of random numbers, and one beside a seed."""
+    if seed is not None:
+        raise ValueError(f"expected rng or seed, got both: rng={rng!r}, seed={seed!r}")
+    if not isinstance(rng, np.random.RandomState | np.random.Generator):
+        hint = f"; a seed has a name: seed={rng!r}" if isinstance(rng, (int, np.integer)) else ""
+        raise TypeError(
+            f"rng: expected a numpy.random.RandomState or numpy.random.Generator, got {rng!r}{hint}"
+        )
+
+
+def draw_seed(rng: Any) -> int:
+    """Draw a whole number of 63 bits from a RandomState, a Generator or ``numpy.random``."""
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**63 - 1))
+    return int(rng.randint(2**63 - 1, dtype=np.int64))
+
+
 def alike_strides(p: Array) -> tuple[int, ...]:
     """Return strides that are equal for arrays of one shape exactly if they step alike.
 

@@ -56,6 +56,9 @@ _STOPPING = ("on_batch_end", "on_epoch_end")
 class Callback:
     """A callback that does nothing: override what you need."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def on_train_begin(self, trainer: Trainer) -> None:
         """Do something before the first batch."""
 
@@ -153,6 +156,9 @@ class EarlyStopping(_Monitoring):
         self.restore_best = check_flag("restore_best", restore_best)
         self._begin()
 
+    def __repr__(self) -> str:
+        return f"EarlyStopping({self.monitor!r}, patience={self.patience})"
+
     def _begin(self) -> None:
         self.best = math.nan
         self.best_epoch: int | None = None
@@ -227,6 +233,9 @@ class LearningRateSchedule(Callback):
         self.by = by
         self.monitor = (monitor or "val_loss") if reports else None
 
+    def __repr__(self) -> str:
+        return f"LearningRateSchedule({self.schedule!r}, by={self.by!r})"
+
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Set the rate, if epochs are counted."""
         if self.by == "epoch":
@@ -288,6 +297,7 @@ class Callbacks:
                     f"will be {', '.join(map(repr, sorted(columns)))}{hint}"
                 )
         self._handlers = {event: _handlers(event, self.all) for event in _EVENTS}
+        self.stopped_by = ""  # the callback that said to stop, for people
 
     def has(self, event: str) -> bool:
         """Whether any callback wants this."""
@@ -305,7 +315,9 @@ class Callbacks:
                     f"{getattr(handler, '__qualname__', handler)}: expected True, to stop, False "
                     f"or None, got {answer!r}"
                 )
-            stop = stop or bool(answer)
+            if answer and not stop:
+                stop = True
+                self.stopped_by = repr(getattr(handler, "__self__", handler))
         return stop
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnext._support import Array, check_numbers, random_state, refuse_masked, require
+from nnext._support import Array, check_numbers, random_source, random_state, refuse_masked, require
 
 _MNIST_PARTS = ("train", "t10k")
 _CHUNK = 1 << 16
@@ -126,7 +126,12 @@ def mnist(
 
 
 def train_test_split(
-    x: ArrayLike, t: ArrayLike, test_size: float = 0.25, seed: int | None = None
+    x: ArrayLike,
+    t: ArrayLike,
+    test_size: float = 0.25,
+    seed: int | None = None,
+    *,
+    rng: np.random.RandomState | np.random.Generator | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Shuffle samples and hold a part of them out.
 
@@ -138,6 +143,8 @@ def train_test_split(
         The share to hold out, between 0 and 1; rounded up to whole samples.
     seed : int, optional
         Of the shuffling. Drawn from ``numpy.random`` if left out.
+    rng : RandomState or Generator, optional
+        Draw the order from this, in place of `seed`.
 
     Returns
     -------
@@ -163,7 +170,7 @@ def train_test_split(
             f"test_size: expected a share that leaves samples on both sides of {len(x)}, "
             f"got {test_size}"
         )
-    order = random_state(seed).permutation(len(x))
+    order = random_source(seed, rng).permutation(len(x))
     test, train = order[:count], order[count:]
     return x[train], x[test], t[train], t[test]
 

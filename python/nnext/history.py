@@ -29,10 +29,10 @@ class History:
     epoch_loss : list of float
         Mean (or sum) of the loss over each epoch; NaN if no row of it counts.
     epoch_seconds : list of float
-        Time that each epoch's training took, without `on_epoch`.
+        Time that each epoch's training took, without what is measured after it.
     metrics : dict of list of float
-        What ``on_epoch`` returned: a value for each epoch under each name, nan where it
-        returned none.
+        What was measured after each epoch, on a validation set, by ``metrics`` or by ``on_epoch``:
+        a value for each epoch under each name, nan where there is none.
     batches : int
         How many batches have been gone through, in all.
     epoch_iteration : list of int

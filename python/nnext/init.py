@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nnext._layer import is_float
-from nnext._support import Array, check_count, check_numbers, random_state
+from nnext._support import Array, check_count, check_numbers, check_source, random_state
 from nnext.layers import Affine
 
 __all__ = ["affine"]
@@ -95,11 +95,6 @@ def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
 def _source(rng: Any, seed: int | None) -> Any:
     if rng is None:
         return np.random if seed is None else random_state(seed)
-    if seed is not None:
-        raise ValueError(f"expected rng or seed, got both: rng={rng!r}, seed={seed!r}")
-    if not hasattr(rng, "standard_normal"):
-        hint = f"; a seed has a name: seed={rng!r}" if isinstance(rng, (int, np.integer)) else ""
-        raise TypeError(
-            f"rng: expected a numpy.random.RandomState or numpy.random.Generator, got {rng!r}{hint}"
-        )
+    if rng is not np.random or seed is not None:
+        check_source(rng, seed)
     return rng

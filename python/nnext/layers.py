@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
 from nnext._layer import Layer, as_floats, before_forward, check_weights, no_attribute
-from nnext._support import Array, check_numbers, whole_number
+from nnext._support import Array, check_numbers, check_source, draw_seed, whole_number
 from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
 
 __all__ = [
@@ -259,6 +259,8 @@ class Dropout(Layer):
     seed : int, optional
         Seed of the stream; without it one is drawn from ``numpy.random``, so that
         ``numpy.random.seed`` governs it as in the book.
+    rng : RandomState or Generator, optional
+        Draw the seed from this.
 
     Raises
     ------
@@ -278,15 +280,23 @@ class Dropout(Layer):
     JMLR 15 (2014); "Deep Learning from Scratch 2", chapter 6.
     """
 
-    def __init__(self, dropout_ratio: float = 0.5, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        dropout_ratio: float = 0.5,
+        seed: int | None = None,
+        *,
+        rng: np.random.RandomState | np.random.Generator | None = None,
+    ) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
         if seed is not None:
             seed = whole_number("seed", seed, "a whole number or None")
+        if rng is not None:
+            check_source(rng, seed)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
         super().__init__()
         self.dropout_ratio = dropout_ratio
-        self.seed = int(np.random.randint(2**63 - 1, dtype=np.int64)) if seed is None else seed
+        self.seed = draw_seed(np.random if rng is None else rng) if seed is None else seed
         self.offset = 0
         self.mask: NDArray[np.bool_] | None = None
         self.train_flg: bool | None = None

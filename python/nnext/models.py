@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._layer import has_methods_of
-from nnext._support import Array, check_count, has_parameter, random_state, refuse_masked
+from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
 from nnext.layers import Sigmoid, SoftmaxWithLoss
@@ -221,6 +221,8 @@ class TwoLayerNet(Sequential):
     input_size, hidden_size, output_size : int
     seed : int, optional
         Of the weights. Drawn from ``numpy.random`` if left out.
+    rng : RandomState or Generator, optional
+        Draw the weights from this, in place of `seed`.
     dtype : dtype
         Of the parameters.
     weight_scale : float
@@ -235,6 +237,7 @@ class TwoLayerNet(Sequential):
         output_size: int,
         *,
         seed: int | None = None,
+        rng: np.random.RandomState | np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
         weight_scale: float = 0.01,
     ) -> None:
@@ -245,7 +248,7 @@ class TwoLayerNet(Sequential):
         ]:
             check_count(name, size)
         check_scale(weight_scale)
-        rng = random_state(seed)
+        rng = random_source(seed, rng)
         super().__init__(
             [
                 affine(input_size, hidden_size, rng, dtype=dtype, weight_scale=weight_scale),

@@ -26,13 +26,19 @@ their sources below.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from math import sqrt
+from typing import Any
 
 from nnext import _nnext
-from nnext._optimizer_state import Arrays, Count, Number, Optimizer, Power
+from nnext._optimizer_options import Number, Power
+from nnext._optimizer_state import Optimizer
 from nnext._support import Array
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
+
+Rate = float | Callable[[int], float]
+Groups = Iterable[Mapping[str, Any]]
 
 # What the book adds to a root before it divides by it.
 _EPS = 1e-7
@@ -43,8 +49,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.01
+        The rate, finite and at least 0, or a schedule.
 
     Attributes
     ----------
@@ -54,11 +60,14 @@ class SGD(Optimizer):
         `update`.
     """
 
-    def __init__(self, lr: float = 0.01) -> None:
-        super().__init__(lr)
+    def __init__(self, lr: Rate = 0.01, *, weight_decay: float = 0.0, groups: Groups = ()) -> None:
+        super().__init__(lr, weight_decay, groups)
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        _nnext.sgd_update(params, grads, self.lr)
+    _core = staticmethod(_nnext.sgd_update)
+
+    def _numbers_of(self, options: Any) -> tuple[float, ...]:
+        rate = options.lr
+        return rate, rate * options.weight_decay
 
 
 class _Velocity(Optimizer):
@@ -68,9 +77,20 @@ class _Velocity(Optimizer):
     v: list[Array] | None
     _state = ("v",)
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__(lr)
+    def __init__(
+        self,
+        lr: Rate = 0.01,
+        momentum: float = 0.9,
+        *,
+        weight_decay: float = 0.0,
+        groups: Groups = (),
+    ) -> None:
+        super().__init__(lr, weight_decay, groups)
         self.momentum = momentum
+
+    def _numbers_of(self, options: Any) -> tuple[float, ...]:
+        rate = options.lr
+        return rate, options.momentum, rate * options.weight_decay
 
 
 class Momentum(_Velocity):
@@ -78,8 +98,8 @@ class Momentum(_Velocity):
 
     Parameters
     ----------
-    lr : float, default 0.01
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.01
+        The rate, finite and at least 0, or a schedule.
     momentum : float, default 0.9
         How much of the velocity is left after a step, in [0, 1).
 
@@ -93,9 +113,7 @@ class Momentum(_Velocity):
         `update`.
     """
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        [v] = state
-        _nnext.momentum_update(params, grads, v, self.lr, self.momentum)
+    _core = staticmethod(_nnext.momentum_update)
 
 
 class Nesterov(_Velocity):
@@ -108,8 +126,8 @@ class Nesterov(_Velocity):
 
     Parameters
     ----------
-    lr : float, default 0.01
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.01
+        The rate, finite and at least 0, or a schedule.
     momentum : float, default 0.9
         How much of the velocity is left after a step, in [0, 1).
 
@@ -128,9 +146,7 @@ class Nesterov(_Velocity):
     https://arxiv.org/abs/1212.0901, section 3.5
     """
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        [v] = state
-        _nnext.nesterov_update(params, grads, v, self.lr, self.momentum)
+    _core = staticmethod(_nnext.nesterov_update)
 
 
 class AdaGrad(Optimizer):
@@ -138,8 +154,8 @@ class AdaGrad(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.01
+        The rate, finite and at least 0, or a schedule.
 
     Attributes
     ----------
@@ -159,12 +175,14 @@ class AdaGrad(Optimizer):
     h: list[Array] | None
     _state = ("h",)
 
-    def __init__(self, lr: float = 0.01) -> None:
-        super().__init__(lr)
+    def __init__(self, lr: Rate = 0.01, *, weight_decay: float = 0.0, groups: Groups = ()) -> None:
+        super().__init__(lr, weight_decay, groups)
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        [h] = state
-        _nnext.adagrad_update(params, grads, h, self.lr, _EPS)
+    _core = staticmethod(_nnext.adagrad_update)
+
+    def _numbers_of(self, options: Any) -> tuple[float, ...]:
+        rate = options.lr
+        return rate, _EPS, rate * options.weight_decay
 
 
 class RMSprop(Optimizer):
@@ -174,8 +192,8 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    lr : float, default 0.01
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.01
+        The rate, finite and at least 0, or a schedule.
     decay_rate : float, default 0.99
         How much of the mean is left after a step, in [0, 1].
 
@@ -197,13 +215,22 @@ class RMSprop(Optimizer):
     h: list[Array] | None
     _state = ("h",)
 
-    def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
-        super().__init__(lr)
+    def __init__(
+        self,
+        lr: Rate = 0.01,
+        decay_rate: float = 0.99,
+        *,
+        weight_decay: float = 0.0,
+        groups: Groups = (),
+    ) -> None:
+        super().__init__(lr, weight_decay, groups)
         self.decay_rate = decay_rate
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        [h] = state
-        _nnext.rmsprop_update(params, grads, h, self.lr, self.decay_rate, _EPS)
+    _core = staticmethod(_nnext.rmsprop_update)
+
+    def _numbers_of(self, options: Any) -> tuple[float, ...]:
+        rate = options.lr
+        return rate, options.decay_rate, _EPS, rate * options.weight_decay
 
 
 class _AdaptiveMoments(Optimizer):
@@ -211,35 +238,43 @@ class _AdaptiveMoments(Optimizer):
 
     beta1 = Number("[0, 1)")
     beta2 = Number("[0, 1)")
-    iter = Count()
     m: list[Array] | None
     v: list[Array] | None
+    _core = staticmethod(_nnext.adam_update)
     _state = ("m", "v")
 
-    def __init__(self, lr: float, beta1: float, beta2: float) -> None:
-        super().__init__(lr)
+    def __init__(
+        self,
+        lr: Rate,
+        beta1: float,
+        beta2: float,
+        weight_decay: float,
+        groups: Groups,
+    ) -> None:
+        super().__init__(lr, weight_decay, groups)
         self.beta1 = beta1
         self.beta2 = beta2
-        self._power1 = Power()
-        self._power2 = Power()
+        self._powers: dict[float, Power] = {}
 
-    def _forget(self) -> None:
-        super()._forget()
-        self.iter = 0
+    def _correction(self, beta: float) -> float:
+        """Return what the mean of the next step is to be divided by."""
+        if beta not in self._powers:
+            self._powers = {beta: Power()} if len(self._powers) > 8 else self._powers
+            self._powers.setdefault(beta, Power())
+        return 1 - self._powers[beta](beta, self.iter + 1)
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        m, v = state
-        t = self.iter + 1
-        correction1 = 1 - self._power1(self.beta1, t)
-        correction2 = 1 - self._power2(self.beta2, t)
-        step_size, eps, v_scale, decay = self._terms(correction1, correction2)
-        _nnext.adam_update(
-            params, grads, m, v, step_size, self.beta1, self.beta2, eps, v_scale, decay
+    def _numbers_of(self, options: Any) -> tuple[float, ...]:
+        beta1, beta2 = options.beta1, options.beta2
+        rate = options.lr
+        step_size, eps, v_scale = self._terms(
+            options, rate, self._correction(beta1), self._correction(beta2)
         )
-        self.iter = t
+        return step_size, beta1, beta2, eps, v_scale, rate * options.weight_decay
 
-    def _terms(self, correction1: float, correction2: float) -> tuple[float, float, float, float]:
-        """Return a, eps, s, d of ``p -= d p + a m / (s √v + eps)``."""
+    def _terms(
+        self, options: Any, rate: float, correction1: float, correction2: float
+    ) -> tuple[float, float, float]:
+        """Return a, eps, s of ``p -= a m / (s √v + eps)``."""
         raise NotImplementedError
 
 
@@ -251,8 +286,8 @@ class Adam(_AdaptiveMoments):
 
     Parameters
     ----------
-    lr : float, default 0.001
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.001
+        The rate, finite and at least 0, or a schedule.
     beta1 : float, default 0.9
         How much of the mean of the gradients is left after a step, in [0, 1).
     beta2 : float, default 0.999
@@ -276,11 +311,21 @@ class Adam(_AdaptiveMoments):
     https://arxiv.org/abs/1412.6980
     """
 
-    def __init__(self, lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999) -> None:
-        super().__init__(lr, beta1, beta2)
+    def __init__(
+        self,
+        lr: Rate = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        *,
+        weight_decay: float = 0.0,
+        groups: Groups = (),
+    ) -> None:
+        super().__init__(lr, beta1, beta2, weight_decay, groups)
 
-    def _terms(self, correction1: float, correction2: float) -> tuple[float, float, float, float]:
-        return self.lr * sqrt(correction2) / correction1, _EPS, 1.0, 0.0
+    def _terms(
+        self, options: Any, rate: float, correction1: float, correction2: float
+    ) -> tuple[float, float, float]:
+        return rate * sqrt(correction2) / correction1, _EPS, 1.0
 
 
 class AdamW(_AdaptiveMoments):
@@ -291,8 +336,8 @@ class AdamW(_AdaptiveMoments):
 
     Parameters
     ----------
-    lr : float, default 0.001
-        The rate, finite and at least 0.
+    lr : float or callable, default 0.001
+        The rate, finite and at least 0, or a schedule.
     beta1 : float, default 0.9
         How much of the mean of the gradients is left after a step, in [0, 1).
     beta2 : float, default 0.999
@@ -322,19 +367,21 @@ class AdamW(_AdaptiveMoments):
     """
 
     eps = Number("(0, inf)")
-    weight_decay = Number("[0, inf)")
 
     def __init__(
         self,
-        lr: float = 0.001,
+        lr: Rate = 0.001,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        groups: Groups = (),
     ) -> None:
-        super().__init__(lr, beta1, beta2)
+        super().__init__(lr, beta1, beta2, weight_decay, groups)
         self.eps = eps
-        self.weight_decay = weight_decay
 
-    def _terms(self, correction1: float, correction2: float) -> tuple[float, float, float, float]:
-        return self.lr / correction1, self.eps, 1 / sqrt(correction2), self.lr * self.weight_decay
+    def _terms(
+        self, options: Any, rate: float, correction1: float, correction2: float
+    ) -> tuple[float, float, float]:
+        return rate / correction1, options.eps, 1 / sqrt(correction2)

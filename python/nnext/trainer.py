@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._batches import SampleBatches, StreamBatches
@@ -20,7 +21,7 @@ from nnext._evaluation import (
 from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samples
 from nnext._loop import Loop
 from nnext._progress import make_progress
-from nnext._support import check_count, check_flag, random_state
+from nnext._support import check_count, check_flag, random_source, random_state
 from nnext.callbacks import Callbacks
 from nnext.history import History
 from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
@@ -57,6 +58,8 @@ class Trainer(Generic[OptimizerT]):
         Has ``update(params, grads)``.
     seed : int, optional
         Of the shuffling. Drawn from ``numpy.random`` if left out.
+    rng : RandomState or Generator, optional
+        Draw the orders from this, in place of `seed`.
 
     Attributes
     ----------
@@ -90,15 +93,23 @@ class Trainer(Generic[OptimizerT]):
     2
     """
 
-    def __init__(self, model: Model, optimizer: OptimizerT, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        optimizer: OptimizerT,
+        seed: int | None = None,
+        *,
+        rng: np.random.RandomState | np.random.Generator | None = None,
+    ) -> None:
         check_model(model)
         check_optimizer(optimizer)
         self.model = model
         self.optimizer = optimizer
         self.history = History()
         self.step: Step | None = None
-        self._rng = random_state(seed)
-        self._split_seed = int(random_state(seed).randint(2**31)) if seed is not None else 0
+        self._rng = random_source(seed, rng)
+        # A stream of its own: what is set apart is no matter of the order of the rest.
+        self._split_seed = 0 if seed is None else int(random_state(seed).randint(2**31))
 
     def __repr__(self) -> str:
         epochs = len(self.history.epoch_loss)

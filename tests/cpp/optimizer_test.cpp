@@ -49,60 +49,68 @@ constexpr StepScalars<T> kNesterov = {.lr = T(kLr),
                                       .b = T(kMomentum * kMomentum),
                                       .eps = T((1 + kMomentum) * kLr),
                                       .v_scale = 0,
-                                      .keep = 1};
+                                      .keep = T(1 - kDecay)};
 
 template <class T>
 constexpr Optimizer<T> kOptimizers[] = {
-    {"sgd", 0, [](T& p, T g, T&, T&) { p = normal(p - times(T(kLr), g)); },
+    {"sgd", 0, [](T& p, T g, T&, T&) { p = normal(p * T(1 - kDecay) - times(T(kLr), g)); },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
-       kernels.sgd(x.p, x.g, n, {.lr = T(kLr), .a = 0, .b = 0, .eps = 0, .v_scale = 0, .keep = 1});
+       kernels.sgd(x.p, x.g, n,
+                   {.lr = T(kLr), .a = 0, .b = 0, .eps = 0, .v_scale = 0, .keep = T(1 - kDecay)});
      },
-     [](const Arrays<T>& x, index_t n) { sgd(x.p, x.g, n, kLr); }},
+     [](const Arrays<T>& x, index_t n) { sgd(x.p, x.g, n, kLr, kDecay); }},
     {"momentum", 1,
      [](T& p, T g, T& m, T&) {
        m = normal(T(kMomentum) * m - times(T(kLr), g));
-       p = normal(p + m);
+       p = normal(p * T(1 - kDecay) + m);
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
-       kernels.momentum(
-           x.p, x.g, x.m, n,
-           {.lr = T(kLr), .a = T(kMomentum), .b = 0, .eps = 0, .v_scale = 0, .keep = 1});
+       kernels.momentum(x.p, x.g, x.m, n,
+                        {.lr = T(kLr),
+                         .a = T(kMomentum),
+                         .b = 0,
+                         .eps = 0,
+                         .v_scale = 0,
+                         .keep = T(1 - kDecay)});
      },
-     [](const Arrays<T>& x, index_t n) { momentum(x.p, x.g, x.m, n, kLr, kMomentum); }},
+     [](const Arrays<T>& x, index_t n) { momentum(x.p, x.g, x.m, n, kLr, kMomentum, kDecay); }},
     {"nesterov", 1,
      [](T& p, T g, T& m, T&) {
-       p += T(kMomentum * kMomentum) * m;
+       p = p * T(1 - kDecay) + T(kMomentum * kMomentum) * m;
        p = normal(p - times(T((1 + kMomentum) * kLr), g));
        m = normal(T(kMomentum) * m - times(T(kLr), g));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.nesterov(x.p, x.g, x.m, n, kNesterov<T>);
      },
-     [](const Arrays<T>& x, index_t n) { nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
+     [](const Arrays<T>& x, index_t n) { nesterov(x.p, x.g, x.m, n, kLr, kMomentum, kDecay); }},
     {"book_nesterov", 1,
      [](T& p, T g, T& m, T&) {
        m = normal(T(kMomentum) * m - times(T(kLr), g));
-       p += T(kMomentum * kMomentum) * m;
+       p = p * T(1 - kDecay) + T(kMomentum * kMomentum) * m;
        p = normal(p - times(T((1 + kMomentum) * kLr), g));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.book_nesterov(x.p, x.g, x.m, n, kNesterov<T>);
      },
-     [](const Arrays<T>& x, index_t n) { book_nesterov(x.p, x.g, x.m, n, kLr, kMomentum); }},
+     [](const Arrays<T>& x, index_t n) {
+       book_nesterov(x.p, x.g, x.m, n, kLr, kMomentum, kDecay);
+     }},
     {"adagrad", 1,
      [](T& p, T g, T& m, T&) {
        m += times(g, g);
-       p = normal(p - T(kLr) * normal(g) / (std::sqrt(m) + T(kEps)));
+       p = normal(p * T(1 - kDecay) - T(kLr) * normal(g) / (std::sqrt(m) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
-       kernels.adagrad(x.p, x.g, x.m, n,
-                       {.lr = T(kLr), .a = 0, .b = 0, .eps = T(kEps), .v_scale = 0, .keep = 1});
+       kernels.adagrad(
+           x.p, x.g, x.m, n,
+           {.lr = T(kLr), .a = 0, .b = 0, .eps = T(kEps), .v_scale = 0, .keep = T(1 - kDecay)});
      },
-     [](const Arrays<T>& x, index_t n) { adagrad(x.p, x.g, x.m, n, kLr, kEps); }},
+     [](const Arrays<T>& x, index_t n) { adagrad(x.p, x.g, x.m, n, kLr, kEps, kDecay); }},
     {"rmsprop", 1,
      [](T& p, T g, T& m, T&) {
        m = normal(m * T(kDecayRate) + times(T(1 - kDecayRate) * g, g));
-       p = normal(p - T(kLr) * normal(g) / (std::sqrt(m) + T(kEps)));
+       p = normal(p * T(1 - kDecay) - T(kLr) * normal(g) / (std::sqrt(m) + T(kEps)));
      },
      [](const Kernels<T>& kernels, const Arrays<T>& x, index_t n) {
        kernels.rmsprop(x.p, x.g, x.m, n,
@@ -111,9 +119,11 @@ constexpr Optimizer<T> kOptimizers[] = {
                         .b = T(1 - kDecayRate),
                         .eps = T(kEps),
                         .v_scale = 0,
-                        .keep = 1});
+                        .keep = T(1 - kDecay)});
      },
-     [](const Arrays<T>& x, index_t n) { rmsprop(x.p, x.g, x.m, n, kLr, kDecayRate, kEps); }},
+     [](const Arrays<T>& x, index_t n) {
+       rmsprop(x.p, x.g, x.m, n, kLr, kDecayRate, kEps, kDecay);
+     }},
     {"adam", 2,
      [](T& p, T g, T& m, T& v) {
        m = normal(m + T(1 - kBeta1) * (g - m));

@@ -406,15 +406,15 @@ TYPED_TEST(SameBits, OptimizerSteps) {
   using T = TypeParam;
   using Step = std::function<void(T * p, const T* g, T* m, T* v, index_t n)>;
   const std::pair<const char*, Step> optimizers[] = {
-      {"sgd", [](T* p, const T* g, T*, T*, index_t n) { sgd<T>(p, g, n, 0.03); }},
+      {"sgd", [](T* p, const T* g, T*, T*, index_t n) { sgd<T>(p, g, n, 0.03, 0); }},
       {"momentum",
-       [](T* p, const T* g, T* m, T*, index_t n) { momentum<T>(p, g, m, n, 0.03, 0.85); }},
+       [](T* p, const T* g, T* m, T*, index_t n) { momentum<T>(p, g, m, n, 0.03, 0.85, 0); }},
       {"nesterov",
-       [](T* p, const T* g, T* m, T*, index_t n) { nesterov<T>(p, g, m, n, 0.03, 0.85); }},
+       [](T* p, const T* g, T* m, T*, index_t n) { nesterov<T>(p, g, m, n, 0.03, 0.85, 0); }},
       {"adagrad",
-       [](T* p, const T* g, T* m, T*, index_t n) { adagrad<T>(p, g, m, n, 0.03, 1e-7); }},
+       [](T* p, const T* g, T* m, T*, index_t n) { adagrad<T>(p, g, m, n, 0.03, 1e-7, 0); }},
       {"rmsprop",
-       [](T* p, const T* g, T* m, T*, index_t n) { rmsprop<T>(p, g, m, n, 0.03, 0.97, 1e-7); }},
+       [](T* p, const T* g, T* m, T*, index_t n) { rmsprop<T>(p, g, m, n, 0.03, 0.97, 1e-7, 0); }},
       {"adam", [](T* p, const T* g, T* m, T* v, index_t n) {
          adam<T>(p, g, m, v, n, 0.03, 0.8, 0.95, 1e-8, 1.3, 0.02);
        }}};

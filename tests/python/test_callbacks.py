@@ -122,6 +122,25 @@ def test_true_after_a_batch_ends_the_epoch_there_with_whole_columns():
     assert len(history.metrics["val_loss"]) == len(history.epoch_seconds) == 2
 
 
+@pytest.mark.parametrize("kind", ["bar", "lines"])
+def test_who_stopped_it_is_shown(kind, capsys):
+    if kind == "bar":
+        pytest.importorskip("tqdm")
+    early = EarlyStopping("loss", patience=1, min_delta=1e9)
+    trainer().fit(X, T, 9, 100, callbacks=[Callback(), early], progress=kind)
+    shown = "".join(capsys.readouterr())
+    assert "epoch 2" in shown
+    assert "stopped by EarlyStopping('loss', patience=1)" in shown
+
+
+def test_callbacks_say_what_they_are():
+    assert repr(Callback()) == "Callback()"
+    schedule = LearningRateSchedule(StepDecay(1.0, 2), by="epoch")
+    assert repr(schedule) == (
+        "LearningRateSchedule(StepDecay(lr=1.0, every=2, factor=0.1), by='epoch')"
+    )
+
+
 def test_any_object_with_some_of_the_methods_is_a_callback():
     class Own:
         seen = 0

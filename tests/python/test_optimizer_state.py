@@ -16,12 +16,12 @@ STATE = {"Momentum": "v", "Nesterov": "v", "AdaGrad": "h", "RMSprop": "h", "Adam
 STATE["AdamW"] = "mv"
 # Every option, off its default.
 OPTIONS = {
-    "SGD": {"lr": 0.3},
-    "Momentum": {"lr": 0.3, "momentum": 0.5},
-    "Nesterov": {"lr": 0.3, "momentum": 0.5},
-    "AdaGrad": {"lr": 0.3},
-    "RMSprop": {"lr": 0.3, "decay_rate": 0.5},
-    "Adam": {"lr": 0.3, "beta1": 0.5, "beta2": 0.75},
+    "SGD": {"lr": 0.3, "weight_decay": 0.1},
+    "Momentum": {"lr": 0.3, "momentum": 0.5, "weight_decay": 0.1},
+    "Nesterov": {"lr": 0.3, "momentum": 0.5, "weight_decay": 0.1},
+    "AdaGrad": {"lr": 0.3, "weight_decay": 0.1},
+    "RMSprop": {"lr": 0.3, "decay_rate": 0.5, "weight_decay": 0.1},
+    "Adam": {"lr": 0.3, "beta1": 0.5, "beta2": 0.75, "weight_decay": 0.1},
     "AdamW": {"lr": 0.3, "beta1": 0.5, "beta2": 0.75, "eps": 1e-3, "weight_decay": 0.1},
 }
 SHAPES = [(3, 5), (7,), (), (0, 4), (2, 3, 7)]
@@ -97,8 +97,7 @@ def by_attributes(name, optimizer, params):
     other = make(name, **OPTIONS[name])
     for key in (*STATE.get(name, ""), "master"):
         setattr(other, key, [a.copy() for a in getattr(optimizer, key)])
-    if name in ("Adam", "AdamW"):
-        other.iter = optimizer.iter
+    other.iter = optimizer.iter
     return other, [p.copy() for p in params]
 
 

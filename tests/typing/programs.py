@@ -33,7 +33,9 @@ from nnext import (
     affine,
 )
 from nnext.base_model import LayerLike
+from nnext.callbacks import EarlyStopping, LearningRateSchedule
 from nnext.functions import linear_cross_entropy, linear_cross_entropy_with_grad
+from nnext.schedules import Cosine, StepDecay, WarmUp
 
 Array = NDArray[Any]
 
@@ -128,6 +130,16 @@ def training(x: Array, t: Array) -> History:
         return {"accuracy": model.accuracy(x, t), "lr": trainer.optimizer.lr}
 
     trainer.fit(x, t, on_epoch=lambda trainer: {"accuracy": model.accuracy(x, t)})
+    early = EarlyStopping("val_loss", patience=3)
+    rate = LearningRateSchedule(WarmUp(10, Cosine(0.1, steps=100)))
+    trainer.fit(
+        x, t, sample_weight=t, validation=(x, t), metrics=["accuracy"], callbacks=[early, rate]
+    )
+    trainer.fit([(x, t)], validation=(x, t, t), metrics={"own": lambda t, y: 0.0})
+    assert_type(early.best_epoch, int | None)
+    trainer.optimizer.lr = StepDecay(0.1, every=10)
+    groups = [{"params": [model.params[1]], "weight_decay": 0.0}]
+    print(SGD(Cosine(0.1, 100), weight_decay=0.1, groups=groups).groups[0].weight_decay)
     history = trainer.fit(x, t, max_epoch=3, on_epoch=look, progress="none")
     assert_type(history.loss, list[float])
     assert_type(history.metrics["accuracy"], list[float])

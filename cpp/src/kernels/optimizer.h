@@ -1,6 +1,7 @@
 // One step of each optimizer, element by element. Products and sums are rounded one by one, as the
 // book's NumPy code rounds them, so that both give the same bits, but where a number is not normal:
 // what is kept from step to step is flushed (small.h), so that no step begins with such a number.
+// p is multiplied by `keep` first, by 1 exactly where no weight decays.
 #pragma once
 
 #include "kernels/small.h"
@@ -31,9 +32,10 @@ NNEXT_INLINE void store_some(T* p, Vec<T> v, index_t n) {
 template <class T>
 void sgd_step(T* p, const T* g, index_t n, const StepScalars<T>& s) {
   const Factor<T> lr(s.lr);
+  const Vec<T> keep = broadcast<T>(s.keep);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> step = times<T>(load_some<T>(g + i, count), lr);
-    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) - step), count);
+    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) * keep - step), count);
   });
 }
 
@@ -42,11 +44,12 @@ template <class T>
 void momentum_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
   const Factor<T> lr(s.lr);
   const Vec<T> momentum = broadcast<T>(s.a);
+  const Vec<T> keep = broadcast<T>(s.keep);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> step = times<T>(load_some<T>(g + i, count), lr);
     const Vec<T> velocity = flushed<T>(momentum * load_some<T>(v + i, count) - step);
     store_some<T>(v + i, velocity, count);
-    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) + velocity), count);
+    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) * keep + velocity), count);
   });
 }
 
@@ -58,12 +61,14 @@ void nesterov_step(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s) {
   const Vec<T> momentum = broadcast<T>(s.a);
   const Vec<T> momentum_squared = broadcast<T>(s.b);
   const Factor<T> ahead(s.eps);
+  const Vec<T> keep = broadcast<T>(s.keep);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
     const Vec<T> old = load_some<T>(v + i, count);
     const Vec<T> velocity = flushed<T>(momentum * old - times<T>(gradient, lr));
     store_some<T>(v + i, velocity, count);
-    const Vec<T> moved = load_some<T>(p + i, count) + momentum_squared * (Book ? velocity : old);
+    const Vec<T> moved =
+        load_some<T>(p + i, count) * keep + momentum_squared * (Book ? velocity : old);
     store_some<T>(p + i, flushed<T>(moved - times<T>(gradient, ahead)), count);
   });
 }
@@ -73,12 +78,13 @@ template <class T>
 void adagrad_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
   const Vec<T> lr = broadcast<T>(s.lr);
   const Vec<T> eps = broadcast<T>(s.eps);
+  const Vec<T> keep = broadcast<T>(s.keep);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
     const Vec<T> squares = load_some<T>(h + i, count) + squared<T>(gradient);
     store_some<T>(h + i, squares, count);
     const Vec<T> step = lr * flushed<T>(gradient) / (square_root(squares) + eps);
-    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) - step), count);
+    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) * keep - step), count);
   });
 }
 
@@ -92,6 +98,7 @@ void rmsprop_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
   const auto root = static_cast<T>(__builtin_sqrt(static_cast<double>(s.b)));
   const Vec<T> least = broadcast<T>(Normal<T>::kRootOfLeast * T(1.0001) / root);
   const Vec<T> eps = broadcast<T>(s.eps);
+  const Vec<T> keep = broadcast<T>(s.keep);
   for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> gradient = load_some<T>(g + i, count);
     const Vec<T> large = at_least<T>(gradient, bits(least));
@@ -99,7 +106,7 @@ void rmsprop_step(T* p, const T* g, T* h, index_t n, const StepScalars<T>& s) {
         flushed<T>(load_some<T>(h + i, count) * decay_rate + rest * large * large);
     store_some<T>(h + i, squares, count);
     const Vec<T> step = lr * flushed<T>(gradient) / (square_root(squares) + eps);
-    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) - step), count);
+    store_some<T>(p + i, flushed<T>(load_some<T>(p + i, count) * keep - step), count);
   });
 }
 

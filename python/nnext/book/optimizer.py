@@ -1,8 +1,6 @@
 """The book's ``common/optimizer.py``: nnext's optimizers, and its own `Nesterov`."""
 
 from nnext import _nnext, optimizer
-from nnext._optimizer_state import Arrays
-from nnext._support import Array
 from nnext.optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"]
@@ -34,6 +32,4 @@ class Nesterov(optimizer.Nesterov):
         `update`.
     """
 
-    def _step(self, params: Arrays, grads: Arrays, state: list[list[Array]]) -> None:
-        [v] = state
-        _nnext.book_nesterov_update(params, grads, v, self.lr, self.momentum)
+    _core = staticmethod(_nnext.book_nesterov_update)
