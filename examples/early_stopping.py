@@ -51,7 +51,7 @@ def main():
     )
     print(f"{len(history.epoch_loss)} epochs, the best was the {stopping.best_epoch}th")
     probability = model.predict_proba(x_test)[:, 1]
-    print(f"accuracy {model.accuracy(x_test, t_test):.3f}", end=", ")
+    print(f"accuracy {model.accuracy(x_test, t_test):.1%}", end=", ")
     print(f"area under the curve {roc_auc_score(t_test, probability):.3f} on what was held out")
 
 
