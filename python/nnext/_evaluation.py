@@ -10,7 +10,7 @@ import numpy as np
 
 from nnext._fit_data import Samples, check_labels, read_samples, take_rows
 from nnext._putting_back import putting_back
-from nnext._support import check_numbers
+from nnext._support import check_numbers, has_parameter
 
 Metric = str | Callable[[Any, Any], float]
 Metrics = Iterable[Metric] | Mapping[str, Metric]
@@ -73,7 +73,8 @@ class Evaluation:
             )
         try:
             with putting_back(model):
-                model.loss_input(take_rows(samples.x, slice(1)))
+                if hasattr(model, "loss_input"):
+                    model.loss_input(take_rows(samples.x, slice(1)))
             check_labels(model, samples)
         except (IndexError, TypeError, ValueError) as error:
             raise type(error)(f"{what}: {error}") from None
@@ -85,11 +86,16 @@ class Evaluation:
         with putting_back(model):
             if self._is_validation:
                 weight = {} if samples.weight is None else {"sample_weight": samples.weight}
-                loss = model.loss(samples.x, samples.t, batch_size=self._batch_size, **weight)
+                loss = model.loss(samples.x, samples.t, **self._batched(model.loss), **weight)
                 values.append(float(loss))
             if self._metrics:
                 values += self._measured()
         return dict(zip(self.names, values, strict=True))
+
+    def _batched(self, method: Any) -> dict[str, int]:
+        """Return the argument that makes a method compute in batches, if it can."""
+        can = has_parameter(method, "batch_size")
+        return {"batch_size": self._batch_size} if can else {}
 
     def _measured(self) -> list[float]:
         model, samples = self._model, self._samples
@@ -97,10 +103,11 @@ class Evaluation:
         values = []
         for name, metric in self._metrics.items():
             if isinstance(metric, str):
-                value = getattr(model, metric)(samples.x, samples.t, batch_size=self._batch_size)
+                method = getattr(model, metric)
+                value = method(samples.x, samples.t, **self._batched(method))
             else:
                 if predictions is None:
-                    predictions = model.predict(samples.x, batch_size=self._batch_size)
+                    predictions = model.predict(samples.x, **self._batched(model.predict))
                 value = metric(samples.t, predictions)
             try:
                 math.isnan(value)

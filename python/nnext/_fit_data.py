@@ -65,11 +65,15 @@ def take_rows(x: Any, rows: slice) -> Any:
     return map_inputs(lambda part: part[rows], x)
 
 
-def count_rows(x: Any) -> int:
+def count_rows(x: Any, t: Any = None) -> int:
     """Return the number of samples in the input of a model, or in the first of several."""
     if isinstance(x, dict):
         return len(next(iter(x.values())))
-    return len(x[0]) if _several(x) and isinstance(x, tuple) else len(x)
+    if not isinstance(x, tuple) or not _several(x):
+        return len(x)
+    if all(part.ndim == 1 for part in x) and np.shape(t)[:1] in ((), (len(x),)):
+        return len(x)  # rows
+    return len(x[0])
 
 
 def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
@@ -88,12 +92,18 @@ def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
     if isinstance(x, dict) and _several(tuple(x.values())):
         named = {name: read_data(part, t, f"x[{name!r}]")[0] for name, part in x.items()}
         samples = Samples(named, _as_array("t", t))
-    elif isinstance(x, tuple) and _several(x) and {*map(len, x)} == {*np.shape(t)[:1]}:
+    elif isinstance(x, tuple) and _several(x) and _are_inputs(x, np.shape(t)[:1]):
         inputs = tuple(read_data(part, t, f"x[{i}]")[0] for i, part in enumerate(x))
         samples = Samples(inputs, _as_array("t", t))
     else:
         samples = Samples(*read_data(x, t))
     return samples if weight is None else Samples(samples.x, samples.t, _read_weight(weight, t))
+
+
+def _are_inputs(parts: tuple[Array, ...], rows: tuple[int, ...]) -> bool:
+    """Whether these are several inputs of so many rows, not as many rows themselves."""
+    are_rows = (len(parts),) == rows and all(part.ndim == 1 for part in parts)
+    return {*map(len, parts)} == {*rows} and not are_rows
 
 
 def _read_weight(weight: Any, t: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
@@ -149,6 +149,11 @@ class Group:
             )
         params = options["params"]
         if not callable(params):
+            if isinstance(params, np.ndarray) or not isinstance(params, Iterable):
+                raise TypeError(
+                    f'{name}["params"]: expected a list of arrays or a function, got '
+                    f"{type(params).__name__}"
+                )
             params = list(params)
             for i, p in enumerate(params):
                 if not isinstance(p, np.ndarray):
@@ -179,6 +184,14 @@ class Group:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self._name}: {error}") from None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy of the parameters lies elsewhere in memory: they are known by their places.
+        held = self._optimizer._params
+        if callable(self.params) or held is None:
+            return dict(vars(self))
+        places = [p if isinstance(p, int) else _place(p, held) for p in self.params]
+        return {**vars(self), "params": places}
+
     def __repr__(self) -> str:
         what = self.params if callable(self.params) else f"{len(self.params)} arrays"
         return f"Group({', '.join([str(what), *(f'{k}={v!r}' for k, v in self.own.items())])})"
@@ -191,6 +204,16 @@ def memory(p: Any) -> tuple[Any, ...]:
     if p.size == 0:
         return (p.shape, p.dtype)
     return (p.__array_interface__["data"][0], p.shape, alike_strides(p), p.dtype)
+
+
+def _as_place(p: Any) -> int:
+    return p if isinstance(p, int) else -1
+
+
+def _place(p: Array, params: Sequence[Array]) -> Any:
+    """Return where a parameter stands among others, or itself if it does not."""
+    own = memory(p)
+    return next((i for i, q in enumerate(params) if own in (memory(q), memory(q.T))), p)
 
 
 def groups_of(groups: Sequence[Group], params: Sequence[Array], optimizer: Any) -> list[Any]:
@@ -217,10 +240,15 @@ def groups_of(groups: Sequence[Group], params: Sequence[Array], optimizer: Any) 
             chosen = []
             for k, p in enumerate(group.params):
                 own = memory(p)
-                at = [i for i in range(len(params)) if own in (places[i], turned[i])]
+                at = [
+                    i
+                    for i in range(len(params))
+                    if own in (places[i], turned[i]) or i == _as_place(p)
+                ]
                 if not at:
                     raise ValueError(
-                        f'{group._name}["params"][{k}], of shape {p.shape}, is not among the params'
+                        f'{group._name}["params"][{k}], of shape {np.shape(p)}, is not among '
+                        "the params"
                     )
                 chosen += at
         if not chosen:

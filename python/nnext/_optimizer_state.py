@@ -4,6 +4,7 @@ The formulas are in `optimizer`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from inspect import signature
 from itertools import chain
 from operator import is_
@@ -193,8 +194,13 @@ class Optimizer:
         self.weight_decay = weight_decay
         if isinstance(groups, Mapping | str) or not isinstance(groups, Iterable):
             raise TypeError(f"groups: expected a list of dicts, got {groups!r}")
-        self.groups = tuple(Group(f"groups[{i}]", self, g) for i, g in enumerate(groups))
+        self._groups = tuple(Group(f"groups[{i}]", self, g) for i, g in enumerate(groups))
         self._forget()
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups, which are given when the optimizer is made; their options may be set."""
+        return self._groups
 
     def _forget(self) -> None:
         self.iter = 0
@@ -246,7 +252,8 @@ class Optimizer:
         options = self._options_of if bound else groups_of(self.groups, params, self)
         numbers: Sequence[Any] = self._numbers_of(self)
         if options:
-            of = {id(own): self._numbers_of(own) for own in options}
+            owners = {id(own): own for own in options}
+            of = {key: self._numbers_of(own) for key, own in owners.items()}
             numbers = [*zip(*(of[id(own)] for own in options), strict=True)]
         *state, masters = lists
         self._core(halves.read(params, masters), grads, *state, *numbers)
@@ -397,9 +404,15 @@ class Optimizer:
             _check_list("master", lists["master"], self._halves.own, _HALF_PARAMS)
         for name, arrays in lists.items():
             setattr(restored, name, arrays or None)
-        for name, schedule in schedules.items():
-            if told[name]:
-                schedule.load_state_dict({k[len(name) + 1 :]: _plain(state[k]) for k in told[name]})
+        remembered = {
+            name: {key[len(name) + 1 :]: _plain(state[key]) for key in keys}
+            for name, keys in told.items()
+            if keys
+        }
+        for name, of in remembered.items():  # all are tried before the first is changed
+            deepcopy(schedules[name]).load_state_dict(of)
+        for name, of in remembered.items():
+            schedules[name].load_state_dict(of)
         vars(self).update(vars(restored))
         for name in numbers.keys() - schedules.keys():
             own, option = options[name]
@@ -419,9 +432,11 @@ class Optimizer:
     def __repr__(self) -> str:
         shown = []
         for name, parameter in signature(type(self)).parameters.items():
-            if not hasattr(self, name):  # a subclass may take what it does not keep
+            if name not in vars(self) and not hasattr(
+                self, name
+            ):  # a subclass may take what it does not keep
                 continue
-            value = vars(self).get(name, getattr(self, name))
+            value = vars(self)[name] if name in vars(self) else getattr(self, name)
             if name == "lr" or value != parameter.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -263,9 +263,15 @@ class BaseModel:
         if batch_size is None:
             return function(x)
         batch_size = check_count("batch_size", batch_size)
-        if not isinstance(x, tuple | dict):
+        parts = list(x.values()) if isinstance(x, dict) else list(x) if isinstance(x, tuple) else []
+        if not any(isinstance(part, np.ndarray) and part.ndim > 1 for part in parts):
+            if isinstance(x, dict) or any(isinstance(part, np.ndarray) for part in parts):
+                return function(x)  # inputs of one number a row or rows: who knows
             refuse_sparse("x", x)
             x = np.asarray(x)
+        elif len({len(part) for part in parts}) > 1:
+            lengths = ", ".join(str(len(part)) for part in parts)
+            raise ValueError(f"x: expected inputs of equally many rows, got {lengths}")
         n = count_rows(x)
         if n <= batch_size:
             return function(x)

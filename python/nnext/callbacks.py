@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnext._support import Array, check_count, check_flag, check_numbers
-from nnext.schedules import ReduceOnPlateau, checked_rate
+from nnext.schedules import ReduceOnPlateau, WarmUp, checked_rate
 
 if TYPE_CHECKING:
     from nnext.history import History
@@ -205,7 +205,8 @@ class LearningRateSchedule(Callback):
     by : {"batch", "epoch"}
         What is counted, over all calls of ``fit``.
     monitor : str, optional
-        The number that a `ReduceOnPlateau` is told after each epoch; ``"val_loss"`` if left out.
+        The number that a `ReduceOnPlateau`, also one behind a `WarmUp`, is told after each epoch;
+        ``"val_loss"`` if left out.
 
     Raises
     ------
@@ -224,7 +225,8 @@ class LearningRateSchedule(Callback):
             raise TypeError(f"schedule: expected a function of the step, got {schedule!r}")
         if by not in ["batch", "epoch"]:
             raise ValueError(f'by: expected "batch" or "epoch", got {by!r}')
-        reports = isinstance(schedule, ReduceOnPlateau)
+        self._plateau = _plateau_of(schedule)
+        reports = self._plateau is not None
         if monitor is not None and not reports:
             raise ValueError("monitor: this schedule is not told anything; ReduceOnPlateau is")
         if monitor is not None and not isinstance(monitor, str):
@@ -248,8 +250,8 @@ class LearningRateSchedule(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Tell a `ReduceOnPlateau` how it went."""
-        if self.monitor is not None:
-            self.schedule.report(latest(trainer.history, self.monitor))  # type: ignore[attr-defined]
+        if self._plateau is not None and self.monitor is not None:
+            self._plateau.report(latest(trainer.history, self.monitor))
 
     def _set(self, trainer: Trainer, step: int) -> None:
         trainer.optimizer.lr = checked_rate(self.schedule, step)
@@ -289,7 +291,8 @@ class Callbacks:
         self._trainer = trainer
         for i, callback in enumerate(self.all):
             _check_callback(f"callbacks[{i}]", callback)
-            wanted = getattr(callback, "monitor", None)
+            known = isinstance(callback, _Monitoring | LearningRateSchedule)
+            wanted = callback.monitor if known else None
             if columns is not None and isinstance(wanted, str) and wanted not in columns:
                 hint = "; give fit a validation set" if wanted.startswith("val_") else ""
                 raise ValueError(
@@ -337,11 +340,18 @@ def latest(history: History, name: str) -> float:
     return history.metrics[name][-1]
 
 
+def _plateau_of(schedule: Any) -> ReduceOnPlateau | None:
+    """Return what of a schedule wants to be told how it goes."""
+    while isinstance(schedule, WarmUp):
+        schedule = schedule.then
+    return schedule if isinstance(schedule, ReduceOnPlateau) else None
+
+
 def _direction(name: str) -> Literal["min", "max"]:
-    word = name.lower().replace("_", " ").split(" ")[-1]
-    if word in ("loss", "error"):
+    words = name.lower().replace("_", " ").split(" ")
+    if "neg" not in words and words[-1] in ("loss", "error"):
         return "min"
-    if word in ("accuracy", "score", "r2", "f1"):
+    if "neg" not in words and words[-1] in ("accuracy", "score", "r2", "f1"):
         return "max"
     raise ValueError(f'mode: say whether {name!r} is to be low, "min", or high, "max"')
 
@@ -354,7 +364,7 @@ def _check_callback(name: str, callback: Any) -> None:
     if isinstance(callback, type):
         raise TypeError(f"{name}: expected an object, got the class {callback.__name__}")
     known = [event for event in _EVENTS if callable(getattr(callback, event, None))]
-    unknown = [a for a in dir(callback) if a.startswith("on_") and a not in _EVENTS]
+    unknown = [a for a in dir(callback) if a.startswith("on_") and a not in known]
     if unknown or not known:
         what = f"which has {', '.join(unknown)}" if unknown else "which has none of these methods"
         raise TypeError(

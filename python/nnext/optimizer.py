@@ -19,6 +19,15 @@ stand still.) Who writes such a parameter between two steps is listened to: the 
 The options of an optimizer are attributes, and may be changed between two steps. They are checked
 when they are set: a number outside its range, NaN included, is a ``ValueError``.
 
+The rate may be a schedule, a function from the number of steps made (``iter``) to the rate of the
+next (`nnext.schedules`); ``lr`` is that number then. Weight decay is decoupled from the gradient,
+for every optimizer: a parameter is multiplied by ``1 - lr weight_decay`` before its step.
+``groups`` give some parameters options of their own: ``groups=[{"params": [b], "weight_decay": 0,
+"lr": 0.01}]``, with ``"params"`` a list of arrays or a function that says of an array whether it is
+one (``lambda p: p.ndim < 2`` are biases). A parameter in several has the first one's; what a group
+does not have it takes from the optimizer. `LearningRateSchedule` sets the optimizer's rate, not
+that of a group that has its own.
+
 The formulas are those of "Deep Learning from Scratch 2" (``common/optimizer.py``), with p for a
 parameter and g for its gradient, the operations element by element; `Nesterov` and `AdamW` have
 their sources below.
@@ -51,6 +60,10 @@ class SGD(Optimizer):
     ----------
     lr : float or callable, default 0.01
         The rate, finite and at least 0, or a schedule.
+    weight_decay : float, default 0
+        The part of each parameter that a step takes away first, before it is scaled by the rate.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------
@@ -102,6 +115,10 @@ class Momentum(_Velocity):
         The rate, finite and at least 0, or a schedule.
     momentum : float, default 0.9
         How much of the velocity is left after a step, in [0, 1).
+    weight_decay : float, default 0
+        The part of each parameter that a step takes away first, before it is scaled by the rate.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------
@@ -130,6 +147,10 @@ class Nesterov(_Velocity):
         The rate, finite and at least 0, or a schedule.
     momentum : float, default 0.9
         How much of the velocity is left after a step, in [0, 1).
+    weight_decay : float, default 0
+        The part of each parameter that a step takes away first, before it is scaled by the rate.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------
@@ -156,6 +177,10 @@ class AdaGrad(Optimizer):
     ----------
     lr : float or callable, default 0.01
         The rate, finite and at least 0, or a schedule.
+    weight_decay : float, default 0
+        The part of each parameter that a step takes away first, before it is scaled by the rate.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------
@@ -196,6 +221,10 @@ class RMSprop(Optimizer):
         The rate, finite and at least 0, or a schedule.
     decay_rate : float, default 0.99
         How much of the mean is left after a step, in [0, 1].
+    weight_decay : float, default 0
+        The part of each parameter that a step takes away first, before it is scaled by the rate.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------
@@ -292,6 +321,10 @@ class Adam(_AdaptiveMoments):
         How much of the mean of the gradients is left after a step, in [0, 1).
     beta2 : float, default 0.999
         How much of the mean of their squares is left after a step, in [0, 1).
+    weight_decay : float, default 0
+        The part of each parameter that a step takes away first, before it is scaled by the rate.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------
@@ -347,6 +380,8 @@ class AdamW(_AdaptiveMoments):
     weight_decay : float, default 0.01
         The part of the parameter that a step takes away, before it is scaled by the rate; finite
         and at least 0.
+    groups : iterable of dict, optional
+        Options of some parameters; see the module.
 
     Attributes
     ----------

@@ -152,7 +152,8 @@ class WarmUp:
 class ReduceOnPlateau:
     """A rate that falls when a number has stopped improving; `report` tells it the number.
 
-    `nnext.callbacks.LearningRateSchedule` does the telling after each epoch.
+    `nnext.callbacks.LearningRateSchedule` does the telling after each epoch. As an optimizer's
+    ``lr`` it is told nothing unless you call `report`.
 
     Parameters
     ----------

@@ -225,7 +225,7 @@ class Step:
             run: Any = model.forward_backward if self._in_one_pass else model.forward  # type: ignore[attr-defined]
             loss = _number(run(x, t) if sample_weight is None else run(x, t, sample_weight))
             count = getattr(getattr(model, "loss_layer", None), "count", None)
-            self.count = count = float(count_rows(x) if count is None else count)
+            self.count = count = float(count_rows(x, t) if count is None else count)
             self.total = loss * count if self._mean else loss
         except EmptyBatchError:
             loss, self.count, count = math.nan, 0.0, 0.0

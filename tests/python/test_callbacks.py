@@ -10,7 +10,7 @@ from nnext.datasets import spiral
 from nnext.layers import SoftmaxWithLoss
 from nnext.models import Sequential, TwoLayerNet, affine
 from nnext.optimizer import SGD
-from nnext.schedules import ReduceOnPlateau, StepDecay
+from nnext.schedules import ReduceOnPlateau, StepDecay, WarmUp
 from nnext.trainer import Trainer
 
 X, T = spiral()
@@ -275,6 +275,7 @@ def test_auto_goes_by_the_name(name, expected):
     [
         ({"monitor": 3}, TypeError, "monitor: expected the name of a metric, got 3"),
         ({"monitor": "speed"}, ValueError, "mode: say whether 'speed' is to be low"),
+        ({"monitor": "val_neg_log_loss"}, ValueError, "mode: say whether 'val_neg_log_loss'"),
         ({"mode": "least"}, ValueError, "mode: expected .* got 'least'"),
         ({"patience": 0}, ValueError, "patience: expected a whole number of at least 1, got 0"),
         ({"min_delta": math.nan}, ValueError, "min_delta: expected a number of at least 0"),
@@ -360,3 +361,27 @@ def test_a_batch_of_which_nothing_counts_does_not_end_it():
     t = np.where(np.arange(300) < 200, -1, T.argmax(axis=1))
     over.fit(X, t, 2, 1, callbacks=[TerminateOnNaN()], progress="none")
     assert over.history.batches == 600
+
+
+# --- beside them ---------------------------------------------------------------------------------
+
+
+def test_a_plateau_behind_a_warm_up_is_told_too():
+    plateau = ReduceOnPlateau(1.0, factor=0.5, patience=1, min_delta=1e9)
+    callback = LearningRateSchedule(WarmUp(1, plateau), monitor="loss")
+    assert rates(callback)[-1] == 0.5
+
+
+def test_an_attribute_monitor_of_ones_own_is_no_matter_of_the_history():
+    class Own(Callback):
+        monitor = "gpu"
+
+    assert len(fit([Own()]).history.epoch_loss) == 3
+
+
+def test_an_event_that_is_no_method_is_refused():
+    class Own(Callback):
+        on_train_end = True
+
+    with pytest.raises(TypeError, match=r"callbacks\[0\]: got Own\(\), which has on_train_end"):
+        fit([Own()])

@@ -317,3 +317,40 @@ def test_the_core_takes_a_number_for_each_parameter_or_one_for_all():
         _nnext.sgd_update(p, p, [1.0, 2.0, 3.0], 0.5)
     with pytest.raises(TypeError, match="decay: expected a number, got str"):
         _nnext.sgd_update(p, p, 1.0, (0.1, "a"))
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_groups_of_arrays_are_known_by_their_places_in_a_copy(way):
+    p = drawn()
+    whole = Momentum(0.1, groups=[{"params": [p[1], p[2].T], "lr": 0.5}])
+    whole.update(p, drawn(seed=1))
+    other, q = way(way(whole)), copy.deepcopy(p)
+    for optimizer, params in ((whole, p), (other, q)):
+        optimizer.update(params, drawn(seed=2))
+    assert_same(q, p)
+
+
+def test_a_state_of_two_schedules_is_loaded_whole_or_not_at_all():
+    def new():
+        group = {"params": is_bias, "lr": ReduceOnPlateau(0.2, patience=1)}
+        return SGD(ReduceOnPlateau(0.1, patience=1), groups=[group])
+
+    optimizer = new()
+    state = {**optimizer.state_dict(), "lr.best": 0.5, "lr.rate": 0.01, "groups.0.lr.waited": -1}
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match="state: expected whole numbers"):
+        optimizer.load_state_dict(state)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+def test_groups_are_given_when_an_optimizer_is_made():
+    with pytest.raises(AttributeError):
+        SGD().groups = [{"params": is_bias}]
+    with pytest.raises(TypeError, match=r'groups\[0\]\["params"\]: expected a list of arrays or a'):
+        SGD(groups=[{"params": np.ones(2)}])
+
+
+def test_a_schedule_whose_table_is_at_its_end_is_still_shown():
+    optimizer = SGD([0.1].__getitem__)
+    optimizer.update([np.ones(1)], [np.ones(1)])
+    assert "__getitem__" in repr(optimizer)

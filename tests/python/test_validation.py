@@ -391,3 +391,43 @@ def test_predictions_in_batches_are_those_of_all_at_once(loss, batch_size):
     assert model.accuracy(X, labels, batch_size) == model.accuracy(X, labels)
     with pytest.raises(ValueError, match="batch_size: expected a whole number of at least 1"):
         model.predict(X, 0)
+
+
+def test_methods_of_ones_own_need_not_know_batches():
+    class Own(TwoLayerNet):
+        def loss(self, x, t):
+            return 7.0
+
+        def predict(self, x):
+            return np.zeros(len(x), int)
+
+        def accuracy(self, x, t):
+            return 0.25
+
+    model = Own(2, 5, 3, seed=0)
+    history = fit(trainer(model), validation=(X, T), metrics=["accuracy", share])
+    assert history.metrics["val_loss"] == [7.0] * 2
+    assert history.metrics["val_accuracy"] == [0.25] * 2
+
+    class Bare:
+        params, grads = model.params, model.grads
+        forward, backward, loss = model.forward, model.backward, model.loss
+
+    assert fit(trainer(Bare()), validation=(X, T)).metrics["val_loss"] == [7.0] * 2
+
+
+def test_a_tuple_of_as_many_rows_as_numbers_in_each_is_rows():
+    x = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    t = np.array([0, 1, 2, 0])
+    model = Sequential([affine(4, 3, seed=0)])
+    expected = model.loss(x, t)
+    for rows in (list(x), tuple(x)):
+        over = trainer(model, lr=0.0)
+        assert fit(over, rows, t, max_epoch=1).epoch_loss == [pytest.approx(expected)]
+        np.testing.assert_array_equal(model.predict(rows, 4), model.predict(x))
+
+
+def test_inputs_of_other_lengths_are_refused_in_batches_too():
+    model = TwoInputs(["a", "b"])
+    with pytest.raises(ValueError, match="x: expected inputs of equally many rows, got 5, 300"):
+        model.predict({"a": X[:5], "b": ONE_HOT}, batch_size=2)
