@@ -108,7 +108,9 @@ class Evaluation:
             else:
                 if predictions is None:
                     predictions = model.predict(samples.x, **self._batched(model.predict))
-                value = metric(samples.t, predictions)
+                labels = samples.t.view()
+                labels.flags.writeable = False  # they may be the caller's own array
+                value = metric(labels, predictions)
             try:
                 math.isnan(value)
                 values.append(float(value))

@@ -71,8 +71,8 @@ class Loop:
 
     def run(self, max_epoch: int, step: Step, shown: Progress) -> History:
         """Train for some epochs, or until a callback has enough of it."""
-        self._callbacks("on_train_begin")
         try:
+            self._callbacks("on_train_begin")
             for self.epoch in range(max_epoch):
                 if self._run_epoch(step, shown):
                     shown.stopped(self.epoch, self._callbacks.stopped_by)

@@ -162,7 +162,7 @@ def check_source(rng: Any, seed: int | None) -> None:
     """Refuse what is no source of random numbers, and one beside a seed."""
     if seed is not None:
         raise ValueError(f"expected rng or seed, got both: rng={rng!r}, seed={seed!r}")
-    if not isinstance(rng, np.random.RandomState | np.random.Generator):
+    if not (hasattr(rng, "standard_normal") and hasattr(rng, "permutation")):
         hint = f"; a seed has a name: seed={rng!r}" if isinstance(rng, (int, np.integer)) else ""
         raise TypeError(
             f"rng: expected a numpy.random.RandomState or numpy.random.Generator, got {rng!r}{hint}"
@@ -170,8 +170,8 @@ def check_source(rng: Any, seed: int | None) -> None:
 
 
 def draw_seed(rng: Any) -> int:
-    """Draw a whole number of 63 bits from a RandomState, a Generator or ``numpy.random``."""
-    if isinstance(rng, np.random.Generator):
+    """Draw a whole number of 63 bits from a Generator, a RandomState or ``numpy.random``."""
+    if hasattr(rng, "integers"):
         return int(rng.integers(2**63 - 1))
     return int(rng.randint(2**63 - 1, dtype=np.int64))
 

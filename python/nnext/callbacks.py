@@ -120,8 +120,8 @@ class EarlyStopping(_Monitoring):
         Whether lower or higher is better. ``"auto"`` goes by the last word of the name: loss and
         error are to be low, accuracy, score, r2 and f1 high; others need a ``mode``.
     restore_best : bool
-        Whether the parameters (and buffers) of the best epoch are put back at the end of ``fit``,
-        also if it ends for another reason. The optimizer's state stays that of the last step.
+        Whether the parameters of the best epoch are put back at the end of ``fit``, also if all
+        epochs were done or Ctrl-C ended it. The optimizer's state stays that of the last step.
 
     Attributes
     ----------
@@ -135,8 +135,8 @@ class EarlyStopping(_Monitoring):
     Raises
     ------
     ValueError, TypeError
-        If an option cannot be used. ``fit`` raises a ValueError before it trains if it is going to
-        have no such number.
+        If an option cannot be used. ``fit`` raises a ValueError if there is no such number: before
+        it trains, but after the first epoch where ``on_epoch`` might have given it.
 
     References
     ----------

@@ -59,6 +59,14 @@ def test_what_is_no_generator_is_refused(draw):
         draw(rng="a")
 
 
+@pytest.mark.parametrize("draw", DRAWN)
+def test_numpys_own_stream_is_one_too(draw):
+    np.random.seed(4)
+    first = draw(rng=np.random)
+    np.random.seed(4)
+    assert draw(rng=np.random) == first
+
+
 def test_numpys_own_stream_still_draws_a_layer():
     np.random.seed(1)
     first = layer(rng=np.random)

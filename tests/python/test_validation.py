@@ -431,3 +431,10 @@ def test_inputs_of_other_lengths_are_refused_in_batches_too():
     model = TwoInputs(["a", "b"])
     with pytest.raises(ValueError, match="x: expected inputs of equally many rows, got 5, 300"):
         model.predict({"a": X[:5], "b": ONE_HOT}, batch_size=2)
+
+
+def test_a_metric_cannot_write_into_the_labels():
+    t = T.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        fit(trainer(), X, t, metrics={"bad": lambda t, y: t.fill(0)})
+    np.testing.assert_array_equal(t, T)
