@@ -206,10 +206,6 @@ def memory(p: Any) -> tuple[Any, ...]:
     return (p.__array_interface__["data"][0], p.shape, alike_strides(p), p.dtype)
 
 
-def _as_place(p: Any) -> int:
-    return p if isinstance(p, int) else -1
-
-
 def _place(p: Array, params: Sequence[Array]) -> Any:
     """Return where a parameter stands among others, or itself if it does not."""
     own = memory(p)
@@ -239,12 +235,11 @@ def groups_of(groups: Sequence[Group], params: Sequence[Array], optimizer: Any) 
         else:
             chosen = []
             for k, p in enumerate(group.params):
-                own = memory(p)
-                at = [
-                    i
-                    for i in range(len(params))
-                    if own in (places[i], turned[i]) or i == _as_place(p)
-                ]
+                if isinstance(p, int):  # in a copy, of the optimizer and not of these
+                    at = [p] if p < len(params) else []
+                else:
+                    own = memory(p)
+                    at = [i for i in range(len(params)) if own in (places[i], turned[i])]
                 if not at:
                     raise ValueError(
                         f'{group._name}["params"][{k}], of shape {np.shape(p)}, is not among '

@@ -250,8 +250,10 @@ class Optimizer:
             grads = _as_list("grads", grads)
             lists = self._adopted(params, grads, halves)
         options = self._options_of if bound else groups_of(self.groups, params, self)
-        numbers: Sequence[Any] = self._numbers_of(self)
-        if options:
+        numbers: Sequence[Any]
+        if not options:
+            numbers = self._numbers_of(self)
+        else:
             owners = {id(own): own for own in options}
             of = {key: self._numbers_of(own) for key, own in owners.items()}
             numbers = [*zip(*(of[id(own)] for own in options), strict=True)]

@@ -354,3 +354,18 @@ def test_a_schedule_whose_table_is_at_its_end_is_still_shown():
     optimizer = SGD([0.1].__getitem__)
     optimizer.update([np.ones(1)], [np.ones(1)])
     assert "__getitem__" in repr(optimizer)
+
+
+def test_a_schedule_is_asked_once_a_step_for_each_that_has_it():
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return 0.1
+
+    plain, p = SGD(schedule), drawn()
+    plain.update(p, drawn(seed=1))
+    assert asked == [0]
+    own = SGD(schedule, groups=[{"params": is_bias, "lr": 0.5}])
+    own.update(p, drawn(seed=1))
+    assert asked == [0, 0]
