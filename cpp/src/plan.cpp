@@ -25,8 +25,9 @@ index_t tile_bytes(const Kernels<T>& table) {
 }
 
 // How many times over the lines that a cache keeps of rows `stride` bytes apart, read `width` bytes
-// side by side, so many of them would fill.
+// side by side, so many of them would fill. Not at all at stride 0: one row, again and again.
 double crowding(index_t lines, const Cache& cache, index_t stride, index_t width) {
+  if (stride == 0) return 0;
   return static_cast<double>(lines) / static_cast<double>(lines_kept(cache, stride, width));
 }
 
@@ -141,11 +142,10 @@ void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
 template <class T>
 double rereading(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
                  const Caches& caches) {
-  const index_t stride = bytes<T>(p.b.row_stride);
-  if (stride == 0) return 0;  // one row, again and again
   const index_t width = tile_bytes(table);
   const index_t lines = std::min(p.k(), plan.kc) * Cut(width, caches.l2.line).pieces;
-  return static_cast<double>(p.c.rows) * crowding(lines, caches.l2, stride, width);
+  return static_cast<double>(p.c.rows) *
+         crowding(lines, caches.l2, bytes<T>(p.b.row_stride), width);
 }
 
 // The same for tiles of one line and the first level.
@@ -153,7 +153,6 @@ template <class T>
 bool lines_outgrow_first_level(const Plan& plan, const Problem<T>& p, const Caches& caches) {
   const index_t line = caches.l1.line;
   const index_t stride = bytes<T>(p.b.row_stride);
-  if (stride == 0) return false;
   const index_t lines = std::min(p.k(), plan.kc) * (stride % line == 0 ? 1 : 2);
   return crowding(lines, caches.l1, stride, line) > kLinesInPlace;
 }

@@ -328,15 +328,17 @@ TEST(ChosenPlan, FewRowsOfAAreNotPackedIntoAGroupOfMany) {
   }
 }
 
-TEST(ChosenPlan, ARowOfBRepeatedIsNotPacked) {
-  Problem<float> p{};
-  p.a = {nullptr, 300, 700, 700, 1};
-  p.b = {nullptr, 700, 512, 0, 1};
-  p.c = {nullptr, 300, 512, 512, 1};
+TEST(ChosenPlan, ARowOfBRepeatedIsNeitherPackedNorReadInRuns) {
   const Wishing as_it_stands({.transposed = false});
-  const Plan plan = plan_product(p, kernels<float>(), kZen4, 1);
-  EXPECT_EQ(plan.order, Order::kPanels);
-  EXPECT_FALSE(plan.packs_b);
+  for (const index_t rows : {2, 300}) {
+    Problem<float> p{};
+    p.a = {nullptr, rows, 700, 700, 1};
+    p.b = {nullptr, 700, 256, 0, 1};
+    p.c = {nullptr, rows, 256, 256, 1};
+    const Plan plan = plan_product(p, kernels<float>(), kZen4, 1);
+    EXPECT_EQ(plan.order, Order::kPanels) << rows;
+    EXPECT_FALSE(plan.packs_b) << rows;
+  }
 }
 
 TEST(ChosenPlan, AShortKIsSummedAlongSeveralWholeRowsOfC) {

@@ -14,7 +14,9 @@ namespace {
 template <class T, class Step>
 NNEXT_INLINE void for_each_vector(index_t n, const Step& step) {
   constexpr int kVector = Simd<T>::lanes;
-  for (index_t i = 0; i < n; i += kVector) step(i, n - i < kVector ? n - i : kVector);
+  index_t i = 0;
+  for (; i + kVector <= n; i += kVector) step(i, kVector);
+  if (i < n) step(i, n - i);
 }
 template <class T>
 NNEXT_INLINE Vec<T> load_some(const T* p, index_t n) {
