@@ -99,7 +99,7 @@ py::tuple linear_loss(py::handle x, py::handle w, py::handle t, py::handle b,
     linear_cross_entropy<T>(arrays.scores<T>(), rows.view<T>(), options.terms<T>(in.width()),
                             nullptr);
   });
-  return py::make_tuple(batch.reduced(rows.losses(), in.type), batch.count());
+  return py::make_tuple(batch.rows().reduced(rows.losses(), in.type), batch.count());
 }
 
 // An array of the caller to write into, or a new one like `like`, in its memory order: a transposed
@@ -123,7 +123,7 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   const ComputeType& type = in.type;
   const LossBatch batch(options, t, weight, in.batch_shape(), in.width(), type);
   batch.require_any(in.x);
-  const std::vector<double> factors = batch.factors(dout);
+  const std::vector<double> factors = batch.rows().factors(dout);
   const bool needs_dx = truth(input_grad);
   std::optional<Target> dx;
   if (needs_dx) {
@@ -166,7 +166,7 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
     linear_cross_entropy<T>(arrays.scores<T>(), rows.view<T>(), options.terms<T>(in.width()),
                             &gradients);
   });
-  const py::object loss = batch.reduced(rows.losses(), type);
+  const py::object loss = batch.rows().reduced(rows.losses(), type);
   commit({&dw, db_target, dx_target});
   const auto object_of = [](const std::optional<Target>& target) {
     return target ? target->object() : py::none();

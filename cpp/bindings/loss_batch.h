@@ -2,10 +2,9 @@
 // losses of all.
 #pragma once
 
-#include <vector>
-
 #include "labels.h"
 #include "loss_options.h"
+#include "row_weights.h"
 
 namespace nnext::bindings {
 
@@ -21,24 +20,12 @@ class LossBatch {
   py::ssize_t size() const { return labels_.size(); }
   bool counts(py::ssize_t row) const { return labels_.index(row) != Labels::kIgnored; }
 
-  // How much the batch counts beside others: what a mean divides by, the rows that count or the sum
-  // of their weights; of a sum, or a loss for each row, the number of rows that count.
-  double count() const {
-    return options_.reduction() == Reduction::kMean ? count_ : static_cast<double>(rows_);
-  }
+  // How much the batch counts beside others; see RowWeights::total.
+  double count() const { return rows_.total(); }
   // EmptyBatchError if the loss is a mean over nothing; x has the rows.
   void require_any(const View& x) const;
 
-  // The weights of the rows in an array of its own, or None.
-  py::object kept_weights() const;
-
-  // The gradient of the whole by each row's loss. dout is a number, or with "none" also an array of
-  // the losses' shape.
-  std::vector<double> factors(py::handle dout) const;
-
-  // The losses of all rows reduced: a float, or with "none" an array. Rows that do not count have
-  // loss 0.
-  py::object reduced(std::vector<double>& losses, const ComputeType& type) const;
+  const RowWeights& rows() const { return rows_; }
 
  private:
   template <class T>
@@ -46,9 +33,7 @@ class LossBatch {
 
   const LossOptions& options_;
   Labels labels_;
-  std::vector<double> sample_weight_;  // empty: 1
-  double count_ = 0;
-  py::ssize_t rows_ = 0;  // how many rows count
+  RowWeights rows_;
 };
 
 }  // namespace nnext::bindings

@@ -10,26 +10,9 @@
 namespace nnext::bindings {
 namespace {
 
-constexpr const char* kReductions[] = {"mean", "sum", "none"};
-
 [[noreturn]] void raise_value(const char* name, const char* expected, py::handle got) {
   throw py::value_error(std::string(name) + ": expected " + expected + ", got " +
                         py::repr(got).cast<std::string>());
-}
-
-Reduction reduction_of(py::handle object) {
-  if (py::isinstance<py::str>(object)) {
-    const auto name = object.cast<std::string>();
-    for (int i = 0; i < 3; ++i) {
-      if (name == kReductions[i]) return static_cast<Reduction>(i);
-    }
-  }
-  raise_value("reduction", "'mean', 'sum' or 'none'", object);
-}
-
-std::vector<double> elements(const View& array) {
-  const View values = contiguous_operand(array, ComputeType{true, {}});
-  return {input<double>(values), input<double>(values) + values.size()};
 }
 
 }  // namespace
@@ -49,7 +32,7 @@ LossOptions::LossOptions(py::handle reduction, py::handle ignore_label, py::hand
       throw py::value_error("class_weight: expected shape (C,), one for each class, got " +
                             shape_text(weight));
     }
-    class_weight_ = elements(weight);
+    class_weight_ = doubles(weight);
     class_weight_f32_.reserve(class_weight_.size());
     for (const double one : class_weight_) {
       const auto rounded = static_cast<float>(one);
@@ -82,7 +65,7 @@ void LossOptions::check_classes(py::ssize_t classes) const {
 
 py::dict LossOptions::as_dict() const {
   py::dict all;
-  all["reduction"] = kReductions[static_cast<int>(reduction_)];
+  all["reduction"] = name_of(reduction_);
   all["ignore_label"] = ignore_label_ ? py::object(py::int_(*ignore_label_)) : py::none();
   all["label_smoothing"] = smoothing_;
   all["class_weight"] = py::none();

@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "nnext/cross_entropy.h"
+#include "row_weights.h"
 #include "view.h"
 
 namespace nnext::bindings {
-
-enum class Reduction { kMean, kSum, kNone };
 
 class LossOptions {
  public:

@@ -41,6 +41,7 @@ PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
   bind_loss_batch(module);
   bind_softmax_loss(module);
   bind_linear_loss(module);
+  bind_element_loss(module);
   bind_elementwise(module);
   bind_embedding(module);
   bind_reduce(module);

@@ -19,6 +19,7 @@ void bind_loss_options(pybind11::module_& module);
 void bind_loss_batch(pybind11::module_& module);
 void bind_softmax_loss(pybind11::module_& module);
 void bind_linear_loss(pybind11::module_& module);
+void bind_element_loss(pybind11::module_& module);
 void bind_elementwise(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_reduce(pybind11::module_& module);

@@ -60,9 +60,9 @@ py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::ha
   });
   const bool needs_scores = options.terms<double>(scores.classes()).need_scores();
   return py::make_tuple(
-      batch.reduced(losses, type), batch.count(), y.owner(), batch.labels().kept(),
+      batch.rows().reduced(losses, type), batch.count(), y.owner(), batch.labels().kept(),
       needs_scores || type.half ? converted(scores.x, scores.x.dtype()).owner() : py::none(),
-      batch.kept_weights());
+      batch.rows().kept());
 }
 
 // Everything is checked again: these are attributes of a layer, which its user may have replaced.
@@ -80,7 +80,7 @@ py::array backward(py::handle x, py::handle y_object, py::handle t, const LossOp
   }
   const LossBatch batch(options, t, weight, y.batch_shape(), y.classes(), type, /*kept=*/true);
   batch.require_any(y.x);
-  const std::vector<double> factor = batch.factors(dout);
+  const std::vector<double> factor = batch.rows().factors(dout);
   const View values = contiguous_operand(y.x, type);
   const View scores = needs_scores ? contiguous_operand(x_view, type) : View();
   const View dx = new_like(type, values);

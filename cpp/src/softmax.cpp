@@ -85,32 +85,11 @@ double cross_entropy_error(const T* y, const RowLabels<T>& labels, index_t rows,
   return -sum_in_order(loss, rows) / static_cast<double>(rows);
 }
 
-template <class T>
-double sigmoid_loss(const T* x, const T* t, T* y, index_t n) {
-  const Kernels<T>& table = kernels<T>();
-  Losses losses(n);
-  double* loss = losses.data();
-  parallel_ranges(n, kHeavyGrain, kLineElements, [&](index_t begin, index_t end) {
-    table.sigmoid_loss(x + begin, t + begin, y + begin, loss + begin, end - begin);
-  });
-  return sum_in_order(loss, n);
-}
-
-template <class T>
-void sigmoid_loss_backward(const T* y, const T* t, T factor, T* dx, index_t n) {
-  const Kernels<T>& table = kernels<T>();
-  parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
-    table.sigmoid_loss_backward(y + begin, t + begin, factor, dx + begin, end - begin);
-  });
-}
-
-#define NNEXT_INSTANTIATE(T)                                                               \
-  template void softmax<T>(const T*, T*, index_t, index_t);                                \
-  template void best_class<T>(const T*, std::int64_t*, index_t, index_t);                  \
-  template void softmax_backward<T>(const T*, const T*, T*, index_t, index_t);             \
-  template double cross_entropy_error<T>(const T*, const RowLabels<T>&, index_t, index_t); \
-  template double sigmoid_loss<T>(const T*, const T*, T*, index_t);                        \
-  template void sigmoid_loss_backward<T>(const T*, const T*, T, T*, index_t)
+#define NNEXT_INSTANTIATE(T)                                                   \
+  template void softmax<T>(const T*, T*, index_t, index_t);                    \
+  template void best_class<T>(const T*, std::int64_t*, index_t, index_t);      \
+  template void softmax_backward<T>(const T*, const T*, T*, index_t, index_t); \
+  template double cross_entropy_error<T>(const T*, const RowLabels<T>&, index_t, index_t)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);
 #undef NNEXT_INSTANTIATE

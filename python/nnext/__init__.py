@@ -54,16 +54,20 @@ from nnext.gradient_check import check_gradients, numerical_gradient
 from nnext.history import History
 from nnext.init import affine
 from nnext.layers import (
+    AbsoluteError,
     Affine,
     AffineSoftmaxWithLoss,
     Dropout,
     Embedding,
+    HuberLoss,
     MatMul,
+    PoissonLoss,
     ReLU,
     Sigmoid,
     SigmoidWithLoss,
     Softmax,
     SoftmaxWithLoss,
+    SquaredError,
     Tanh,
 )
 from nnext.models import Sequential, TwoLayerNet
@@ -73,6 +77,7 @@ from nnext.trainer import Trainer
 
 __all__ = [
     "SGD",
+    "AbsoluteError",
     "AdaGrad",
     "Adam",
     "AdamW",
@@ -83,9 +88,11 @@ __all__ = [
     "Embedding",
     "EmptyBatchError",
     "History",
+    "HuberLoss",
     "MatMul",
     "Momentum",
     "Nesterov",
+    "PoissonLoss",
     "RMSprop",
     "ReLU",
     "Sequential",
@@ -93,6 +100,7 @@ __all__ = [
     "SigmoidWithLoss",
     "Softmax",
     "SoftmaxWithLoss",
+    "SquaredError",
     "Step",
     "Tanh",
     "Trainer",

@@ -178,6 +178,8 @@ def check_labels(model: Any, samples: Samples) -> None:
     with putting_back(model):  # a layer may remember what it sees, such as a stateful recurrent one
         labels = check_rows(model, samples.x, samples.t)
         if labels is None:
+            if samples.weight is not None and not np.any(samples.weight):
+                raise EmptyBatchError("sample_weight: every row has weight 0")
             return
         if np.all(labels < 0):
             raise EmptyBatchError(
@@ -187,7 +189,7 @@ def check_labels(model: Any, samples: Samples) -> None:
 
 
 def check_rows(model: Any, x: Any, t: Array) -> Array | None:
-    """Check the indices in `x` and all labels; return these, or None where nobody can tell.
+    """Check the indices in `x` and all labels; return these, or None where there are none.
 
     Raises
     ------
@@ -199,7 +201,9 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
         return None
     if isinstance(x, np.ndarray):
         _check_indices(scores, x)
-    read_labels = getattr(getattr(model, "loss_layer", None), "labels", None)
+    loss_layer = getattr(model, "loss_layer", None)
+    check = getattr(loss_layer, "check_targets", None)
+    read_labels = getattr(loss_layer, "labels", check)
     if read_labels is None:
         return None
     try:
@@ -212,7 +216,8 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
         return None
     whole = (len(t), *shape[1:])
     try:
-        return np.asarray(read_labels(t, whole))
+        labels = read_labels(t, whole)
+        return None if labels is None else np.asarray(labels)
     except (IndexError, ValueError):
         if len(whole) > 2 and t.shape in (whole, whole[:-1]):
             _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))

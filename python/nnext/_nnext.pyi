@@ -86,8 +86,28 @@ def softmax_loss_backward(
 def softmax_probabilities(x: ArrayLike, options: LossOptions) -> _Float: ...
 def softmax_predictions(x: ArrayLike, options: LossOptions) -> _Index: ...
 def class_indices(t: ArrayLike, shape: Sequence[int], options: LossOptions) -> _Index: ...
-def sigmoid_loss_forward(x: ArrayLike, t: ArrayLike) -> tuple[float, _Float, _Float]: ...
-def sigmoid_loss_backward(y: _Float, t: _Float, dout: float) -> _Float: ...
+
+# Losses of single scores
+def element_loss_forward(
+    x: ArrayLike,
+    t: ArrayLike,
+    kind: str,
+    reduction: str,
+    delta: float | None,
+    pos_weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+) -> tuple[Any, float, _Float, _Float, NDArray[np.float64] | None, np.dtype[Any] | None]: ...
+def element_loss_backward(
+    y: _Float,
+    t: _Float,
+    kind: str,
+    reduction: str,
+    delta: float | None,
+    pos_weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    half: np.dtype[Any] | None,
+    dout: float | ArrayLike,
+) -> _Float: ...
 def binary_labels(t: ArrayLike, shape: Sequence[int]) -> NDArray[np.float64]: ...
 
 # A linear layer and its softmax loss in one

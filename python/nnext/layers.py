@@ -32,20 +32,32 @@ from numpy.typing import ArrayLike, NDArray
 from nnext import _nnext
 from nnext._layer import Layer, as_floats, before_forward, check_weights, no_attribute
 from nnext._support import Array, check_numbers, check_source, draw_seed, whole_number
-from nnext.loss_layers import AffineSoftmaxWithLoss, SigmoidWithLoss, SoftmaxWithLoss
+from nnext.loss_layers import (
+    AbsoluteError,
+    AffineSoftmaxWithLoss,
+    HuberLoss,
+    PoissonLoss,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    SquaredError,
+)
 
 __all__ = [
+    "AbsoluteError",
     "Affine",
     "AffineSoftmaxWithLoss",
     "Dropout",
     "Embedding",
+    "HuberLoss",
     "Layer",
     "MatMul",
+    "PoissonLoss",
     "ReLU",
     "Sigmoid",
     "SigmoidWithLoss",
     "Softmax",
     "SoftmaxWithLoss",
+    "SquaredError",
     "Tanh",
     "before_forward",
 ]

@@ -16,13 +16,28 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._binary_loss import SigmoidWithLoss
+from nnext._element_losses import (
+    AbsoluteError,
+    HuberLoss,
+    PoissonLoss,
+    SigmoidWithLoss,
+    SquaredError,
+)
 from nnext._layer import Layer, before_forward, check_weights, has_methods_of
 from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError, LossOptions
 from nnext._support import Array, refuse_masked
 
-__all__ = ["AffineSoftmaxWithLoss", "EmptyBatchError", "SigmoidWithLoss", "SoftmaxWithLoss"]
+__all__ = [
+    "AbsoluteError",
+    "AffineSoftmaxWithLoss",
+    "EmptyBatchError",
+    "HuberLoss",
+    "PoissonLoss",
+    "SigmoidWithLoss",
+    "SoftmaxWithLoss",
+    "SquaredError",
+]
 
 
 class _SoftmaxLoss(Layer, Generic[LossT]):

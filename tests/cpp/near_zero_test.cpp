@@ -184,12 +184,29 @@ TEST_P(NearZero, SoftmaxAndItsLossesMeetNoSmallNumber) {
         }
         Array<T> targets(n);
         for (index_t i = 0; i < n; ++i) targets[i] = static_cast<T>(i % 3 % 2);
-        Array<double> losses(n);
-        check("sigmoid_loss",
-              [&] { kernels.sigmoid_loss(x.data(), targets.data(), y.data(), losses.data(), n); });
-        check("sigmoid_loss_backward", [&] {
-          kernels.sigmoid_loss_backward(y.data(), targets.data(), T(1e-5), dx.data(), n);
-        });
+        Array<double> loss_of_row(n);
+        Array<double> factors(n);
+        Array<T> positive(n);
+        for (index_t i = 0; i < n; ++i) {
+          factors[i] = 1e-5;
+          positive[i] = 3;
+        }
+        for (int kind = 0; kind <= 5; ++kind) {  // the last is the binary loss with weights
+          const ElementLoss<T> loss{static_cast<LossKind>(std::min(kind, 4)), T{1},
+                                    kind == 5 ? positive.data() : nullptr, 1};
+          const std::string name = "element_loss " + std::to_string(kind);
+          for (const auto& [rows_of, cols_of] :
+               {std::pair<index_t, index_t>{n, 1}, {index_t{1}, n}}) {
+            check(name.c_str(), [&, r = rows_of, c = cols_of] {
+              kernels.element_loss(loss, x.data(), targets.data(), y.data(), r, c,
+                                   loss_of_row.data());
+            });
+            check(name.c_str(), [&, r = rows_of, c = cols_of] {
+              kernels.element_loss_backward(loss, y.data(), targets.data(), factors.data(),
+                                            dx.data(), r, c);
+            });
+          }
+        }
       }
     }
   });

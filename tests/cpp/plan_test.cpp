@@ -333,8 +333,8 @@ TEST(ChosenPlan, ARowOfBRepeatedIsNeitherPackedNorReadInRuns) {
   for (const index_t rows : {2, 300}) {
     Problem<float> p{};
     p.a = {nullptr, rows, 700, 700, 1};
-    p.b = {nullptr, 700, 256, 0, 1};
-    p.c = {nullptr, rows, 256, 256, 1};
+    p.b = {nullptr, 700, 128, 0, 1};
+    p.c = {nullptr, rows, 128, 128, 1};
     const Plan plan = plan_product(p, kernels<float>(), kZen4, 1);
     EXPECT_EQ(plan.order, Order::kPanels) << rows;
     EXPECT_FALSE(plan.packs_b) << rows;

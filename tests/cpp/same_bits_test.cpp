@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "matrix.h"
+#include "nnext/element_loss.h"
 #include "nnext/elementwise.h"
 #include "nnext/embedding.h"
 #include "nnext/matmul.h"
@@ -328,25 +329,38 @@ TYPED_TEST(SameBits, SoftmaxAndItsLoss) {
   }
 }
 
-TYPED_TEST(SameBits, SigmoidLoss) {
+TYPED_TEST(SameBits, LossesOfSingleScores) {
   using T = TypeParam;
-  const Array<T> x = drawn_array<T>(kMany, /*seed=*/1, /*scale=*/30);
-  const Array<T> t = drawn_array<T>(kMany, /*seed=*/2, T{0.5f}, T{0.5f});
-  Array<T> y(kMany);
-  Array<T> dx(kMany);
-  Array<double> loss(1);
-  this->expect_recorded_rows(
-      "sigmoid_loss y and backward", kMany,
-      [&](index_t begin, index_t count) {
-        sigmoid_loss<T>(x.data() + begin, t.data() + begin, y.data() + begin, count);
-        sigmoid_loss_backward<T>(y.data() + begin, t.data() + begin,
-                                 static_cast<T>(0.7 / static_cast<double>(kMany)),
-                                 dx.data() + begin, count);
-      },
-      y, dx);
-  this->expect_recorded_whole(
-      "sigmoid_loss", [&] { loss[0] = sigmoid_loss<T>(x.data(), t.data(), y.data(), kMany); },
-      loss);
+  constexpr const char* kNames[] = {"squared", "absolute", "huber", "poisson", "binary"};
+  for (const auto& [rows, cols] : {std::pair<index_t, index_t>{kMany, 1}, {300, 37}}) {
+    const index_t n = rows * cols;
+    const Array<T> x = drawn_array<T>(n, /*seed=*/1, /*scale=*/30);
+    const Array<T> t = drawn_array<T>(n, /*seed=*/2, T{0.5f}, T{0.5f});
+    const Array<T> weight = drawn_array<T>(cols, /*seed=*/3, T{1}, T{2});
+    Array<double> factor(rows);
+    for (index_t r = 0; r < rows; ++r) factor[r] = 0.7 / static_cast<double>(rows);
+    Array<T> y(n);
+    Array<T> dx(n);
+    Array<double> loss(rows);
+    Array<double> total(1);
+    for (int kind = 0; kind <= 4; ++kind) {
+      const ElementLoss<T> of{static_cast<LossKind>(kind), T{3},
+                              kind == 4 ? weight.data() : nullptr,
+                              kind == 4 ? 1 : static_cast<double>(cols)};
+      this->expect_recorded_rows(
+          std::string(kNames[kind]) + " loss and backward" + text({rows, cols}), rows,
+          [&, c = cols](index_t begin, index_t count) {
+            const index_t at = begin * c;
+            element_loss<T>(of, x.data() + at, t.data() + at, y.data() + at, count, c,
+                            loss.data() + begin);
+            element_loss_backward<T>(of, y.data() + at, t.data() + at, factor.data() + begin,
+                                     dx.data() + at, count, c);
+            total[0] = 0;
+            for (const double row : loss) total[0] += row;
+          },
+          y, dx, total);
+    }
+  }
 }
 
 // --- rows of a table, sums ---

@@ -278,83 +278,18 @@ TEST_P(SoftmaxKernel, LossGradientsAreTheirFormulasBitByBit) {
       for (const index_t rows : {0, 1, 5}) {
         const index_t n = rows * cols;
         const Array<T> y(n, /*seed=*/1, &positive_number<T>);
-        const Array<T> t(n, /*seed=*/2, &positive_number<T>);
         const std::vector<std::int64_t> index =
             labels(cols == 0 ? 0 : rows, std::max<index_t>(cols, 1));
         Array<T> expected(n);
-        Array<T> expected_sigmoid(n);
         for (index_t i = 0; i < n; ++i) {
           const bool labelled = index[static_cast<std::size_t>(i / cols)] == i % cols;
           expected[i] = (labelled ? y[i] - 1 : y[i]) * factor;
-          expected_sigmoid[i] = (y[i] - t[i]) * factor;
         }
         Array<T> dx(n);
         kernels.softmax_loss_backward(y.data(), index.data(), factor, dx.data(),
                                       cols == 0 ? 0 : rows, cols);
         ASSERT_TRUE(same_bits(expected, dx)) << rows << " x " << cols;
-        Array<T> dx_sigmoid(n);
-        kernels.sigmoid_loss_backward(y.data(), t.data(), factor, dx_sigmoid.data(), n);
-        ASSERT_TRUE(same_bits(expected_sigmoid, dx_sigmoid)) << rows << " x " << cols;
       }
-    }
-  });
-}
-
-TEST_P(SoftmaxKernel, SigmoidLossIsWithinItsBoundAndNeverSaturates) {
-  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
-    for (const index_t n : edge_sizes(kernels.lanes)) {
-      Array<T> x(n, /*seed=*/1, &score<T>);
-      Array<T> t(n, /*seed=*/2, &positive_number<T>);
-      for (index_t i = 0; i < n; ++i) {
-        if (i % 3 != 0) t[i] = static_cast<T>(i % 3 - 1);  // hard labels too
-        if (i % 5 == 0) x[i] *= 3;
-      }
-      Array<T> y(n);
-      Array<double> loss(n);
-      kernels.sigmoid_loss(x.data(), t.data(), y.data(), loss.data(), n);
-      Array<T> sigmoid(n);
-      kernels.sigmoid(x.data(), sigmoid.data(), n);
-      ASSERT_TRUE(same_bits(sigmoid, y));
-      const auto exact = [&](index_t i) {
-        const long double v = x[i];
-        return (v > 0 ? v * (1 - static_cast<long double>(t[i])) : -v * t[i]) +
-               std::log1p(std::exp(-std::abs(v)));
-      };
-      // 2 ULP for hard labels; a soft one costs the rounding of 1 - t and of the product
-      const auto bound = [&](index_t i) {
-        return (t[i] == 0 || t[i] == 1 ? 4 : 6.1) * kUnit<T> * exact(i);
-      };
-      ASSERT_TRUE(within(loss, exact, bound));
-    }
-    const T x[] = {T(1e30), T(1e30), T(-1e30), T(-1e30), kNan<T>, 0};
-    const T t[] = {1, 0, 1, 0, 1, 1};
-    T y[6];
-    double loss[6];
-    kernels.sigmoid_loss(x, t, y, loss, 6);
-    const double large = static_cast<double>(T(1e30));
-    EXPECT_EQ(loss[0], 0);
-    EXPECT_EQ(loss[1], large);
-    EXPECT_EQ(loss[2], large);
-    EXPECT_EQ(loss[3], 0);
-    EXPECT_TRUE(std::isnan(loss[4]) && std::isnan(y[4]));
-    EXPECT_NEAR(loss[5], std::log(2.0), 2 * kUnit<T>);
-  });
-}
-
-TEST_P(SoftmaxKernel, SigmoidLossHasTheSameBitsAsPortable) {
-  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
-    for (const auto draw : {&score<T>, &special_number<T>, &any_number<T>}) {
-      const Array<T> x(1003, /*seed=*/1, draw);
-      const Array<T> t(1003, /*seed=*/2, &positive_number<T>);
-      Array<T> expected(1003);
-      Array<double> expected_loss(1003);
-      portable_kernels<T>().sigmoid_loss(x.data(), t.data(), expected.data(), expected_loss.data(),
-                                         1003);
-      Array<T> y(1003);
-      Array<double> loss(1003);
-      kernels.sigmoid_loss(x.data(), t.data(), y.data(), loss.data(), 1003);
-      ASSERT_TRUE(same_bits(expected, y));
-      ASSERT_TRUE(same_bits(expected_loss, loss));
     }
   });
 }
@@ -365,14 +300,11 @@ TEST_P(SoftmaxKernel, TouchesNothingPastItsArrays) {
       PageEnd<T> x(n, T{1});
       PageEnd<T> dout(n, T{1});
       PageEnd<T> y(n, T{0});
-      PageEnd<double> losses(n, 0.0);
       PageEnd<double> loss(1, 0.0);
       PageEnd<std::int64_t> t(1, n - 1);
       kernels.softmax(x.data(), y.data(), 1, n, t.data(), loss.data());
       kernels.softmax_backward(x.data(), dout.data(), y.data(), 1, n);
       kernels.softmax_loss_backward(x.data(), t.data(), T{1}, y.data(), 1, n);
-      kernels.sigmoid_loss(x.data(), dout.data(), y.data(), losses.data(), n);
-      kernels.sigmoid_loss_backward(x.data(), dout.data(), T{1}, y.data(), n);
       EXPECT_EQ(y.data()[n - 1], T{0});
     }
   });
@@ -451,30 +383,6 @@ TYPED_TEST(Losses, CrossEntropyOfSoftRowsIsTheSumOverTheirClasses) {
   for (index_t c = 0; c < kCols; ++c) sum -= soft[c] * log_of(kCols + c);
   EXPECT_NEAR(cross_entropy_error<T>(y.data(), {t, rows}, 3, kCols), static_cast<double>(sum / 3),
               1e-15);
-}
-
-TYPED_TEST(Losses, SigmoidLossIsSummedInOrderOnAnyNumberOfThreads) {
-  using T = TypeParam;
-  for (const index_t n : {0, 1, 255, 256, 257, 50001}) {
-    const Array<T> x(n, /*seed=*/1, &score<T>);
-    const Array<T> t(n, /*seed=*/2, &positive_number<T>);
-    Array<T> y(n);
-    Array<double> losses(n);
-    kernels<T>().sigmoid_loss(x.data(), t.data(), y.data(), losses.data(), n);
-    double sum = 0;
-    for (const double loss : losses) sum += loss;
-    Array<T> expected_dx(n);
-    for (index_t i = 0; i < n; ++i) expected_dx[i] = (y[i] - t[i]) * T(0.25);
-    for (const int threads : {1, 2, 3, 8}) {
-      const ThreadsInUse in_use(threads);
-      Array<T> out(n);
-      EXPECT_EQ(sigmoid_loss(x.data(), t.data(), out.data(), n), sum);
-      EXPECT_TRUE(same_bits(y, out));
-      Array<T> dx(n);
-      sigmoid_loss_backward(y.data(), t.data(), T(0.25), dx.data(), n);
-      EXPECT_TRUE(same_bits(expected_dx, dx));
-    }
-  }
 }
 
 }  // namespace

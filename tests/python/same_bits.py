@@ -140,9 +140,22 @@ def losses(dtype):
         yield f"softmax_loss of soft targets ({n}, {c})", np.array([loss])
         yield f"softmax_loss backward of soft targets ({n}, {c})", layer.backward(0.7)
     x, t = drawn(dtype, 1, MANY) * dtype(30), drawn(dtype, 2, MANY) * dtype(0.5) + dtype(0.5)
-    loss, y, t = _nnext.sigmoid_loss_forward(x, t)
-    yield "sigmoid_loss y and backward", [y, _nnext.sigmoid_loss_backward(y, t, 0.7)]
+    layer = layers.SigmoidWithLoss()
+    loss = layer.forward(x, t)
+    yield "sigmoid_loss y and backward", [layer.y, layer.backward(0.7)]
     yield "sigmoid_loss", np.array([loss * MANY])
+
+
+def losses_of_single_scores(dtype):
+    for n, c in [(MANY, 1), (300, 37)]:
+        x = drawn(dtype, 1, n, c) * dtype(30)
+        t = drawn(dtype, 2, n, c) * dtype(0.5) + dtype(0.5)
+        for kind in ("squared", "absolute", "huber", "poisson", "binary"):
+            weight = drawn(dtype, 3, c) + dtype(2) if kind == "binary" else None
+            options = kind, "sum", 3.0, weight
+            loss, _, y, t, *_ = _nnext.element_loss_forward(x, t, *options, None)
+            dx = _nnext.element_loss_backward(y, t, *options, None, None, 0.7 / n)
+            yield f"{kind} loss and backward ({n}, {c})", [y, dx, np.array([loss])]
 
 
 def linear_losses(dtype):
@@ -219,6 +232,7 @@ CASES = (
     long_sums,
     element_by_element,
     losses,
+    losses_of_single_scores,
     linear_losses,
     tables_and_sums,
     optimizers,

@@ -120,6 +120,11 @@ def test_example_runs_and_learns(name, tmp_path):
         for module in ("sklearn", "matplotlib"):
             pytest.importorskip(module)
     printed = run(ROOT / "examples" / name, folder=tmp_path)
+    if name == "regression.py":  # better than the mean, whose R² is 0
+        explained = [float(r) for r in re.findall(r"R² (\d\.\d+)", printed)]
+        assert len(explained) == 2, printed
+        assert min(explained) >= 0.3, printed
+        return
     share = re.search(r"(\d+\.\d)%", printed)
     assert float(share[1]) >= 95, printed
 

@@ -21,11 +21,13 @@ from nnext import (
     Dropout,
     Embedding,
     History,
+    HuberLoss,
     ReLU,
     Sequential,
     Sigmoid,
     SigmoidWithLoss,
     SoftmaxWithLoss,
+    SquaredError,
     Step,
     Tanh,
     Trainer,
@@ -94,6 +96,9 @@ def loss_of_a_batch(x: Array, t: Array) -> float:
     assert_type(SoftmaxWithLoss(reduction="sum", softcap=30).forward(x, t), float)
     assert_type(SoftmaxWithLoss(reduction="none").forward(x, t), Array)
     assert_type(SigmoidWithLoss().forward(x, t), float)
+    assert_type(SigmoidWithLoss(pos_weight=2, reduction="none").forward(x, t), Array)
+    assert_type(SquaredError().forward(x, t), float)
+    assert_type(HuberLoss(0.5, reduction="none").forward(x, t), Array)
     assert_type(layer.backward(), Array)
     return layer.forward(x, t)
 

@@ -1,6 +1,6 @@
-// Softmax and its gradient, the cross entropy of probabilities, and the loss of a sigmoid. Rows are
-// contiguous: N rows of C classes. Softmax with loss is in cross_entropy.h. Source: Deep Learning
-// from Scratch 2, ch. 1.3. Outputs never overlap inputs.
+// Softmax and its gradient, and the cross entropy of probabilities. Rows are contiguous: N rows of
+// C classes. Softmax with loss is in cross_entropy.h. Source: Deep Learning from Scratch 2,
+// ch. 1.3. Outputs never overlap inputs.
 #pragma once
 
 #include <cstdint>
@@ -28,14 +28,5 @@ void softmax_backward(const T* y, const T* dout, T* dx, index_t rows, index_t co
 // their probability times that logarithm. rows >= 1, all of them count.
 template <class T>
 double cross_entropy_error(const T* y, const RowLabels<T>& labels, index_t rows, index_t cols);
-
-// y = 1 / (1 + e^-x); returns the sum over n elements of -t log y - (1 - t) log(1 - y), computed
-// from x so that it never saturates, summed in float64 in order.
-template <class T>
-double sigmoid_loss(const T* x, const T* t, T* y, index_t n);
-
-// dx = (y - t) factor
-template <class T>
-void sigmoid_loss_backward(const T* y, const T* t, T factor, T* dx, index_t n);
 
 }  // namespace nnext

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cross_entropy.h"
+#include "kernels/element_loss.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/optimizer.h"
@@ -45,8 +46,8 @@ constexpr Kernels<T> make_kernels() {
   k.cross_entropy = &cross_entropy_rows<T>;
   k.cross_entropy_backward = &cross_entropy_backward_rows<T>;
   k.softcap = &softcap_array<T>;
-  k.sigmoid_loss = &sigmoid_loss_array<T>;
-  k.sigmoid_loss_backward = &sigmoid_loss_backward_array<T>;
+  k.element_loss = &element_loss_rows<T>;
+  k.element_loss_backward = &element_loss_backward_rows<T>;
   k.row_sums = &row_sums_array<T>;
   k.column_sums = &column_sums_array<T>;
   k.sum_of_squares = &sum_of_squares_array<T>;

@@ -292,38 +292,6 @@ void softmax_loss_backward_rows(const T* y, const std::int64_t* t, T factor, T* 
   }
 }
 
-// loss = max(x, 0) - x t + log(1 + e^-|x|), for t = 1 the softplus of -x and for t = 0 that of x.
-template <class T>
-void sigmoid_loss_array(const T* x, const T* t, T* y, double* loss, index_t n) {
-  constexpr int kVector = Simd<T>::lanes;
-  const Vec<T> zero{};
-  for (index_t i = 0; i < n; i += kVector) {
-    const index_t left = n - i < kVector ? n - i : kVector;
-    const Vec<T> v = flushed<T>(load_partial<T>(x + i, left, T{0}));
-    const Vec<T> target = load_partial<T>(t + i, left, T{0});
-    // |x| times the share of the other class: 1 - t for x > 0, t else. Nothing times an infinite
-    // score is nothing: a certain answer that is right costs nothing.
-    const Vec<T> share = v > zero ? broadcast<T>(T{1}) - target : target;
-    const Vec<T> linear = share == zero ? zero : product<T>(absolute<T>(v), share);
-    const Vec<T> tail = log1p<T>(exp<T>(-absolute<T>(v)));
-    store_partial<T>(y + i, sigmoid<T>(v), left);
-    for (index_t j = 0; j < left; ++j) {
-      loss[i + j] = static_cast<double>(linear[j]) + static_cast<double>(tail[j]);
-    }
-  }
-}
-
-template <class T>
-void sigmoid_loss_backward_array(const T* y, const T* t, T factor, T* dx, index_t n) {
-  constexpr int kVector = Simd<T>::lanes;
-  const Factor<T> f(factor);
-  for (index_t i = 0; i < n; i += kVector) {
-    const index_t left = n - i < kVector ? n - i : kVector;
-    const Vec<T> d = load_partial<T>(y + i, left, T{0}) - load_partial<T>(t + i, left, T{0});
-    store_partial<T>(dx + i, times<T>(d, f), left);
-  }
-}
-
 }  // namespace
 }  // namespace NNEXT_SIMD
 }  // namespace nnext

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "nnext/cross_entropy.h"
+#include "nnext/element_loss.h"
 #include "nnext/sum.h"
 #include "nnext/types.h"
 
@@ -131,9 +132,11 @@ struct Kernels {
                                  const double* factor);
   // x = cap tanh(x / cap)
   void (*softcap)(T* x, index_t n, T cap);
-  // y = sigmoid(x), loss = -log of the probability given to t, element by element
-  void (*sigmoid_loss)(const T* x, const T* t, T* y, double* loss, index_t n);
-  void (*sigmoid_loss_backward)(const T* y, const T* t, T factor, T* dx, index_t n);
+  // As in nnext/element_loss.h.
+  void (*element_loss)(const ElementLoss<T>& loss, const T* x, const T* t, T* y, index_t rows,
+                       index_t cols, double* loss_of_row);
+  void (*element_loss_backward)(const ElementLoss<T>& loss, const T* y, const T* t,
+                                const double* factor, T* dx, index_t rows, index_t cols);
 
   // sum[r] of row r; sums[j] = sum over i of x[i * row_stride + j], one chain from +0, or with
   // `accumulate` from sums[j]; sum of squares.
