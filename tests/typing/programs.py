@@ -216,7 +216,7 @@ class Halves(nnext.layers.Layer):
         return dout / 2
 
 
-class SquaredError:
+class OwnError:
     """A loss of one's own."""
 
     def __init__(self) -> None:
@@ -241,7 +241,7 @@ class PlainDescent:
 
 def parts_of_ones_own(x: Array, t: Array) -> PlainDescent:
     layers: list[LayerLike] = [affine(2, 3), Scale(np.ones(3))]
-    model = Sequential([*layers, Halves(), affine(3, 1)], loss=SquaredError())
+    model = Sequential([*layers, Halves(), affine(3, 1)], loss=OwnError())
     print(nnext.check_gradients(model, x, t).ok)
     model.backward()
     trainer = Trainer(model, PlainDescent())
