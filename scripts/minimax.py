@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of cpp/src/kernels/math.h, as C++ hexadecimal floats.
+"""Derive the polynomial coefficients of cpp/src/kernels/math.h and gelu.h, as C++ hex floats.
 
 Each function is reduced to a smooth remainder on a short interval and interpolated at Chebyshev
 nodes in 60-digit arithmetic, which is within a few per cent of the minimax polynomial and needs no
@@ -80,3 +80,118 @@ show("float64 log", chebyshev_polynomial(atanh_remainder, mp.mpf(0), s_max**2, 6
 tanh_max = mp.mpf("0.625")
 show("float32 tanh", chebyshev_polynomial(tanh_remainder, mp.mpf(0), tanh_max**2, 4), np.float32)
 show("float64 tanh", chebyshev_polynomial(tanh_remainder, mp.mpf(0), tanh_max**2, 11), np.float64)
+
+
+# --- kernels/gelu.h -------------------------------------------------------------------------------
+
+
+def first_normal(f: Callable[[mp.mpf], mp.mpf], near: float, dtype: type[np.floating]) -> float:
+    """Lowest x near `near` for which ``|f(x)|``, which grows with x, is a normal number."""
+    least = mp.mpf(float(np.finfo(dtype).smallest_normal))
+    root = mp.findroot(lambda x: mp.log(abs(f(x))) - mp.log(least), near)
+    x = dtype(mp.nstr(root, 40))
+    return float(x if mp.mpf(float(x)) >= root else np.nextafter(x, dtype(0)))
+
+
+def phi(x: mp.mpf) -> mp.mpf:
+    """Density of the normal distribution."""
+    return mp.exp(-(x**2) / 2) / mp.sqrt(2 * mp.pi)
+
+
+def cumulated(x: mp.mpf) -> mp.mpf:
+    """Its distribution function."""
+    return mp.erfc(-x / mp.sqrt(2)) / 2
+
+
+def sigmoid(v: mp.mpf) -> mp.mpf:
+    """1 / (1 + e^-v)."""
+    return 1 / (1 + mp.exp(-v))
+
+
+line, cube = 2 * mp.sqrt(2 / mp.pi), 2 * mp.sqrt(2 / mp.pi) * mp.mpf("0.044715")
+
+
+def tanh_argument(x: mp.mpf) -> mp.mpf:
+    """Twice what the tanh of GELU's approximation is taken of."""
+    return x * (line + cube * x**2)
+
+
+def silu_slope(x: mp.mpf) -> mp.mpf:
+    """Derivative of x sigmoid(x)."""
+    return sigmoid(x) * (1 + x * (1 - sigmoid(x)))
+
+
+def tanh_slope(x: mp.mpf) -> mp.mpf:
+    """Derivative of GELU's approximation."""
+    s = sigmoid(tanh_argument(x))
+    return s * (1 + x * (line + 3 * cube * x**2) * (1 - s))
+
+
+def constant(name: str, value: float, dtype: type[np.floating]) -> None:
+    """Print one constant."""
+    print(f"  {name} = {float(value).hex()}{'f' if dtype is np.float32 else ''}")
+
+
+def shifted(coefficients: list[mp.mpf], center: mp.mpf) -> list[mp.mpf]:
+    """Coefficients of the same polynomial in powers of x - center."""
+    rest, found = list(coefficients), []
+    while rest:  # Horner's rule, again and again
+        for i in range(len(rest) - 2, -1, -1):
+            rest[i] += rest[i + 1] * center
+        found.append(rest.pop(0))
+    return found
+
+
+def show_tail(low: float, degree: int, dtype: type[np.floating]) -> None:
+    """Print the polynomial for Phi(-t) e^(t^2/2) / w, w = 1 / (1 + 3/8 t), of all t from 0 to -low.
+
+    It is one of w less a center near the middle, of two thousand the one for which the two leading
+    coefficients are next to numbers of the type: their roundings are the largest errors.
+    """
+
+    rate = mp.mpf(3) / 8
+
+    def factor(w: mp.mpf) -> mp.mpf:
+        t = (1 / w - 1) / rate
+        return cumulated(-t) * mp.exp(t**2 / 2) / w
+
+    def rounded(x: mp.mpf) -> mp.mpf:
+        return mp.mpf(float(dtype(mp.nstr(x, 40))))
+
+    def distance(center: mp.mpf) -> mp.mpf:
+        return sum(abs(c - rounded(c)) for c in shifted(whole, center)[:2])
+
+    lowest = 1 / (1 - mp.mpf(low) * rate)
+    whole = chebyshev_polynomial(factor, lowest, mp.mpf(1), degree)
+    middle = int(mp.nint((mp.mpf("0.55") * lowest + mp.mpf("0.45")) * 2**16))
+    centers = [mp.mpf(middle + i) / 2**16 for i in range(-1000, 1001)]
+    center = min(centers, key=distance)
+    constant("kTailRate", rate, dtype)
+    constant("kTailCenter", center, dtype)
+    at_center, *others = shifted(whole, center)
+    constant("kTailAtCenter", rounded(at_center), dtype)
+    show("  kTailSlope", others, dtype)
+
+
+for kind, tail_degree, line_bits, tanh_one in ((np.float32, 12, 12, 30), (np.float64, 25, 26, 60)):
+    print(kind.__name__, "GELU and SiLU")
+    near = -92.0 if kind is np.float32 else -715.0
+    constant("kSiluLow", first_normal(lambda x: x * sigmoid(x), near, kind), kind)
+    constant("kSiluSlopeLow", first_normal(silu_slope, near, kind), kind)
+    near = -10.0 if kind is np.float32 else -21.2
+    constant("kTanhLow", first_normal(lambda x: x * sigmoid(tanh_argument(x)), near, kind), kind)
+    constant("kTanhSlopeLow", first_normal(tanh_slope, near, kind), kind)
+    one = mp.findroot(lambda x, one=tanh_one: tanh_argument(x) - one, 7)
+    constant("kTanhHigh", kind(mp.nstr(one, 40)), kind)
+    head, tail = split(line, line_bits, kind)
+    constant("kTanhLineHead", head, kind)
+    constant("kTanhLineTail", tail, kind)
+    head, tail = split(cube, np.finfo(kind).nmant + 1, kind)
+    constant("kTanhCube", head, kind)
+    constant("kTanhCubeTail", tail, kind)
+    near = -13.15 if kind is np.float32 else -38.5
+    constant("kGeluLow", first_normal(lambda x: x * cumulated(x), near, kind), kind)
+    low = first_normal(lambda x: cumulated(x) + x * phi(x), near, kind)
+    constant("kGeluSlopeLow", low, kind)
+    constant("kDensityAtZero", kind(mp.nstr(phi(mp.mpf(0)), 40)), kind)
+    show_tail(low, tail_degree, kind)

@@ -1,6 +1,8 @@
 // Element-by-element functions, their gradients, dropout.
 #include "nnext/elementwise.h"
 
+#include <cmath>
+
 #include "gil.h"
 #include "module.h"
 #include "scalars.h"
@@ -26,18 +28,72 @@ py::array unary(py::handle x_object) {
 }
 
 template <Unary F>
-py::array unary_backward(py::handle y_object, py::handle dout_object) {
-  const View y = argument("y", y_object);
+constexpr const char* kRemembered = remembers_input(F) ? "x" : "y";
+
+template <Unary F>
+py::array unary_backward(py::handle remembered_object, py::handle dout_object) {
+  const View remembered = argument(kRemembered<F>, remembered_object);
   const View dout = argument("dout", dout_object);
-  require_same_shape(y, dout);
-  const ComputeType type = compute_type({&y, &dout});
-  const View values = contiguous_operand(y, type);
+  require_same_shape(remembered, dout);
+  const ComputeType type = compute_type({&remembered, &dout});
+  const View values = contiguous_operand(remembered, type);
   const View gradient = contiguous_operand(dout, type);
   const View dx = new_like(type, values);
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(work_of(values));
     apply_backward<T>(F, input<T>(values), input<T>(gradient), output<T>(dx), values.size());
+  });
+  return finished(dx, type);
+}
+
+double checked_slope(py::handle object) {
+  const double slope = number("negative_slope", object);
+  if (slope >= 0 && std::isfinite(slope)) return slope;
+  throw py::value_error("negative_slope: expected a finite number that is at least 0, got " +
+                        number_text(slope));
+}
+
+// The slope in the type of the computation, where it may be infinite.
+template <class T>
+T slope_of_type(double slope) {
+  const T value = static_cast<T>(slope);
+  if (std::isfinite(value)) return value;
+  throw py::value_error("negative_slope: expected a number that float32 can hold, got " +
+                        number_text(slope));
+}
+
+py::array leaky_relu_any(py::handle x_object, py::handle slope_object) {
+  const View x = argument("x", x_object);
+  const double slope = checked_slope(slope_object);
+  const ComputeType type = compute_type({&x});
+  const View values = contiguous_operand(x, type);
+  const View y = new_like(type, values);
+  with_type(type, [&](auto zero) {
+    using T = decltype(zero);
+    const T negative_slope = slope_of_type<T>(slope);
+    const MaybeReleaseGil release(work_of(values));
+    leaky_relu<T>(input<T>(values), output<T>(y), values.size(), negative_slope);
+  });
+  return finished(y, type);
+}
+
+py::array leaky_relu_backward_any(py::handle y_object, py::handle dout_object,
+                                  py::handle slope_object) {
+  const View y = argument("y", y_object);
+  const View dout = argument("dout", dout_object);
+  require_same_shape(y, dout);
+  const double slope = checked_slope(slope_object);
+  const ComputeType type = compute_type({&y, &dout});
+  const View values = contiguous_operand(y, type);
+  const View gradient = contiguous_operand(dout, type);
+  const View dx = new_like(type, values);
+  with_type(type, [&](auto zero) {
+    using T = decltype(zero);
+    const T negative_slope = slope_of_type<T>(slope);
+    const MaybeReleaseGil release(work_of(values));
+    leaky_relu_backward<T>(input<T>(values), input<T>(gradient), output<T>(dx), values.size(),
+                           negative_slope);
   });
   return finished(dx, type);
 }
@@ -97,9 +153,19 @@ void bind_elementwise(py::module_& module) {
   module.def("sigmoid", &unary<Unary::kSigmoid>, py::arg("x"));
   module.def("tanh", &unary<Unary::kTanh>, py::arg("x"));
   module.def("relu", &unary<Unary::kRelu>, py::arg("x"));
+  module.def("silu", &unary<Unary::kSilu>, py::arg("x"));
+  module.def("gelu", &unary<Unary::kGelu>, py::arg("x"));
+  module.def("gelu_tanh", &unary<Unary::kGeluTanh>, py::arg("x"));
+  module.def("leaky_relu", &leaky_relu_any, py::arg("x"), py::arg("negative_slope"));
   module.def("sigmoid_backward", &unary_backward<Unary::kSigmoid>, py::arg("y"), py::arg("dout"));
   module.def("tanh_backward", &unary_backward<Unary::kTanh>, py::arg("y"), py::arg("dout"));
   module.def("relu_backward", &unary_backward<Unary::kRelu>, py::arg("y"), py::arg("dout"));
+  module.def("silu_backward", &unary_backward<Unary::kSilu>, py::arg("x"), py::arg("dout"));
+  module.def("gelu_backward", &unary_backward<Unary::kGelu>, py::arg("x"), py::arg("dout"));
+  module.def("gelu_tanh_backward", &unary_backward<Unary::kGeluTanh>, py::arg("x"),
+             py::arg("dout"));
+  module.def("leaky_relu_backward", &leaky_relu_backward_any, py::arg("y"), py::arg("dout"),
+             py::arg("negative_slope"));
   module.def("dropout_forward", &dropout_any, py::arg("x"), py::arg("ratio"), py::arg("seed"),
              py::arg("offset"));
   module.def("dropout_backward", &dropout_backward_any, py::arg("dout"), py::arg("mask"),

@@ -1,6 +1,8 @@
 // Element-by-element operations: ranges cut among threads.
 #include "nnext/elementwise.h"
 
+#include <limits>
+
 #include "dispatch.h"
 #include "grain.h"
 #include "nnext/threads.h"
@@ -10,24 +12,55 @@ namespace nnext {
 template <class T>
 void apply(Unary f, const T* x, T* y, index_t n) {
   const Kernels<T>& table = kernels<T>();
-  const auto function = f == Unary::kExp       ? table.exp
-                        : f == Unary::kLog     ? table.log
-                        : f == Unary::kSigmoid ? table.sigmoid
-                        : f == Unary::kTanh    ? table.tanh
-                                               : table.relu;
+  const auto function = f == Unary::kExp        ? table.exp
+                        : f == Unary::kLog      ? table.log
+                        : f == Unary::kSigmoid  ? table.sigmoid
+                        : f == Unary::kTanh     ? table.tanh
+                        : f == Unary::kSilu     ? table.silu
+                        : f == Unary::kGelu     ? table.gelu
+                        : f == Unary::kGeluTanh ? table.gelu_tanh
+                                                : table.relu;
   const index_t grain = f == Unary::kRelu ? kLightGrain : kHeavyGrain;
   parallel_ranges(n, grain, kLineElements,
                   [&](index_t begin, index_t end) { function(x + begin, y + begin, end - begin); });
 }
 
 template <class T>
-void apply_backward(Unary f, const T* y, const T* dout, T* dx, index_t n) {
+void apply_backward(Unary f, const T* remembered, const T* dout, T* dx, index_t n) {
   const Kernels<T>& table = kernels<T>();
-  const auto function = f == Unary::kSigmoid ? table.sigmoid_backward
-                        : f == Unary::kTanh  ? table.tanh_backward
-                                             : table.relu_backward;
+  const auto function = f == Unary::kSigmoid    ? table.sigmoid_backward
+                        : f == Unary::kTanh     ? table.tanh_backward
+                        : f == Unary::kSilu     ? table.silu_backward
+                        : f == Unary::kGelu     ? table.gelu_backward
+                        : f == Unary::kGeluTanh ? table.gelu_tanh_backward
+                                                : table.relu_backward;
+  const index_t grain = remembers_input(f) ? kHeavyGrain : kLightGrain;
+  parallel_ranges(n, grain, kLineElements, [&](index_t begin, index_t end) {
+    function(remembered + begin, dout + begin, dx + begin, end - begin);
+  });
+}
+
+// Whether it is relu: also where the slope counts as 0 because it is below the normal range.
+template <class T>
+bool leaks_nothing(T negative_slope) {
+  return negative_slope < std::numeric_limits<T>::min();
+}
+
+template <class T>
+void leaky_relu(const T* x, T* y, index_t n, T negative_slope) {
+  if (leaks_nothing(negative_slope)) return apply(Unary::kRelu, x, y, n);
+  const Kernels<T>& table = kernels<T>();
   parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
-    function(y + begin, dout + begin, dx + begin, end - begin);
+    table.leaky_relu(x + begin, y + begin, end - begin, negative_slope);
+  });
+}
+
+template <class T>
+void leaky_relu_backward(const T* y, const T* dout, T* dx, index_t n, T negative_slope) {
+  if (leaks_nothing(negative_slope)) return apply_backward(Unary::kRelu, y, dout, dx, n);
+  const Kernels<T>& table = kernels<T>();
+  parallel_ranges(n, kLightGrain, kLineElements, [&](index_t begin, index_t end) {
+    table.leaky_relu_backward(y + begin, dout + begin, dx + begin, end - begin, negative_slope);
   });
 }
 
@@ -62,6 +95,8 @@ void dropout_backward(const T* dout, const std::uint8_t* mask, T* dx, index_t n,
 #define NNEXT_INSTANTIATE(T)                                                            \
   template void apply<T>(Unary, const T*, T*, index_t);                                 \
   template void apply_backward<T>(Unary, const T*, const T*, T*, index_t);              \
+  template void leaky_relu<T>(const T*, T*, index_t, T);                                \
+  template void leaky_relu_backward<T>(const T*, const T*, T*, index_t, T);             \
   template void softcap<T>(T*, index_t, T);                                             \
   template void dropout<T>(const T*, T*, std::uint8_t*, index_t, double, std::uint64_t, \
                            std::uint64_t);                                              \

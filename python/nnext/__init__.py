@@ -43,10 +43,13 @@ from nnext.config import (
 from nnext.functions import (
     cross_entropy_error,
     exp,
+    gelu,
+    leaky_relu,
     log,
     matmul,
     relu,
     sigmoid,
+    silu,
     softmax,
     tanh,
 )
@@ -54,17 +57,21 @@ from nnext.gradient_check import check_gradients, numerical_gradient
 from nnext.history import History
 from nnext.init import affine
 from nnext.layers import (
+    GELU,
     AbsoluteError,
     Affine,
     AffineSoftmaxWithLoss,
     Dropout,
     Embedding,
+    Flatten,
     HuberLoss,
+    LeakyReLU,
     MatMul,
     PoissonLoss,
     ReLU,
     Sigmoid,
     SigmoidWithLoss,
+    SiLU,
     Softmax,
     SoftmaxWithLoss,
     SquaredError,
@@ -76,6 +83,7 @@ from nnext.step import Step
 from nnext.trainer import Trainer
 
 __all__ = [
+    "GELU",
     "SGD",
     "AbsoluteError",
     "AdaGrad",
@@ -87,8 +95,10 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EmptyBatchError",
+    "Flatten",
     "History",
     "HuberLoss",
+    "LeakyReLU",
     "MatMul",
     "Momentum",
     "Nesterov",
@@ -96,6 +106,7 @@ __all__ = [
     "RMSprop",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SigmoidWithLoss",
     "Softmax",
@@ -112,8 +123,10 @@ __all__ = [
     "datasets",
     "empty_cache",
     "exp",
+    "gelu",
     "get_num_threads",
     "get_score_budget",
+    "leaky_relu",
     "log",
     "matmul",
     "nodes",
@@ -123,6 +136,7 @@ __all__ = [
     "set_score_budget",
     "show_config",
     "sigmoid",
+    "silu",
     "softmax",
     "tanh",
 ]

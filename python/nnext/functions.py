@@ -18,24 +18,28 @@ A result of 128 KiB or more lives in a block of memory that is used again when t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
+from nnext._activations import check_approximate
 from nnext._nnext import LossOptions
 from nnext._support import Array
 
 __all__ = [
     "cross_entropy_error",
     "exp",
+    "gelu",
+    "leaky_relu",
     "linear_cross_entropy",
     "linear_cross_entropy_with_grad",
     "log",
     "matmul",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
     "tanh",
 ]
@@ -311,6 +315,37 @@ def sigmoid(x: ArrayLike) -> Array:
 def relu(x: ArrayLike) -> Array:
     """Larger of every element and 0, ``max(x, 0)``; a NaN stays a NaN."""
     return _nnext.relu(x)
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
+    """Every element that is above 0 as it is, others times `negative_slope`; a NaN stays a NaN.
+
+    Raises
+    ------
+    ValueError
+        If `negative_slope` is negative, infinite or NaN.
+    """
+    return _nnext.leaky_relu(x, negative_slope)
+
+
+def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Array:
+    """Every element times the normal distribution of it, ``x Φ(x)``.
+
+    Within 2 units in the last place, for negative `x` too: ``gelu(-5)`` has all its digits. At
+    -inf it is -0. With ``approximate="tanh"`` it is ``x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is neither "none" nor "tanh".
+    """
+    check_approximate(approximate)
+    return _nnext.gelu_tanh(x) if approximate == "tanh" else _nnext.gelu(x)
+
+
+def silu(x: ArrayLike) -> Array:
+    """Every element times its sigmoid, ``x / (1 + exp(-x))``; -0 at -inf."""
+    return _nnext.silu(x)
 
 
 def tanh(x: ArrayLike) -> Array:

@@ -24,12 +24,13 @@ Scratch 2", chapter 1, where nothing else is said.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
+from nnext._activations import GELU, Flatten, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from nnext._layer import Layer, as_floats, before_forward, check_weights, no_attribute
 from nnext._support import Array, check_numbers, check_source, draw_seed, whole_number
 from nnext.loss_layers import (
@@ -43,16 +44,20 @@ from nnext.loss_layers import (
 )
 
 __all__ = [
+    "GELU",
     "AbsoluteError",
     "Affine",
     "AffineSoftmaxWithLoss",
     "Dropout",
     "Embedding",
+    "Flatten",
     "HuberLoss",
     "Layer",
+    "LeakyReLU",
     "MatMul",
     "PoissonLoss",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "SigmoidWithLoss",
     "Softmax",
@@ -199,62 +204,6 @@ class Affine(Layer):
             raise before_forward(self)
         dW, db = self.grads
         return _nnext.affine_backward(self.x, self.params[0], dout, dW, db, input_grad)
-
-
-class _Activation(Layer):
-    """A function without parameters whose gradient needs its output alone.
-
-    Attributes
-    ----------
-    out : ndarray or None
-        The output of the last ``forward``.
-    """
-
-    _f: ClassVar[staticmethod[[ArrayLike], Array]]
-    _df: ClassVar[staticmethod[[ArrayLike, ArrayLike], Array]]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.out: Array | None = None
-
-    def forward(self, x: ArrayLike) -> Array:
-        """Return the function of `x`, an array of the same shape."""
-        self.out = out = self._f(x)
-        return out
-
-    def backward(self, dout: ArrayLike) -> Array:
-        """Return the gradient by the input for `dout`, the gradient by the output."""
-        if self.out is None:
-            raise before_forward(self)
-        return self._df(self.out, dout)
-
-
-class Sigmoid(_Activation):
-    """``y = 1 / (1 + exp(-x))``, ``dx = dout y (1 - y)``."""
-
-    _f = staticmethod(_nnext.sigmoid)
-    _df = staticmethod(_nnext.sigmoid_backward)
-
-
-class ReLU(_Activation):
-    """``y = max(x, 0)``, ``dx = 0`` where ``y <= 0`` and `dout` elsewhere."""
-
-    _f = staticmethod(_nnext.relu)
-    _df = staticmethod(_nnext.relu_backward)
-
-
-class Tanh(_Activation):
-    """``y = tanh(x)``, ``dx = dout (1 - y²)``."""
-
-    _f = staticmethod(_nnext.tanh)
-    _df = staticmethod(_nnext.tanh_backward)
-
-
-class Softmax(_Activation):
-    """``y = softmax(x)`` along the last axis, ``dx = y (dout - Σ y dout)``."""
-
-    _f = staticmethod(_nnext.softmax)
-    _df = staticmethod(_nnext.softmax_backward)
 
 
 class Dropout(Layer):

@@ -1,7 +1,8 @@
-// exp, log, sigmoid and tanh against a higher precision, over the float32 numbers there are and a
-// large sample of float64 (zero where that is not normal, but for log); and that they never fall
-// from one number to the next. Run for the best instruction set; elementwise_test.cpp shows that
-// all give the same bits. NNEXT_TEST_EVERY_FLOAT=1 takes every float32, which takes minutes.
+// exp, log, sigmoid, tanh, SiLU and GELU against a higher precision, over the float32 numbers there
+// are and a large sample of float64 (zero where that is not normal, but for log); and that they
+// never fall from one number to the next. Run for the best instruction set; elementwise_test.cpp
+// shows that all give the same bits. NNEXT_TEST_EVERY_FLOAT=1 takes every float32, which takes
+// minutes.
 #include <cstdlib>
 #include <cstring>
 
@@ -141,6 +142,115 @@ Wide exact_tanh(Wide x) {
   return normal<Narrow<Wide>>(std::tanh(x));
 }
 
+template <class Wide>
+Wide exact_silu(Wide x) {
+  return std::isinf(x) ? std::max(x, Wide{0}) : normal<Narrow<Wide>>(x / (1 + std::exp(-x)));
+}
+template <class Wide>
+Wide exact_silu_slope(Wide x) {
+  const Wide s = 1 / (1 + std::exp(-x));
+  return std::isinf(x) ? s : normal<Narrow<Wide>>(s * (1 + x / (1 + std::exp(x))));
+}
+// Phi(x). The rounding of x / sqrt(2), by which erfc moves far out, is taken back.
+template <class Wide>
+Wide exact_phi(Wide x) {
+  const Wide root = std::sqrt(Wide{0.5});
+  const Wide root_rest = std::fma(-root, root, Wide{0.5}) / (2 * root);
+  const Wide z = -x * root;
+  const Wide rest = std::fma(-x, root, -z) - x * root_rest;
+  const Wide slope = std::exp(-z * z) * 2 / std::sqrt(std::acos(Wide{-1}));
+  return (std::erfc(z) - slope * rest) / 2;
+}
+template <class Wide>
+Wide exact_density(Wide x) {
+  return std::exp(-x * x / 2) / std::sqrt(2 * std::acos(Wide{-1}));
+}
+template <class Wide>
+Wide exact_gelu(Wide x) {
+  return std::isinf(x) ? std::max(x, Wide{0}) : normal<Narrow<Wide>>(x * exact_phi(x));
+}
+template <class Wide>
+Wide exact_gelu_slope(Wide x) {
+  return std::isinf(x) ? exact_sigmoid(x)
+                       : normal<Narrow<Wide>>(exact_phi(x) + x * exact_density(x));
+}
+// Twice what the tanh is taken of, and its slope times x.
+template <class Wide>
+Wide tanh_argument(Wide x) {
+  return std::sqrt(8 / std::acos(Wide{-1})) * x * (1 + Wide{44715} / 1000000 * x * x);
+}
+template <class Wide>
+Wide exact_gelu_tanh(Wide x) {
+  return std::isinf(x) ? std::max(x, Wide{0})
+                       : normal<Narrow<Wide>>(x / (1 + std::exp(-tanh_argument(x))));
+}
+template <class Wide>
+Wide exact_gelu_tanh_slope(Wide x) {
+  const Wide v = tanh_argument(x);
+  const Wide z = 3 * v - 2 * std::sqrt(8 / std::acos(Wide{-1})) * x;
+  const Wide s = 1 / (1 + std::exp(-v));
+  return std::isinf(x) ? s : normal<Narrow<Wide>>(s * (1 + z / (1 + std::exp(v))));
+}
+
+// The gradient for a dout of 1.
+template <class T, void (*Kernels<T>::*Backward)(const T*, const T*, T*, index_t)>
+void slope(const T* x, T* y, index_t n) {
+  T ones[kBlock];
+  std::fill_n(ones, kBlock, T{1});
+  (kernels_of<T>(best()).*Backward)(x, ones, y, n);
+}
+
+// The largest error of a slope over 4 million numbers of [low, high], relative to the slope or,
+// where that is less, to `floor`: slopes have a zero, near which they are a difference.
+template <class T, class Exact>
+double slope_error(void (*kernel)(const T*, T*, index_t), double low, double high, double floor,
+                   const Exact& exact) {
+  using Wide = std::conditional_t<std::is_same_v<T, float>, double, long double>;
+  Random random(1);
+  double worst = 0;
+  T x[kBlock];
+  T y[kBlock];
+  for (int block = 0; block < 1024; ++block) {
+    for (T& value : x) value = static_cast<T>(random.real(low, high));
+    kernel(x, y, kBlock);
+    for (index_t i = 0; i < kBlock; ++i) {
+      const Wide expected = exact(static_cast<Wide>(x[i]));
+      const Wide scale = std::max(std::abs(expected), static_cast<Wide>(floor));
+      const Wide error = std::abs(static_cast<Wide>(y[i]) - expected);
+      if (error > 0) worst = std::max(worst, static_cast<double>(error / scale));
+    }
+  }
+  return worst / kUnit<T>;
+}
+
+TEST(AccuracyFloat, SiluIsWithinTwoUlps) {
+  const Worst worst = sweep(best().f32.silu, &exact_silu<double>);
+  EXPECT_LE(worst.ulps, 2) << "at " << worst.x;
+}
+TEST(AccuracyFloat, GeluIsWithinTwoUlps) {
+  const Worst worst = sweep(best().f32.gelu, &exact_gelu<double>);
+  EXPECT_LE(worst.ulps, 2) << "at " << worst.x;
+}
+TEST(AccuracyFloat, GeluByTanhIsWithinTwoUlps) {
+  const Worst worst = sweep(best().f32.gelu_tanh, &exact_gelu_tanh<double>);
+  EXPECT_LE(worst.ulps, 2) << "at " << worst.x;
+}
+// Within 8 units of roundoff of themselves, around their zero 12 of a tenth at least.
+template <class T, class Exact>
+void expect_slope(void (*kernel)(const T*, T*, index_t), double lowest, const Exact& exact) {
+  EXPECT_LE(slope_error<T>(kernel, lowest, -2, 0, exact), 8);
+  EXPECT_LE(slope_error<T>(kernel, -2, 0, 0.1, exact), 12);
+  EXPECT_LE(slope_error<T>(kernel, 0, -lowest, 0, exact), 8);
+}
+TEST(AccuracyFloat, SlopesAreWithinTheirBounds) {
+  expect_slope<float>(&slope<float, &Kernels<float>::silu_backward>, -93,
+                      &exact_silu_slope<double>);
+  expect_slope<float>(&slope<float, &Kernels<float>::gelu_backward>, -13.5,
+                      &exact_gelu_slope<double>);
+  expect_slope<float>(&slope<float, &Kernels<float>::gelu_tanh_backward>, -10.5,
+                      &exact_gelu_tanh_slope<double>);
+}
+
 TEST(AccuracyFloat, ExpIsWithinOneUlp) {
   const Worst worst = sweep(best().f32.exp, &exact_exp<double>);
   EXPECT_LE(worst.ulps, 1) << "at " << worst.x;
@@ -216,6 +326,34 @@ TEST_F(AccuracyDouble, TanhIsWithinOneAndAHalfUlps) {
   // The worst is where 1 - 2 / (e^2x + 1) begins.
   const Worst worst = sample(best().f64.tanh, 0.625, 0.66, exact);
   EXPECT_LE(worst.ulps, 1.5) << "at " << worst.x;
+}
+
+TEST_F(AccuracyDouble, SiluIsWithinTwoUlps) {
+  for (const double range : {0.01, 3.0, 60.0, 720.0}) {
+    const Worst worst = sample(best().f64.silu, -range, range, &exact_silu<long double>);
+    EXPECT_LE(worst.ulps, 2) << "at " << worst.x;
+  }
+}
+TEST_F(AccuracyDouble, GeluIsWithinTwoUlps) {
+  for (const double range : {0.01, 1.0, 3.0, 9.0, 39.0}) {
+    const Worst worst = sample(best().f64.gelu, -range, range, &exact_gelu<long double>);
+    EXPECT_LE(worst.ulps, 2) << "at " << worst.x;
+  }
+}
+// The rounding of the exponent costs the long double a unit of the double's far below 0.
+TEST_F(AccuracyDouble, GeluByTanhIsWithinTwoUlps) {
+  for (const double range : {0.01, 1.0, 3.0, 8.0, 22.0}) {
+    const Worst worst = sample(best().f64.gelu_tanh, -range, range, &exact_gelu_tanh<long double>);
+    EXPECT_LE(worst.ulps, range > 8 ? 3 : 2) << "at " << worst.x;
+  }
+}
+TEST_F(AccuracyDouble, SlopesAreWithinTheirBounds) {
+  expect_slope<double>(&slope<double, &Kernels<double>::silu_backward>, -716,
+                       &exact_silu_slope<long double>);
+  expect_slope<double>(&slope<double, &Kernels<double>::gelu_backward>, -39,
+                       &exact_gelu_slope<long double>);
+  expect_slope<double>(&slope<double, &Kernels<double>::gelu_tanh_backward>, -22,
+                       &exact_gelu_tanh_slope<long double>);
 }
 
 TEST(AccuracyHelpers, SweepAndSampleFindAWrongFunction) {

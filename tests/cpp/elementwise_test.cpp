@@ -16,11 +16,11 @@ struct Function {
   void (*Kernels<T>::*kernel)(const T* x, T* y, index_t n);
 };
 template <class T>
-constexpr Function<T> kFunctions[] = {{"exp", &Kernels<T>::exp},
-                                      {"log", &Kernels<T>::log},
-                                      {"sigmoid", &Kernels<T>::sigmoid},
-                                      {"tanh", &Kernels<T>::tanh},
-                                      {"relu", &Kernels<T>::relu}};
+constexpr Function<T> kFunctions[] = {
+    {"exp", &Kernels<T>::exp},         {"log", &Kernels<T>::log},
+    {"sigmoid", &Kernels<T>::sigmoid}, {"tanh", &Kernels<T>::tanh},
+    {"relu", &Kernels<T>::relu},       {"silu", &Kernels<T>::silu},
+    {"gelu", &Kernels<T>::gelu},       {"gelu_tanh", &Kernels<T>::gelu_tanh}};
 
 template <class T>
 struct Gradient {
@@ -209,11 +209,10 @@ TYPED_TEST(Elementwise, AppliesTheFunctionAskedForOnAnyNumberOfThreads) {
   const struct {
     Unary f;
     void (*kernel)(const T*, T*, index_t);
-  } functions[] = {{Unary::kExp, table.exp},
-                   {Unary::kLog, table.log},
-                   {Unary::kSigmoid, table.sigmoid},
-                   {Unary::kTanh, table.tanh},
-                   {Unary::kRelu, table.relu}};
+  } functions[] = {{Unary::kExp, table.exp},         {Unary::kLog, table.log},
+                   {Unary::kSigmoid, table.sigmoid}, {Unary::kTanh, table.tanh},
+                   {Unary::kRelu, table.relu},       {Unary::kSilu, table.silu},
+                   {Unary::kGelu, table.gelu},       {Unary::kGeluTanh, table.gelu_tanh}};
   for (const index_t n : {0, 1, 1000, 100001}) {
     const Array<T> x(n, /*seed=*/1, &real_number<T>);
     for (const auto& function : functions) {
@@ -251,14 +250,15 @@ TYPED_TEST(Elementwise, AppliesTheGradientAskedForOnAnyNumberOfThreads) {
 TYPED_TEST(Elementwise, GradientsAreTheSlopesOfTheFunctions) {
   using T = TypeParam;
   const double h = std::cbrt(kUnit<T>);  // where rounding and curvature weigh the same
-  for (const Unary f : {Unary::kSigmoid, Unary::kTanh, Unary::kRelu}) {
+  for (const Unary f : {Unary::kSigmoid, Unary::kTanh, Unary::kRelu, Unary::kSilu, Unary::kGelu,
+                        Unary::kGeluTanh}) {
     for (const double at : {-3.0, -0.7, 0.2, 1.0, 4.0}) {
       const T x[] = {static_cast<T>(at - h), static_cast<T>(at), static_cast<T>(at + h)};
       T y[3];
       apply(f, x, y, 3);
       const T dout = 2;
       T dx = canary<T>();
-      apply_backward(f, y + 1, &dout, &dx, 1);
+      apply_backward(f, remembers_input(f) ? x + 1 : y + 1, &dout, &dx, 1);
       EXPECT_NEAR(dx, 2 * (y[2] - y[0]) / (x[2] - x[0]), 20 * h * h) << at;
     }
   }

@@ -90,14 +90,48 @@ NNEXT_EVERY_ISA(NearZero);
 TEST_P(NearZero, FunctionsMeetNoSmallNumberWhateverTheirArgument) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     Array<T> y(kSize);
-    for (const Array<T>& x : {any_numbers<T>(kSize, 1), between<T>(kSize, 2, -800, 0),
-                              between<T>(kSize, 3, -110, 110), small_numbers<T>(kSize, 4)}) {
+    for (const Array<T>& x :
+         {any_numbers<T>(kSize, 1), between<T>(kSize, 2, -800, 0), between<T>(kSize, 3, -110, 110),
+          small_numbers<T>(kSize, 4), between<T>(kSize, 5, -45, 45), between<T>(kSize, 6, -3, 3)}) {
+      for (const T slope : {T(0.01), T{3}, std::numeric_limits<T>::min()}) {
+        EXPECT_FALSE(
+            meets_small_numbers([&] { kernels.leaky_relu(x.data(), y.data(), kSize, slope); }));
+        for (const T value : y) EXPECT_TRUE(same(value, normal(value)));
+        Array<T> dx(kSize);
+        EXPECT_FALSE(meets_small_numbers(
+            [&] { kernels.leaky_relu_backward(y.data(), x.data(), dx.data(), kSize, slope); }));
+        for (const T value : dx) EXPECT_TRUE(same(value, normal(value)));
+      }
       for (const auto& [name, f] :
            {std::pair{"exp", kernels.exp}, std::pair{"sigmoid", kernels.sigmoid},
-            std::pair{"tanh", kernels.tanh}, std::pair{"relu", kernels.relu}}) {
+            std::pair{"tanh", kernels.tanh}, std::pair{"relu", kernels.relu},
+            std::pair{"silu", kernels.silu}, std::pair{"gelu", kernels.gelu},
+            std::pair{"gelu_tanh", kernels.gelu_tanh}}) {
         SCOPED_TRACE(name);
         EXPECT_FALSE(meets_small_numbers([&, g = f] { g(x.data(), y.data(), kSize); }));
         for (const T value : y) EXPECT_TRUE(same(value, normal(value)));
+      }
+    }
+  });
+}
+
+TEST_P(NearZero, GradientsOfTheInputMeetNoSmallNumberWhateverTheInput) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    Array<T> dx(kSize);
+    Array<T> ones(kSize);
+    std::fill_n(ones.data(), kSize, T{1});
+    for (const Array<T>& x :
+         {any_numbers<T>(kSize, 1), between<T>(kSize, 2, -800, 0), between<T>(kSize, 3, -110, 110),
+          small_numbers<T>(kSize, 4), between<T>(kSize, 5, -45, 45), between<T>(kSize, 6, -3, 3)}) {
+      for (const Array<T>& dout : {any_numbers<T>(kSize, 7), small_numbers<T>(kSize, 8), ones}) {
+        for (const auto& [name, f] :
+             {std::pair{"silu", kernels.silu_backward}, std::pair{"gelu", kernels.gelu_backward},
+              std::pair{"gelu_tanh", kernels.gelu_tanh_backward}}) {
+          SCOPED_TRACE(name);
+          EXPECT_FALSE(
+              meets_small_numbers([&, g = f] { g(x.data(), dout.data(), dx.data(), kSize); }));
+          for (const T value : dx) EXPECT_TRUE(same(value, normal(value)));
+        }
       }
     }
   });

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <memory>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "matrix.h"
@@ -224,7 +225,9 @@ TYPED_TEST(SameBits, Functions) {
   for (const Function& f :
        {Function{"exp", Unary::kExp, 100, false}, Function{"log", Unary::kLog, 100, true},
         Function{"sigmoid", Unary::kSigmoid, 20, false}, Function{"tanh", Unary::kTanh, 10, false},
-        Function{"relu", Unary::kRelu, 1, false}}) {
+        Function{"relu", Unary::kRelu, 1, false}, Function{"silu", Unary::kSilu, 100, false},
+        Function{"gelu", Unary::kGelu, 15, false},
+        Function{"gelu_tanh", Unary::kGeluTanh, 12, false}}) {
     const Array<T> x = drawn_and_special<T>(f.scale, f.positive);
     Array<T> y(kMany);
     this->expect_recorded_rows(
@@ -251,6 +254,40 @@ TYPED_TEST(SameBits, FunctionsBackward) {
         },
         dx);
   }
+}
+
+TYPED_TEST(SameBits, FunctionsBackwardFromTheirInput) {
+  using T = TypeParam;
+  const Array<T> dout = drawn_array<T>(kMany, /*seed=*/2);
+  Array<T> dx(kMany);
+  const std::tuple<const char*, Unary, T> functions[] = {
+      {"silu", Unary::kSilu, 100}, {"gelu", Unary::kGelu, 15}, {"gelu_tanh", Unary::kGeluTanh, 12}};
+  for (const auto& [name, function, scale] : functions) {
+    const Array<T> x = drawn_array<T>(kMany, /*seed=*/1, scale);
+    this->expect_recorded_rows(
+        std::string(name) + " backward", kMany,
+        [&, f = function](index_t begin, index_t count) {
+          apply_backward<T>(f, x.data() + begin, dout.data() + begin, dx.data() + begin, count);
+        },
+        dx);
+  }
+}
+
+TYPED_TEST(SameBits, LeakyRelu) {
+  using T = TypeParam;
+  const T slope = static_cast<T>(0.01);
+  const Array<T> x = drawn_and_special<T>(1, /*positive=*/false);
+  const Array<T> dout = drawn_array<T>(kMany, /*seed=*/2);
+  Array<T> y(kMany);
+  Array<T> dx(kMany);
+  this->expect_recorded_rows(
+      "leaky_relu and backward", kMany,
+      [&](index_t begin, index_t count) {
+        leaky_relu<T>(x.data() + begin, y.data() + begin, count, slope);
+        leaky_relu_backward<T>(y.data() + begin, dout.data() + begin, dx.data() + begin, count,
+                               slope);
+      },
+      y, dx);
 }
 
 TYPED_TEST(SameBits, Dropout) {

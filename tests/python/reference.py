@@ -5,6 +5,7 @@ is exact: it says which bits a product has. All else is compared by `assert_clos
 tolerance is a number of roundings times the unit roundoff times the size of what was rounded.
 """
 
+import math
 from fractions import Fraction
 
 import ml_dtypes
@@ -191,6 +192,28 @@ def relu(x):
     return np.maximum(f64(x), 0)
 
 
+def leaky_relu(x, negative_slope=0.01):
+    return np.where(f64(x) > 0, x, negative_slope * f64(x))
+
+
+def silu(x):
+    return f64(x) * sigmoid(x)
+
+
+def normal_tail(x):
+    """Return Phi(x), the normal distribution, with all digits for negative `x`."""
+    return np.vectorize(math.erfc, otypes=[np.float64])(-f64(x) * math.sqrt(0.5)) / 2
+
+
+def gelu(x):
+    return f64(x) * normal_tail(x)
+
+
+def gelu_tanh(x):
+    x = f64(x)
+    return x * sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
 # Gradients by the input, from the input
 
 
@@ -204,6 +227,26 @@ def tanh_backward(x, dout):
 
 def relu_backward(x, dout):
     return np.where(f64(x) > 0, dout, 0.0)
+
+
+def leaky_relu_backward(x, dout, negative_slope=0.01):
+    return np.where(f64(x) > 0, dout, negative_slope * f64(dout))
+
+
+def silu_backward(x, dout):
+    return f64(dout) * sigmoid(x) * (1 + f64(x) * sigmoid(-f64(x)))
+
+
+def gelu_backward(x, dout):
+    density = np.exp(-(f64(x) ** 2) / 2) / math.sqrt(2 * math.pi)
+    return f64(dout) * (normal_tail(x) + f64(x) * density)
+
+
+def gelu_tanh_backward(x, dout):
+    x = f64(x)
+    v = 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    slope = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+    return f64(dout) * sigmoid(v) * (1 + x * slope * sigmoid(-v))
 
 
 def softmax_backward(x, dout):

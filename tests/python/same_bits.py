@@ -107,13 +107,21 @@ def long_sums(dtype):
 def element_by_element(dtype):
     limits = np.finfo(dtype)
     specials = np.array([0, 1, limits.smallest_subnormal, limits.tiny, limits.max, np.inf], dtype)
-    for name, scale in [("exp", 100), ("log", 100), ("sigmoid", 20), ("tanh", 10), ("relu", 1)]:
+    functions = {"exp": 100, "log": 100, "sigmoid": 20, "tanh": 10, "relu": 1}
+    of_input = {"silu": 100, "gelu": 15, "gelu_tanh": 12}
+    for name, scale in (functions | of_input).items():
         x = drawn(dtype, 1, MANY) * dtype(scale)
         x[:12] = np.stack([specials, -specials], axis=1).ravel()
         yield name, getattr(_nnext, name)(np.abs(x) if name == "log" else x)
     y, dout = drawn(dtype, 1, MANY), drawn(dtype, 2, MANY)
     for name in ("sigmoid", "tanh", "relu"):
         yield f"{name} backward", getattr(_nnext, f"{name}_backward")(y, dout)
+    for name, scale in of_input.items():
+        yield f"{name} backward", getattr(_nnext, f"{name}_backward")(y * dtype(scale), dout)
+    x = y.copy()
+    x[:12] = np.stack([specials, -specials], axis=1).ravel()
+    leaked = _nnext.leaky_relu(x, 0.01)
+    yield "leaky_relu and backward", [leaked, _nnext.leaky_relu_backward(leaked, dout, 0.01)]
     dropped, mask = _nnext.dropout_forward(y, 0.3, 12345, 7)
     yield "dropout", [dropped, _nnext.dropout_backward(y, mask, 0.3)]
 

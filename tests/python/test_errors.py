@@ -12,8 +12,8 @@ import nnext
 X = np.ones((4, 3), np.float32)
 W = np.ones((3, 2), np.float32)
 B = np.ones(2, np.float32)
-FUNCTIONS = ["softmax", "sigmoid", "relu", "tanh", "exp", "log"]
-ACTIVATIONS = ["Sigmoid", "ReLU", "Tanh", "Softmax"]
+FUNCTIONS = ["softmax", "sigmoid", "relu", "leaky_relu", "gelu", "silu", "tanh", "exp", "log"]
+ACTIVATIONS = ["Sigmoid", "ReLU", "LeakyReLU", "GELU", "SiLU", "Tanh", "Softmax"]
 
 
 def fresh(name):

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 import nnext
 import reference as ref
 
-UNARY = ["exp", "log", "sigmoid", "tanh", "relu", "softmax"]
+UNARY = ["exp", "log", "sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "softmax"]
 
 
 @pytest.mark.parametrize("name", [*UNARY, "matmul", "cross_entropy_error"])

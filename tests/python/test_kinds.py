@@ -44,6 +44,11 @@ LAYERS = {
     "Affine": lambda dtype: nnext.Affine(of_kind(dtype, 4, 3, seed=1), of_kind(dtype, 3, seed=2)),
     "Sigmoid": lambda dtype: nnext.Sigmoid(),
     "ReLU": lambda dtype: nnext.ReLU(),
+    "LeakyReLU": lambda dtype: nnext.LeakyReLU(0.3),
+    "GELU": lambda dtype: nnext.GELU(),
+    "GELU by tanh": lambda dtype: nnext.GELU("tanh"),
+    "SiLU": lambda dtype: nnext.SiLU(),
+    "Flatten": lambda dtype: nnext.Flatten(),
     "Tanh": lambda dtype: nnext.Tanh(),
     "Softmax": lambda dtype: nnext.Softmax(),
     "Dropout": lambda dtype: nnext.Dropout(0.5, seed=1),
@@ -174,7 +179,9 @@ def test_models_of_every_kind_train(dtype):
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("name", ["softmax", "sigmoid", "relu", "tanh", "exp", "log"])
+@pytest.mark.parametrize(
+    "name", ["softmax", "sigmoid", "relu", "leaky_relu", "gelu", "silu", "tanh", "exp", "log"]
+)
 def test_functions_compute_every_kind_as_its_wide_native_numbers(name, dtype):
     x = abs(of_kind(np.float64, 5, 3)).astype(dtype)
     assert_rounded(getattr(nnext, name)(x), getattr(nnext, name)(native(x)), dtype)
@@ -274,7 +281,10 @@ def test_masked_elements_are_refused(call, name):
 
 MASKED = np.ma.masked_greater(ref.normal(np.float64, 4, 3), 0.5)
 TAKERS = {
-    **{name: LAYERS[name](np.float64).forward for name in ("Sigmoid", "ReLU", "Tanh", "Softmax")},
+    **{
+        name: LAYERS[name](np.float64).forward
+        for name in ("Sigmoid", "ReLU", "LeakyReLU", "GELU", "SiLU", "Flatten", "Tanh", "Softmax")
+    },
     "Dropout": nnext.Dropout(0.5, seed=1).forward,
     **{f.__name__: f for f in (nnext.softmax, nnext.sigmoid, nnext.relu, nnext.tanh, nnext.exp)},
     "Dropout in inference": lambda x: nnext.Dropout().forward(x, train_flg=False),

@@ -28,6 +28,10 @@ def layers(dtype):
         "Affine": (nnext.Affine(normal(dtype, D, H), normal(dtype, H, seed=2)), x),
         "Sigmoid": (nnext.Sigmoid(), x),
         "ReLU": (nnext.ReLU(), away_from_zero(x)),
+        "LeakyReLU": (nnext.LeakyReLU(0.2), away_from_zero(x)),
+        "GELU": (nnext.GELU(), x),
+        "GELU by tanh": (nnext.GELU("tanh"), x),
+        "SiLU": (nnext.SiLU(), x),
         "Tanh": (nnext.Tanh(), x),
         "Softmax": (nnext.Softmax(), x),
         "Dropout": (nnext.Dropout(0.4, seed=3), x),
@@ -58,7 +62,10 @@ def test_params_are_the_callers_own_arrays_and_grads_start_as_zeros(dtype):
             np.testing.assert_array_equal(g, np.zeros_like(p), strict=True)
 
 
-@pytest.mark.parametrize("name", ["Sigmoid", "ReLU", "Tanh", "Softmax", "Dropout"])
+@pytest.mark.parametrize(
+    "name",
+    ["Sigmoid", "ReLU", "LeakyReLU", "GELU", "SiLU", "Tanh", "Softmax", "Dropout", "Flatten"],
+)
 def test_layers_without_parameters_have_empty_lists(name):
     layer = getattr(nnext, name)()
     assert layer.params == []

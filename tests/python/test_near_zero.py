@@ -55,7 +55,9 @@ def test_softmax_is_exact_or_zero(n, scale, dtype):
 
 
 @pytest.mark.parametrize("dtype", ref.FLOATS)
-@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "ReLU", "Softmax", "Dropout"])
+@pytest.mark.parametrize(
+    "name", ["Sigmoid", "Tanh", "ReLU", "LeakyReLU", "GELU", "SiLU", "Softmax", "Dropout"]
+)
 def test_gradients_of_layers_are_zero_where_they_are_small(name, dtype):
     least, small = tiny(dtype)
     layer = nnext.Dropout(0.5, seed=0) if name == "Dropout" else getattr(nnext, name)()

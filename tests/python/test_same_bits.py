@@ -5,7 +5,18 @@ import pytest
 
 import nnext
 import same_bits
-from nnext.layers import Affine, MatMul, ReLU, Sigmoid, Softmax, SoftmaxWithLoss, Tanh
+from nnext.layers import (
+    GELU,
+    Affine,
+    LeakyReLU,
+    MatMul,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    SoftmaxWithLoss,
+    Tanh,
+)
 from same_bits import drawn
 
 TYPES = [np.float32, np.float64]
@@ -72,7 +83,8 @@ def forward_and_backward(layer, x, dout):
 
 def make_layers(dtype):
     w, b = drawn(dtype, 5, 50, 50), drawn(dtype, 6, 50)
-    return [MatMul(w), Affine(w, b), Sigmoid(), Tanh(), ReLU(), Softmax()]
+    activations = [Sigmoid(), Tanh(), ReLU(), LeakyReLU(), GELU(), GELU("tanh"), SiLU(), Softmax()]
+    return [MatMul(w), Affine(w, b), *activations]
 
 
 @pytest.mark.parametrize("dtype", TYPES)

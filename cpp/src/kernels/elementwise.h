@@ -1,7 +1,7 @@
 // Activations, their gradients and dropout: one pass over contiguous arrays.
 #pragma once
 
-#include "kernels/math.h"
+#include "kernels/gelu.h"
 
 namespace nnext {
 namespace NNEXT_SIMD {
@@ -54,6 +54,44 @@ void relu_array(const T* x, T* y, index_t n) {
       },
       x);
 }
+template <class T>
+void silu_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return silu<T>(v); }, x);
+}
+template <class T>
+void gelu_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return gelu<T>(v); }, x);
+}
+template <class T>
+void gelu_tanh_array(const T* x, T* y, index_t n) {
+  map<T>(y, n, [](Vec<T> v) NNEXT_LAMBDA { return gelu_tanh<T>(v); }, x);
+}
+
+// v where `of` is positive or NaN, elsewhere v times the slope.
+template <class T>
+NNEXT_INLINE Vec<T> leaky(Vec<T> of, Vec<T> v, const Factor<T>& slope) {
+  const IntVec<T> leaks = of <= Vec<T>{};
+  const Vec<T> large = at_least<T>(v, leaks ? slope.least : IntVec<T>{} + Normal<T>::kBits);
+  return large * (leaks ? slope.value : broadcast<T>(T{1}));
+}
+template <class T>
+void leaky_relu_array(const T* x, T* y, index_t n, T negative_slope) {
+  const Factor<T> slope(negative_slope);
+  map<T>(
+      y, n,
+      [&slope](Vec<T> v) NNEXT_LAMBDA {
+        const Vec<T> normal = flushed<T>(v);
+        return leaky<T>(normal, normal, slope);
+      },
+      x);
+}
+template <class T>
+void leaky_relu_backward_array(const T* y, const T* dout, T* dx, index_t n, T negative_slope) {
+  const Factor<T> slope(negative_slope);
+  map<T>(
+      dx, n, [&slope](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return leaky<T>(out, d, slope); }, y,
+      dout);
+}
 
 template <class T>
 void sigmoid_backward_array(const T* y, const T* dout, T* dx, index_t n) {
@@ -77,6 +115,25 @@ void relu_backward_array(const T* y, const T* dout, T* dx, index_t n) {
       dx, n,
       [](Vec<T> out, Vec<T> d) NNEXT_LAMBDA { return out <= Vec<T>{} ? Vec<T>{} : flushed<T>(d); },
       y, dout);
+}
+
+template <class T>
+void silu_backward_array(const T* x, const T* dout, T* dx, index_t n) {
+  map<T>(
+      dx, n, [](Vec<T> v, Vec<T> d) NNEXT_LAMBDA { return product<T>(d, silu_slope<T>(v)); }, x,
+      dout);
+}
+template <class T>
+void gelu_backward_array(const T* x, const T* dout, T* dx, index_t n) {
+  map<T>(
+      dx, n, [](Vec<T> v, Vec<T> d) NNEXT_LAMBDA { return product<T>(d, gelu_slope<T>(v)); }, x,
+      dout);
+}
+template <class T>
+void gelu_tanh_backward_array(const T* x, const T* dout, T* dx, index_t n) {
+  map<T>(
+      dx, n, [](Vec<T> v, Vec<T> d) NNEXT_LAMBDA { return product<T>(d, gelu_tanh_slope<T>(v)); },
+      x, dout);
 }
 
 template <class T>

@@ -32,9 +32,17 @@ constexpr Kernels<T> make_kernels() {
   k.sigmoid = &sigmoid_array<T>;
   k.tanh = &tanh_array<T>;
   k.relu = &relu_array<T>;
+  k.silu = &silu_array<T>;
+  k.gelu = &gelu_array<T>;
+  k.gelu_tanh = &gelu_tanh_array<T>;
+  k.leaky_relu = &leaky_relu_array<T>;
   k.sigmoid_backward = &sigmoid_backward_array<T>;
   k.tanh_backward = &tanh_backward_array<T>;
   k.relu_backward = &relu_backward_array<T>;
+  k.silu_backward = &silu_backward_array<T>;
+  k.gelu_backward = &gelu_backward_array<T>;
+  k.gelu_tanh_backward = &gelu_tanh_backward_array<T>;
+  k.leaky_relu_backward = &leaky_relu_backward_array<T>;
   k.dropout = &dropout_array<T>;
   k.dropout_backward = &dropout_backward_array<T>;
   k.add = &add_array<T>;

@@ -102,9 +102,17 @@ struct Kernels {
   void (*sigmoid)(const T* x, T* y, index_t n);
   void (*tanh)(const T* x, T* y, index_t n);
   void (*relu)(const T* x, T* y, index_t n);
+  void (*silu)(const T* x, T* y, index_t n);
+  void (*gelu)(const T* x, T* y, index_t n);
+  void (*gelu_tanh)(const T* x, T* y, index_t n);
+  void (*leaky_relu)(const T* x, T* y, index_t n, T negative_slope);  // normal and positive
   void (*sigmoid_backward)(const T* y, const T* dout, T* dx, index_t n);
   void (*tanh_backward)(const T* y, const T* dout, T* dx, index_t n);
   void (*relu_backward)(const T* y, const T* dout, T* dx, index_t n);
+  void (*silu_backward)(const T* x, const T* dout, T* dx, index_t n);
+  void (*gelu_backward)(const T* x, const T* dout, T* dx, index_t n);
+  void (*gelu_tanh_backward)(const T* x, const T* dout, T* dx, index_t n);
+  void (*leaky_relu_backward)(const T* y, const T* dout, T* dx, index_t n, T negative_slope);
   void (*dropout)(const T* x, T* y, std::uint8_t* mask, index_t n, std::uint64_t seed,
                   std::uint64_t first, std::uint32_t threshold, T scale);
   void (*dropout_backward)(const T* dout, const std::uint8_t* mask, T* dx, index_t n, T scale);
