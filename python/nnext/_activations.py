@@ -201,7 +201,7 @@ class GELU(_InputActivation):
         return "" if self.approximate == "none" else f"approximate={self.approximate!r}"
 
 
-def check_approximate(approximate: str) -> None:
+def check_approximate(approximate: object) -> None:
     """Raise a ValueError if GELU has no such form."""
     if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
         raise ValueError(f"approximate: expected 'none' or 'tanh', got {approximate!r}")
