@@ -63,6 +63,8 @@ class StreamBatches:
     batches : iterable of (x, t) or (x, t, sample_weight)
     params : sequence of ndarray
         Floats are cast to their type.
+    epochs : int
+        So many passes are going to be made.
 
     Attributes
     ----------
@@ -73,15 +75,23 @@ class StreamBatches:
     ------
     TypeError
         If it is no iterable, or one of arrays.
+    ValueError
+        If it is an iterator, and more than one pass is to be made.
     """
 
-    def __init__(self, batches: Any, params: Sequence[Array]) -> None:
+    def __init__(self, batches: Any, params: Sequence[Array], epochs: int) -> None:
         if isinstance(batches, np.ndarray | str | bytes | dict) or not isinstance(
             batches, Iterable
         ):
             raise TypeError(
                 "t: expected labels; without them x is to be an iterable of batches (x, t), got "
                 f"{type(batches).__name__}"
+            )
+        if epochs > 1 and isinstance(batches, Iterator):
+            raise ValueError(
+                f"x: {epochs} epochs are {epochs} passes over the batches, and "
+                f"{_shown(batches)} can be gone through once: give an object whose __iter__ begins "
+                "anew, such as a list"
             )
         self._batches = batches
         self._params = params

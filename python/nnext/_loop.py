@@ -13,7 +13,7 @@ from nnext._gathered import check_gathered
 from nnext._progress import Progress
 from nnext.callbacks import Callbacks
 from nnext.history import History, read_metrics
-from nnext.step import Step
+from nnext.step import Step, check_optimizer
 
 if TYPE_CHECKING:
     from nnext.trainer import Trainer
@@ -98,6 +98,7 @@ class Loop:
             self.batch = i
             if wants_begin:
                 callbacks("on_batch_begin")
+            self._follow(step)
             step(samples.x, samples.t, samples.weight)
             history.batches += 1
             counts = step.count if self._is_mean or not step.count else 1.0
@@ -121,6 +122,17 @@ class Loop:
         history.set_metrics(metrics)
         shown.epoch(self.epoch, loss, metrics)
         return callbacks("on_epoch_end") or stop
+
+    def _follow(self, step: Step) -> None:
+        """Take another optimizer that a callback gave the trainer; another model is refused."""
+        trainer = self._trainer
+        if trainer.optimizer is not step.optimizer:
+            check_optimizer(trainer.optimizer)
+            step.optimizer = trainer.optimizer
+        if trainer.model is not step.model:
+            raise ValueError(
+                "trainer.model was replaced in training; another model needs another call of fit"
+            )
 
     def _measure(self) -> dict[str, float]:
         metrics = {} if self._evaluation is None else self._evaluation()

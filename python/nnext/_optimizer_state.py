@@ -3,6 +3,7 @@
 The formulas are in `optimizer`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from inspect import signature
@@ -22,6 +23,7 @@ from nnext._optimizer_options import (
     memory,
 )
 from nnext._support import Array, find_overlap, find_shared
+from nnext.schedules import ReduceOnPlateau, plateaus_of, remembered
 
 Arrays = Sequence[Array]
 
@@ -217,8 +219,30 @@ class Optimizer:
         self._halves = _Halves([])
 
     def reset(self) -> None:
-        """Forget everything but the options: the next `update` is the first one."""
+        """Forget everything but the options: the next `update` is the first one.
+
+        A schedule that remembers something, as `ReduceOnPlateau` does, forgets it too.
+        """
+        for schedule in self._schedules():
+            reset = getattr(schedule, "reset", None)
+            if reset is not None:
+                reset()
         self._forget()
+
+    def plateaus(self) -> list[ReduceOnPlateau]:
+        """Return the schedules that want to be told how training goes, those of groups too."""
+        return plateaus_of(self._schedules())
+
+    def _schedules(self) -> list[Any]:
+        """Return the schedules among the options, of the groups too."""
+        return [
+            own[option] for own, option in self._named_options().values() if callable(own[option])
+        ]
+
+    def check_options(self, params: list[Array]) -> None:
+        """Raise what the next `update` of these parameters would of its options."""
+        for own in groups_of(self.groups, params, self) or [self]:
+            self._numbers_of(own)
 
     def update(self, params: Arrays, grads: Arrays) -> None:
         """Move `params` in place by one step against `grads`.
@@ -340,15 +364,16 @@ class Optimizer:
             ``"type"`` (str) and ``"version"`` (int) say what it is; then every option and counter
             as a float or int by its name, and every list of the state (``"master"`` too) as a list
             of new arrays, empty before the first `update`. The options of group i are named
-            ``"groups.i.lr"``; a rate that is a schedule is the rate of the next step, and what the
-            schedule itself remembers is named ``"lr.best"``.
+            ``"groups.i.lr"``; a rate that is a schedule is the rate of the next step, NaN where the
+            schedule has none, and what the schedule itself remembers is named ``"lr.best"``.
         """
         state: dict[str, Any] = {"type": self._type_name(), "version": _VERSION, "iter": self.iter}
         for name, (own, option) in self._named_options().items():
             value = own[option]
             if callable(value):
-                state.update({f"{name}.{key}": of for key, of in _remembered(value).items()})
-            state[name] = at_step(value, self.iter)
+                state.update({f"{name}.{key}": of for key, of in remembered(value).items()})
+                value = _next_rate(value, self.iter)
+            state[name] = value
         for name, arrays in zip(self._list_names(), self._lists(), strict=True):
             state[name] = [np.array(a, order="K") for a in arrays or []]
         return state
@@ -386,7 +411,7 @@ class Optimizer:
         schedules = {
             n: own[option] for n, (own, option) in options.items() if callable(own[option])
         }
-        told = {n: [f"{n}.{key}" for key in _remembered(of)] for n, of in schedules.items()}
+        told = {n: [f"{n}.{key}" for key in remembered(of)] for n, of in schedules.items()}
         names = [*options, *chain.from_iterable(told.values()), *self._list_names()]
         _check_kind(state, self._type_name(), ["iter", *names])
         restored = type(self).__new__(type(self))
@@ -395,6 +420,7 @@ class Optimizer:
         numbers = {
             name: getattr(type(self), option).checked(_plain(state[name]))
             for name, (_, option) in options.items()
+            if name not in schedules
         }
         lists = {name: _state_arrays(name, state[name]) for name in self._list_names()}
         if any(lists[name] for name in self._state):
@@ -406,17 +432,17 @@ class Optimizer:
             _check_list("master", lists["master"], self._halves.own, _HALF_PARAMS)
         for name, arrays in lists.items():
             setattr(restored, name, arrays or None)
-        remembered = {
+        kept = {
             name: {key[len(name) + 1 :]: _plain(state[key]) for key in keys}
             for name, keys in told.items()
             if keys
         }
-        for name, of in remembered.items():  # all are tried before the first is changed
+        for name, of in kept.items():  # all are tried before the first is changed
             deepcopy(schedules[name]).load_state_dict(of)
-        for name, of in remembered.items():
+        for name, of in kept.items():
             schedules[name].load_state_dict(of)
         vars(self).update(vars(restored))
-        for name in numbers.keys() - schedules.keys():
+        for name in numbers:
             own, option = options[name]
             own[option] = numbers[name]
 
@@ -444,10 +470,29 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _remembered(schedule: Any) -> dict[str, Any]:
-    """Return what a schedule remembers, nothing of most."""
-    state_dict = getattr(schedule, "state_dict", None)
-    return {} if state_dict is None else dict(state_dict())
+def _next_rate(schedule: Any, step: int) -> float:
+    """Return what a schedule says of a step; NaN if that is nothing, as at the end of a list."""
+    try:
+        return at_step(schedule, step)  # type: ignore[no-any-return]
+    except Exception:
+        return math.nan
+
+
+def decay_of(rate: float, options: Any) -> float:
+    """Return the part of a parameter that the next step takes away.
+
+    Raises
+    ------
+    ValueError
+        If that is more than all of it.
+    """
+    decay: float = rate * options.weight_decay
+    if decay > 1:
+        raise ValueError(
+            f"weight_decay: a step would take away lr * weight_decay = {rate:g} * "
+            f"{options.weight_decay:g} of each parameter, more than all of it"
+        )
+    return decay
 
 
 def _zeros(p: Array) -> Array:

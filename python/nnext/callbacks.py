@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnext._support import Array, check_count, check_flag, check_numbers
-from nnext.schedules import ReduceOnPlateau, WarmUp, checked_rate
+from nnext.schedules import checked_rate, plateaus_of
 
 if TYPE_CHECKING:
     from nnext.history import History
@@ -225,8 +225,8 @@ class LearningRateSchedule(Callback):
             raise TypeError(f"schedule: expected a function of the step, got {schedule!r}")
         if by not in ["batch", "epoch"]:
             raise ValueError(f'by: expected "batch" or "epoch", got {by!r}')
-        self._plateau = _plateau_of(schedule)
-        reports = self._plateau is not None
+        self._plateaus = plateaus_of([schedule])
+        reports = bool(self._plateaus)
         if monitor is not None and not reports:
             raise ValueError("monitor: this schedule is not told anything; ReduceOnPlateau is")
         if monitor is not None and not isinstance(monitor, str):
@@ -237,6 +237,23 @@ class LearningRateSchedule(Callback):
 
     def __repr__(self) -> str:
         return f"LearningRateSchedule({self.schedule!r}, by={self.by!r})"
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Refuse an optimizer without ``lr``, and one that has a schedule of its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before anything is trained.
+        """
+        name = type(trainer.optimizer).__name__
+        if not hasattr(trainer.optimizer, "lr"):
+            raise TypeError(f"LearningRateSchedule: the optimizer {name} has no lr to set")
+        if callable(vars(trainer.optimizer).get("lr")):
+            raise ValueError(
+                f"LearningRateSchedule: the lr of the optimizer {name} is a schedule already, "
+                f"{vars(trainer.optimizer)['lr']!r}"
+            )
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Set the rate, if epochs are counted."""
@@ -250,11 +267,21 @@ class LearningRateSchedule(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Tell a `ReduceOnPlateau` how it went."""
-        if self._plateau is not None and self.monitor is not None:
-            self._plateau.report(latest(trainer.history, self.monitor))
+        for plateau in self._plateaus:
+            plateau.report(latest(trainer.history, str(self.monitor)))
 
     def _set(self, trainer: Trainer, step: int) -> None:
         trainer.optimizer.lr = checked_rate(self.schedule, step)
+
+
+class TellPlateaus(Callback):
+    """Tells the plateaus of an optimizer's schedules how each epoch went; ``fit`` adds it."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Report the validation loss, or without one that of the training."""
+        monitor = "val_loss" if "val_loss" in trainer.history.metrics else "loss"
+        for plateau in trainer.optimizer.plateaus():
+            plateau.report(latest(trainer.history, monitor))
 
 
 class TerminateOnNaN(Callback):
@@ -280,14 +307,20 @@ class Callbacks:
     columns : set of str, optional
         All that the history is going to have, if that is known: what callbacks monitor is among
         them.
+    own : sequence of Callback
+        Those of ``fit`` itself, called after the others.
     """
 
     def __init__(
-        self, callbacks: Iterable[Any], trainer: Trainer, columns: set[str] | None
+        self,
+        callbacks: Iterable[Any],
+        trainer: Trainer,
+        columns: set[str] | None,
+        own: Sequence[Callback] = (),
     ) -> None:
         if not isinstance(callbacks, Iterable):
             raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
-        self.all = list(callbacks)
+        self.all = [*callbacks, *own]
         self._trainer = trainer
         for i, callback in enumerate(self.all):
             _check_callback(f"callbacks[{i}]", callback)
@@ -307,7 +340,14 @@ class Callbacks:
         return bool(self._handlers[event])
 
     def __call__(self, event: str) -> bool:
-        """Call all; return whether one said to stop."""
+        """Call all; return whether one said to stop.
+
+        What is raised is raised at once, but at the end of the training only when all were called:
+        one may have to put something back.
+        """
+        if event == "on_train_end":
+            self._end()
+            return False
         stop = False
         for handler in self._handlers[event]:
             answer = handler(self._trainer)
@@ -322,6 +362,16 @@ class Callbacks:
                 stop = True
                 self.stopped_by = repr(getattr(handler, "__self__", handler))
         return stop
+
+    def _end(self) -> None:
+        errors: list[Exception] = []
+        for handler in self._handlers["on_train_end"]:
+            try:
+                handler(self._trainer)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def latest(history: History, name: str) -> float:
@@ -338,13 +388,6 @@ def latest(history: History, name: str) -> float:
         known = ", ".join(map(repr, ["loss", *history.metrics]))
         raise ValueError(f"monitor: there is no {name!r} in the history, which has {known}")
     return history.metrics[name][-1]
-
-
-def _plateau_of(schedule: Any) -> ReduceOnPlateau | None:
-    """Return what of a schedule wants to be told how it goes."""
-    while isinstance(schedule, WarmUp):
-        schedule = schedule.then
-    return schedule if isinstance(schedule, ReduceOnPlateau) else None
 
 
 def _direction(name: str) -> Literal["min", "max"]:

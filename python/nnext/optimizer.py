@@ -41,7 +41,7 @@ from typing import Any
 
 from nnext import _nnext
 from nnext._optimizer_options import Number, Power
-from nnext._optimizer_state import Optimizer
+from nnext._optimizer_state import Optimizer, decay_of
 from nnext._support import Array
 
 __all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "Momentum", "Nesterov", "RMSprop"]
@@ -80,7 +80,7 @@ class SGD(Optimizer):
 
     def _numbers_of(self, options: Any) -> tuple[float, ...]:
         rate = options.lr
-        return rate, rate * options.weight_decay
+        return rate, decay_of(rate, options)
 
 
 class _Velocity(Optimizer):
@@ -103,7 +103,7 @@ class _Velocity(Optimizer):
 
     def _numbers_of(self, options: Any) -> tuple[float, ...]:
         rate = options.lr
-        return rate, options.momentum, rate * options.weight_decay
+        return rate, options.momentum, decay_of(rate, options)
 
 
 class Momentum(_Velocity):
@@ -207,7 +207,7 @@ class AdaGrad(Optimizer):
 
     def _numbers_of(self, options: Any) -> tuple[float, ...]:
         rate = options.lr
-        return rate, _EPS, rate * options.weight_decay
+        return rate, _EPS, decay_of(rate, options)
 
 
 class RMSprop(Optimizer):
@@ -259,7 +259,7 @@ class RMSprop(Optimizer):
 
     def _numbers_of(self, options: Any) -> tuple[float, ...]:
         rate = options.lr
-        return rate, options.decay_rate, _EPS, rate * options.weight_decay
+        return rate, options.decay_rate, _EPS, decay_of(rate, options)
 
 
 class _AdaptiveMoments(Optimizer):
@@ -298,7 +298,7 @@ class _AdaptiveMoments(Optimizer):
         step_size, eps, v_scale = self._terms(
             options, rate, self._correction(beta1), self._correction(beta2)
         )
-        return step_size, beta1, beta2, eps, v_scale, rate * options.weight_decay
+        return step_size, beta1, beta2, eps, v_scale, decay_of(rate, options)
 
     def _terms(
         self, options: Any, rate: float, correction1: float, correction2: float

@@ -12,7 +12,7 @@ everywhere: the last digit of ``pow`` and ``cos`` depends on the C library.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -148,12 +148,31 @@ class WarmUp:
             return then(step - self.steps)
         return then(0) * (step + 1) / (self.steps + 1)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the schedule behind it remembers."""
+        return remembered(self.then)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hand what `state_dict` returned to the schedule behind it."""
+        load = getattr(self.then, "load_state_dict", None)
+        if load is not None:
+            load(state)
+        elif state:
+            raise ValueError(f"state: {self.then!r} remembers nothing, got {state!r}")
+
+    def reset(self) -> None:
+        """Let the schedule behind it begin anew."""
+        reset = getattr(self.then, "reset", None)
+        if reset is not None:
+            reset()
+
 
 class ReduceOnPlateau:
     """A rate that falls when a number has stopped improving; `report` tells it the number.
 
-    `nnext.callbacks.LearningRateSchedule` does the telling after each epoch. As an optimizer's
-    ``lr`` it is told nothing unless you call `report`.
+    `Trainer.fit` does the telling after each epoch: one that is an optimizer's or a group's ``lr``,
+    also behind a `WarmUp`, is told the loss of the validation set, or without one that of the
+    training; `nnext.callbacks.LearningRateSchedule` can tell another number.
 
     Parameters
     ----------
@@ -203,6 +222,10 @@ class ReduceOnPlateau:
         self.mode = mode
         self.cooldown = int(cooldown)
         self.min_lr = float(min_lr)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, with the rate ``lr``."""
         self.rate = self.lr
         self.best = math.nan
         self._waited = self._cooling = 0
@@ -254,6 +277,23 @@ class ReduceOnPlateau:
             raise ValueError(f"state: expected whole numbers waited and cooling, got {state!r}")
         self.rate, self.best = numbers["rate"], numbers["best"]
         self._waited, self._cooling = map(int, counts)
+
+
+def remembered(schedule: Any) -> dict[str, Any]:
+    """Return what a schedule remembers, nothing of most."""
+    state_dict = getattr(schedule, "state_dict", None)
+    return {} if state_dict is None else dict(state_dict())
+
+
+def plateaus_of(schedules: Iterable[Any]) -> list[ReduceOnPlateau]:
+    """Return what of some schedules wants to be told how it goes, each once."""
+    found: list[ReduceOnPlateau] = []
+    for schedule in schedules:
+        while isinstance(schedule, WarmUp):
+            schedule = schedule.then
+        if isinstance(schedule, ReduceOnPlateau) and not any(schedule is one for one in found):
+            found.append(schedule)
+    return found
 
 
 def checked_rate(schedule: Schedule, step: int) -> float:

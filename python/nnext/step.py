@@ -182,6 +182,11 @@ class Step:
         self._lists = list_arrays(model)
         self._arrays = tuple(chain.from_iterable(self._lists))
 
+    @property
+    def params(self) -> list[Array]:
+        """The parameters that the optimizer gets, a weight that layers share once."""
+        return [self.model.params[i] for i in self._own]
+
     def _check_number(self) -> None:
         params, grads = len(self.model.params), len(self.model.grads)
         if not params == grads == self._params:

@@ -22,7 +22,7 @@ from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samp
 from nnext._loop import Loop
 from nnext._progress import make_progress
 from nnext._support import check_count, check_flag, random_source, random_state
-from nnext.callbacks import Callbacks
+from nnext.callbacks import Callbacks, TellPlateaus
 from nnext.history import History
 from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
 
@@ -152,7 +152,8 @@ class Trainer(Generic[OptimizerT]):
         x : array_like, shape (N, ...); a tuple or dict of such; or an iterable of batches
             Samples. A model with several inputs gets a tuple or dict of batches of each. With `t`
             left out, an iterable of ``(x, t)`` or ``(x, t, sample_weight)``, each a batch as it
-            is: an epoch is one pass over it.
+            is: an epoch is one pass over it. An iterator, such as a generator, can be gone through
+            once, so that `max_epoch` has to be 1.
         t : array_like, shape (N, ...)
             Labels, as the model takes them.
         max_epoch : int
@@ -226,7 +227,7 @@ class Trainer(Generic[OptimizerT]):
         batches: SampleBatches | StreamBatches
         train: Samples | None = None
         if t is None:
-            batches = StreamBatches(x, model.params)
+            batches = StreamBatches(x, model.params, max_epoch)
             for name, value in (("sample_weight", sample_weight), ("drop_last", drop_last or None)):
                 if value is not None:
                     raise ValueError(f"{name}: an iterable gives its own batches")
@@ -253,7 +254,8 @@ class Trainer(Generic[OptimizerT]):
         names = [] if evaluation is None else evaluation.names
         # What on_epoch returns is not known before.
         columns = {"loss", *names} if on_epoch is None else None
-        called = Callbacks(callbacks, self, columns)
+        told = [TellPlateaus()] if getattr(self.optimizer, "plateaus", list)() else []
+        called = Callbacks(callbacks, self, columns, told)
         loop = Loop(self, batches, called, evaluation, eval_interval, on_epoch)
         wants_gradients = called.has("on_gradients")
         step = Step(
@@ -264,6 +266,9 @@ class Trainer(Generic[OptimizerT]):
             on_nonfinite=on_nonfinite,
             where=loop.where,
         )
+        check_options = getattr(self.optimizer, "check_options", None)
+        if check_options is not None:
+            check_options(step.params)
         if train is not None:
             check_labels(model, train)
         if evaluation is not None:

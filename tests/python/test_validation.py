@@ -343,9 +343,14 @@ def test_batches_may_have_weights_and_lists_do_as_well(capsys):
 
 def test_a_generator_can_be_gone_through_once():
     over = trainer()
-    with pytest.raises(ValueError, match=r"the iterable gave no batch; .* a generator can be gone"):
-        over.fit(((X[:9], T[:9]) for _ in range(3)), max_epoch=2, progress="none")
+    batches = ((X[:9], T[:9]) for _ in range(3))
+    with pytest.raises(ValueError, match=r"x: 2 epochs are 2 passes .* generator can be gone"):
+        over.fit(batches, max_epoch=2, progress="none")
+    assert over.history.batches == 0
+    over.fit(batches, max_epoch=1, progress="none")
     assert over.history.batches == 3
+    with pytest.raises(ValueError, match=r"the iterable gave no batch; .* a generator can be gone"):
+        over.fit(batches, max_epoch=1, progress="none")
 
 
 @pytest.mark.parametrize(
