@@ -13,7 +13,10 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `schedules`        learning rates that change step by step
 `base_model`       what models have in common
 `models`           chains of layers
-`model_files`      parameters in files
+`saving`           models in files
+`model_files`      parameters alone, in NumPy's files
+`checkpoints`      runs of training in files, to go on with
+`torch_weights`    PyTorch's weights
 `step`             one step of training, for a loop of your own
 `trainer`          batches, epochs, validation, progress
 `callbacks`        what else happens in training: early stopping and the like
@@ -79,6 +82,7 @@ from nnext.layers import (
 )
 from nnext.models import Sequential, TwoLayerNet
 from nnext.optimizer import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSprop
+from nnext.saving import load_model, register_layer, register_model
 from nnext.step import Step
 from nnext.trainer import Trainer
 
@@ -127,10 +131,13 @@ __all__ = [
     "get_num_threads",
     "get_score_budget",
     "leaky_relu",
+    "load_model",
     "log",
     "matmul",
     "nodes",
     "numerical_gradient",
+    "register_layer",
+    "register_model",
     "relu",
     "set_num_threads",
     "set_score_budget",

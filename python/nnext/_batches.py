@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnext._fit_data import Samples, read_samples
+from nnext._random_states import rng_state, set_rng_state
 from nnext._support import Array
 
 
@@ -48,11 +49,39 @@ class SampleBatches:
         self._rng = rng
         self.count = -(-self._used // batch_size)
 
-    def epoch(self) -> Iterator[Samples]:
-        """Draw an order and go through it."""
+    def plan(self) -> dict[str, int]:
+        """Return what has to be the same where an epoch is to be gone on with."""
+        return {
+            "samples": len(self._samples),
+            "batch_size": self._batch_size,
+            "batches of an epoch": self.count or 0,
+        }
+
+    def random_state(self) -> Any:
+        """Return the state of the generator, or None if it tells none."""
+        return rng_state(self._rng)
+
+    def epoch(self, skip: int = 0, drawn_from: Any = None) -> Iterator[Samples]:
+        """Draw an order now, and go through it.
+
+        Parameters
+        ----------
+        skip : int
+            Leave out so many batches, which were gone through before.
+        drawn_from : dict, optional
+            What `random_state` was when this order was drawn before; the generator is put back.
+        """
+        now = None
+        if drawn_from is not None:
+            now = rng_state(self._rng)
+            set_rng_state(self._rng, drawn_from)
         order = self._rng.permutation(len(self._samples))
-        for first in range(0, self._used, self._batch_size):
-            yield self._samples.take(order[first : min(first + self._batch_size, self._used)])
+        if now is not None:
+            set_rng_state(self._rng, now)
+        starts = range(0, self._used, self._batch_size)[skip:]
+        ends = (min(first + self._batch_size, self._used) for first in starts)
+        parts = zip(starts, ends, strict=True)
+        return (self._samples.take(order[first:end]) for first, end in parts)
 
 
 class StreamBatches:
@@ -97,8 +126,15 @@ class StreamBatches:
         self._params = params
         self.count = len(batches) if isinstance(batches, Sized) else None
 
-    def epoch(self) -> Iterator[Samples]:
-        """Go through the iterable once.
+    def plan(self) -> dict[str, int]:
+        """Return what has to be the same where an epoch is to be gone on with: nothing is known."""
+        return {}
+
+    def random_state(self) -> Any:
+        """Return None: the order is the iterable's own affair."""
+
+    def epoch(self, skip: int = 0, drawn_from: Any = None) -> Iterator[Samples]:
+        """Go through the iterable once, and leave out the first `skip` batches.
 
         Raises
         ------
@@ -111,6 +147,8 @@ class StreamBatches:
         number = 0
         for batch in self._batches:
             number += 1
+            if number <= skip:
+                continue
             if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                 raise TypeError(
                     f"x: expected batches (x, t) or (x, t, sample_weight), batch {number} is "

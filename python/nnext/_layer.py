@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nnext._names import Unmatched, layer_arrays, load_state, state_of
 from nnext._support import Array, refuse_masked
 
 # bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
@@ -30,6 +32,15 @@ class Layer:
     skips_input_grad: ClassVar[bool] = False
     """Whether ``backward`` takes ``input_grad=False``, to leave the input's gradient out."""
 
+    param_names: ClassVar[tuple[str, ...]] = ()
+    """What the parameters are called in files, in order; ``params.0`` and so on without."""
+
+    buffer_names: ClassVar[tuple[str, ...]] = ()
+    """What the buffers are called: arrays that are saved, and not trained."""
+
+    counter_names: ClassVar[tuple[str, ...]] = ()
+    """Attributes beside arrays that training changes, whole numbers, which checkpoints keep."""
+
     def __init__(self, *params: Array) -> None:
         for i, p in enumerate(params):
             check_parameter(f"params[{i}]", p)
@@ -43,6 +54,45 @@ class Layer:
     def backward(self, *args: Any, **kwargs: Any) -> Any:
         """Write the gradients into ``grads`` and return the input's."""
         raise NotImplementedError(f"{type(self).__name__} does not define backward")
+
+    def config(self) -> dict[str, Any]:
+        """Return the options that make such a layer: ``type(layer)(*arrays, **layer.config())``.
+
+        Returns
+        -------
+        dict
+            Of what JSON knows: numbers, text, True, False, None, lists and dicts of these. The
+            arrays are ``params`` and then, where there are any, ``buffers``.
+        """
+        return {}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of the parameters and buffers by their names, such as ``"W"``."""
+        return state_of(layer_arrays(self))
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
+        """Write the numbers of a `state_dict` into the layer's own arrays.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+        strict : bool
+            Whether names that are missing or unexpected are an error.
+
+        Returns
+        -------
+        Unmatched
+            The names that were ``missing`` and ``unexpected``.
+
+        Raises
+        ------
+        ValueError
+            With all that does not fit: names, shapes, types, read-only arrays. Nothing has
+            changed then.
+        TypeError
+            If `state` is no mapping.
+        """
+        return load_state(layer_arrays(self), state, strict, what=type(self).__name__)
 
     def _arguments(self) -> str:
         """Say what stands between the parentheses of ``repr``: here the sizes of the weights."""

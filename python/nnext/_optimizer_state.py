@@ -340,6 +340,11 @@ class Optimizer:
             _check_apart(own, {"params": params, "grads": grads})
         return [*state, masters]
 
+    def check_params(self, params: Iterable[Array]) -> None:
+        """Raise what `update` would raise if the state cannot be that of `params`."""
+        listed = _listed("params", params)
+        self._adopted(listed, [], _Halves(listed))
+
     @classmethod
     def _numbers(cls) -> list[str]:
         """Return the names of all numbers: the options and what is counted."""

@@ -15,8 +15,8 @@ class Progress:
     def __init__(self, epochs: int, batches: int | None, done: int) -> None:
         self.epochs, self.batches, self.done = epochs, batches, done
 
-    def advance(self) -> None:
-        """Note that a batch is done."""
+    def advance(self, batches: int = 1) -> None:
+        """Note that a batch is done, or several."""
 
     def point(self, epoch: int, i: int, loss: float) -> None:
         """Show the mean loss up to batch `i` of an epoch of this training (both from 0)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from nnext._fit_data import (
 )
 from nnext._gathered import check_gathered
 from nnext._input import as_input
+from nnext._names import Unmatched, load_state, model_arrays, state_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._support import Array, check_count, find_shared, refuse_sparse
@@ -374,6 +375,81 @@ class BaseModel:
         return "\n".join(
             [f"{type(self).__name__}(", *lines, f")  {count:,} parameters, type {kinds}"]
         )
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters and buffers by their names, such as ``"layers.0.W"``.
+
+        A layer that is an attribute of a model of your own is called by that, ``"encoder.W"``; the
+        loss layer is ``"loss_layer"``. Weights that layers share are there once, by the first name.
+
+        Returns
+        -------
+        dict of str to ndarray
+        """
+        check_gathered(self)
+        return state_of(model_arrays(self))
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
+        """Write the numbers of a `state_dict` into the arrays that the model has.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+        strict : bool
+            Whether names that are missing or unexpected are an error.
+
+        Returns
+        -------
+        Unmatched
+            The names that were ``missing`` and ``unexpected``.
+
+        Raises
+        ------
+        ValueError
+            With all that does not fit: names, shapes, types, read-only arrays; or if an array of a
+            layer is not the model's any more (`check_gathered`). Nothing has changed then.
+        TypeError
+            If `state` is no mapping.
+        """
+        check_gathered(self)
+        return load_state(model_arrays(self), state, strict, what=type(self).__name__)
+
+    def config(self) -> dict[str, Any]:
+        """Return what `nnext.load_model` makes such a model of, ``type(model)(**config)``.
+
+        A model of your own defines it, with values that JSON knows, and is made known by
+        `nnext.register_model`; a `Sequential` is made of its layers and needs it not.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define config(): the arguments that make it again"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file: its layers, their options and their arrays.
+
+        `nnext.load_model` reads it. The file is in the safetensors format, which other programs
+        read too; its arrays have the names of `state_dict`. It is written whole or not at all, as
+        by `save_params`.
+
+        Parameters
+        ----------
+        path : path-like
+            The file's name, used as it is.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed; the message says how to install it.
+        TypeError
+            If a layer or the model is not known to files; see `nnext.register_layer`.
+        ValueError
+            If an array of a layer is not the model's any more (`check_gathered`).
+        OSError
+            If the file cannot be written, or `path` is a directory, a device or a pipe.
+        """
+        from nnext.saving import save_model
+
+        save_model(path, self)
 
     def save_params(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters to a file in NumPy's ``.npz`` format.

@@ -12,6 +12,9 @@ A callback is any object with some of these methods, each of which is called wit
 ``on_train_end``    at the end of ``fit``, after Ctrl-C too, but after no other exception
 =================== ==============================================================================
 
+What a callback remembers is in checkpoints (`ModelCheckpoint`) if it has ``state_dict()``, a dict
+of numbers, text, arrays, and lists and dicts of these, and ``load_state_dict(state)``.
+
 ``on_batch_end`` and ``on_epoch_end`` return True to stop: the epoch ends there, with all of its
 columns in the history. Whatever else they could return but None and False is an error, as is a
 method ``on_...`` that is none of these. Several callbacks are called in their order.
@@ -30,27 +33,28 @@ Examples
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nnext._support import Array, check_count, check_flag, check_numbers
-from nnext.schedules import checked_rate, plateaus_of
+from nnext._support import Array, check_count, check_flag, check_numbers, whole_number
+from nnext._whole_files import PathLike, file_name
+from nnext.schedules import checked_rate, plateaus_of, remembered
 
 if TYPE_CHECKING:
     from nnext.history import History
     from nnext.trainer import Trainer
 
-__all__ = ["Callback", "EarlyStopping", "LearningRateSchedule", "TerminateOnNaN"]
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "LearningRateSchedule",
+    "ModelCheckpoint",
+    "TerminateOnNaN",
+]
 
 Mode = Literal["auto", "min", "max"]
-
-_EVENTS = (
-    *("on_train_begin", "on_epoch_begin", "on_batch_begin", "on_gradients"),
-    *("on_batch_end", "on_epoch_end", "on_train_end"),
-)
-_STOPPING = ("on_batch_end", "on_epoch_end")
 
 
 class Callback:
@@ -81,7 +85,7 @@ class Callback:
         """Do something at the end of ``fit``."""
 
 
-class _Monitoring(Callback):
+class Monitoring(Callback):
     """What watches one column of the history: ``"loss"`` or a metric."""
 
     def __init__(self, monitor: str, mode: Mode, min_delta: float) -> None:
@@ -105,7 +109,7 @@ class _Monitoring(Callback):
         return (best - value if self.mode == "min" else value - best) > self.min_delta
 
 
-class EarlyStopping(_Monitoring):
+class EarlyStopping(Monitoring):
     """Stops when a number has not improved for some epochs, and brings back the best parameters.
 
     Parameters
@@ -165,6 +169,35 @@ class EarlyStopping(_Monitoring):
         self.stopped_epoch: int | None = None
         self._waited = 0
         self._kept: list[Array] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it remembers, the best parameters too."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "waited": self._waited,
+            "kept": list(self._kept),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is something else; nothing has changed then.
+        """
+        _check_names(state, self.state_dict())
+        epochs = {}
+        for name in ("best_epoch", "stopped_epoch"):
+            value = state[name]
+            epochs[name] = None if value is None else whole_number(name, value)
+        check_numbers(best=state["best"])
+        waited = whole_number("waited", state["waited"])
+        kept = [np.array(array, order="K") for array in state["kept"]]
+        self.best, self._waited, self._kept = float(state["best"]), waited, kept
+        self.best_epoch, self.stopped_epoch = epochs["best_epoch"], epochs["stopped_epoch"]
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Begin anew: what was best in an earlier call does not count."""
@@ -249,11 +282,30 @@ class LearningRateSchedule(Callback):
         name = type(trainer.optimizer).__name__
         if not hasattr(trainer.optimizer, "lr"):
             raise TypeError(f"LearningRateSchedule: the optimizer {name} has no lr to set")
-        if callable(vars(trainer.optimizer).get("lr")):
+        own = getattr(trainer.optimizer, "__dict__", {}).get("lr")
+        if callable(own):
             raise ValueError(
                 f"LearningRateSchedule: the lr of the optimizer {name} is a schedule already, "
-                f"{vars(trainer.optimizer)['lr']!r}"
+                f"{own!r}"
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the schedule remembers, nothing of most."""
+        return remembered(self.schedule)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is something else.
+        """
+        schedule: Any = self.schedule
+        if remembers(schedule):
+            schedule.load_state_dict(state)
+        elif state:
+            raise ValueError(f"state: expected nothing for {self.schedule!r}, got {state!r}")
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Set the rate, if epochs are counted."""
@@ -297,81 +349,120 @@ class TerminateOnNaN(Callback):
         return step is not None and step.count > 0 and not math.isfinite(step.loss)
 
 
-class Callbacks:
-    """The callbacks of one call of ``fit``, checked; calling it calls them.
+class ModelCheckpoint(Monitoring):
+    """Writes what training has come to into a file, again and again.
+
+    The file is replaced in one step: whoever reads it, and whoever is killed meanwhile, has the one
+    before or the one after, whole. It is written after all other callbacks were called.
 
     Parameters
     ----------
-    callbacks : iterable
-    trainer : Trainer
-    columns : set of str, optional
-        All that the history is going to have, if that is known: what callbacks monitor is among
-        them.
-    own : sequence of Callback
-        Those of ``fit`` itself, called after the others.
+    path : path-like
+        The file's name, used as it is.
+    monitor : str, optional
+        With `save_best`, the number to go by; ``"val_loss"`` if left out.
+    save_best : bool
+        Whether to write only where the number is better than ever.
+    every : "epoch" or int
+        After each epoch, or each so many batches.
+    content : {"checkpoint", "model"}
+        What `Trainer.resume` goes on from, or the model alone (`BaseModel.save`), which is smaller.
+        `nnext.load_model` reads both.
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better; see `EarlyStopping`.
+
+    Attributes
+    ----------
+    best : float
+        The best number so far; NaN before there is one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option cannot be used, as in `EarlyStopping`.
+
+    Examples
+    --------
+    >>> from nnext.callbacks import ModelCheckpoint
+    >>> ModelCheckpoint("run.safetensors", every=100)
+    ModelCheckpoint('run.safetensors', every=100)
     """
 
     def __init__(
         self,
-        callbacks: Iterable[Any],
-        trainer: Trainer,
-        columns: set[str] | None,
-        own: Sequence[Callback] = (),
+        path: PathLike,
+        monitor: str | None = None,
+        save_best: bool = False,
+        every: Literal["epoch"] | int = "epoch",
+        content: Literal["checkpoint", "model"] = "checkpoint",
+        mode: Mode = "auto",
     ) -> None:
-        if not isinstance(callbacks, Iterable):
-            raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
-        self.all = [*callbacks, *own]
-        self._trainer = trainer
-        for i, callback in enumerate(self.all):
-            _check_callback(f"callbacks[{i}]", callback)
-            known = isinstance(callback, _Monitoring | LearningRateSchedule)
-            wanted = callback.monitor if known else None
-            if columns is not None and isinstance(wanted, str) and wanted not in columns:
-                hint = "; give fit a validation set" if wanted.startswith("val_") else ""
-                raise ValueError(
-                    f"callbacks[{i}]: {type(callback).__name__} monitors {wanted!r}, and there "
-                    f"will be {', '.join(map(repr, sorted(columns)))}{hint}"
-                )
-        self._handlers = {event: _handlers(event, self.all) for event in _EVENTS}
-        self.stopped_by = ""  # the callback that said to stop, for people
+        self.save_best = check_flag("save_best", save_best)
+        if monitor is not None and not self.save_best:
+            raise ValueError("monitor: only with save_best=True is a number looked at")
+        if content not in ["checkpoint", "model"]:
+            raise ValueError(f'content: expected "checkpoint" or "model", got {content!r}')
+        if every != "epoch":
+            every = check_count("every", every)
+            if self.save_best:
+                raise ValueError(f'every: numbers come with epochs, expected "epoch", got {every}')
+        super().__init__("val_loss" if monitor is None else monitor, mode, 0.0)
+        self.path = file_name(path)
+        self.every: Literal["epoch"] | int = every
+        self.content = content
+        self.best = math.nan
 
-    def has(self, event: str) -> bool:
-        """Whether any callback wants this."""
-        return bool(self._handlers[event])
+    def __repr__(self) -> str:
+        options = f"monitor={self.monitor!r}" if self.save_best else f"every={self.every!r}"
+        return f"ModelCheckpoint({self.path!r}, {options})"
 
-    def __call__(self, event: str) -> bool:
-        """Call all; return whether one said to stop.
+    def rank(self) -> tuple[int, int]:
+        """Say when it comes: what another one of these writes is to have what this remembers."""
+        return 1 + (self.content == "checkpoint"), int(not self.save_best)
 
-        What is raised is raised at once, but at the end of the training only when all were called:
-        one may have to put something back.
+    def state_dict(self) -> dict[str, Any]:
+        """Return what it remembers: with `save_best`, the best number."""
+        return {"best": self.best} if self.save_best else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If it is something else.
         """
-        if event == "on_train_end":
-            self._end()
-            return False
-        stop = False
-        for handler in self._handlers[event]:
-            answer = handler(self._trainer)
-            if answer is None or event not in _STOPPING:
-                continue
-            if not isinstance(answer, (bool, np.bool)):
-                raise TypeError(
-                    f"{getattr(handler, '__qualname__', handler)}: expected True, to stop, False "
-                    f"or None, got {answer!r}"
-                )
-            if answer and not stop:
-                stop = True
-                self.stopped_by = repr(getattr(handler, "__self__", handler))
-        return stop
+        _check_names(state, self.state_dict())
+        check_numbers(best=state["best"])
+        self.best = float(state["best"])
 
-    def _end(self) -> None:
-        errors: list[Exception] = []
-        for handler in self._handlers["on_train_end"]:
-            try:
-                handler(self._trainer)
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """Write, if batches are counted and it is time."""
+        if self.every != "epoch" and trainer.history.batches % self.every == 0:
+            self._write(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Write, if epochs are counted, and this one is the best or need not be."""
+        if self.save_best:
+            value = latest(trainer.history, self.monitor)
+            if not self._is_better(value, self.best):
+                return
+            self.best = value
+        if self.every == "epoch":
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        if self.content == "checkpoint":
+            trainer.save_checkpoint(self.path)
+        else:
+            from nnext.saving import save_model  # here, for it knows all layers and models
+
+            save_model(self.path, trainer.model)
+
+
+def remembers(thing: Any) -> bool:
+    """Say whether something has a state to store."""
+    return all(callable(getattr(thing, n, None)) for n in ("state_dict", "load_state_dict"))
 
 
 def latest(history: History, name: str) -> float:
@@ -399,24 +490,10 @@ def _direction(name: str) -> Literal["min", "max"]:
     raise ValueError(f'mode: say whether {name!r} is to be low, "min", or high, "max"')
 
 
+def _check_names(state: Any, own: Mapping[str, Any]) -> None:
+    if not isinstance(state, Mapping) or state.keys() != own.keys():
+        raise ValueError(f"state: expected {sorted(own)}, got {state!r}")
+
+
 def _arrays(model: Any) -> Sequence[Array]:
     return [*model.params, *getattr(model, "buffers", [])]
-
-
-def _check_callback(name: str, callback: Any) -> None:
-    if isinstance(callback, type):
-        raise TypeError(f"{name}: expected an object, got the class {callback.__name__}")
-    known = [event for event in _EVENTS if callable(getattr(callback, event, None))]
-    unknown = [a for a in dir(callback) if a.startswith("on_") and a not in known]
-    if unknown or not known:
-        what = f"which has {', '.join(unknown)}" if unknown else "which has none of these methods"
-        raise TypeError(
-            f"{name}: got {callback!r}, {what}; a callback's methods are {', '.join(_EVENTS)}"
-        )
-
-
-def _handlers(event: str, callbacks: Sequence[Any]) -> list[Callable[[Any], Any]]:
-    """Return the methods to call, without those that `Callback` leaves empty."""
-    empty = getattr(Callback, event)
-    found = [getattr(callback, event, None) for callback in callbacks]
-    return [f for f in found if f is not None and getattr(f, "__func__", None) is not empty]

@@ -95,6 +95,7 @@ class MatMul(Layer):
     """
 
     skips_input_grad = True
+    param_names = ("W",)
 
     def __init__(self, W: Array) -> None:
         check_weights(W)
@@ -158,6 +159,7 @@ class Affine(Layer):
     """
 
     skips_input_grad = True
+    param_names = ("W", "b")
 
     def __init__(self, W: Array, b: Array) -> None:
         if isinstance(W, (int, np.integer)):
@@ -222,13 +224,15 @@ class Dropout(Layer):
         ``numpy.random.seed`` governs it as in the book.
     rng : RandomState or Generator, optional
         Draw the seed from this.
+    offset : int
+        How many elements of the stream were used already, by a layer that goes on in this one.
 
     Raises
     ------
     ValueError
-        If `dropout_ratio` is out of its range.
+        If `dropout_ratio` or `offset` is out of its range.
     TypeError
-        If it is no number, or `seed` no whole number.
+        If it is no number, or `seed` or `offset` no whole number.
 
     Attributes
     ----------
@@ -241,12 +245,15 @@ class Dropout(Layer):
     JMLR 15 (2014); "Deep Learning from Scratch 2", chapter 6.
     """
 
+    counter_names = ("seed", "offset")
+
     def __init__(
         self,
         dropout_ratio: float = 0.5,
         seed: int | None = None,
         *,
         rng: np.random.RandomState | np.random.Generator | None = None,
+        offset: int = 0,
     ) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
         if seed is not None:
@@ -255,10 +262,13 @@ class Dropout(Layer):
             check_source(rng, seed)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
+        offset = whole_number("offset", offset)
+        if offset < 0:
+            raise ValueError(f"offset: expected a whole number of at least 0, got {offset}")
         super().__init__()
         self.dropout_ratio = dropout_ratio
         self.seed = draw_seed(np.random if rng is None else rng) if seed is None else seed
-        self.offset = 0
+        self.offset = offset
         self.mask: NDArray[np.bool_] | None = None
         self.train_flg: bool | None = None
 
@@ -286,6 +296,10 @@ class Dropout(Layer):
         if not self.train_flg or self.mask is None:
             return as_floats("dout", dout)
         return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
+
+    def config(self) -> dict[str, Any]:
+        """Return the ratio, and where the stream is."""
+        return {"dropout_ratio": self.dropout_ratio, "seed": self.seed, "offset": self.offset}
 
     def _arguments(self) -> str:
         return f"{self.dropout_ratio:g}"
@@ -315,6 +329,8 @@ class Embedding(Layer):
     ----------
     "Deep Learning from Scratch 2", chapter 4.
     """
+
+    param_names = ("W",)
 
     def __init__(self, W: Array) -> None:
         check_weights(W)

@@ -91,6 +91,18 @@ class _SoftmaxLoss(Layer, Generic[LossT]):
         )
         return float(self._loss(x, t, sample_weight, summed)[0])
 
+    def config(self) -> dict[str, Any]:
+        """Return the options, as `Layer.config`."""
+        o = self.options
+        return {
+            "reduction": o.reduction,
+            "ignore_label": o.ignore_label,
+            "label_smoothing": o.label_smoothing,
+            "class_weight": None if o.class_weight is None else o.class_weight.tolist(),
+            "z_loss": o.z_loss,
+            "softcap": o.softcap,
+        }
+
     def _arguments(self) -> str:
         return ", ".join(filter(None, [super()._arguments(), str(self.options)]))
 
@@ -290,6 +302,7 @@ class AffineSoftmaxWithLoss(_SoftmaxLoss[LossT]):
     """
 
     skips_input_grad = True
+    param_names = ("W", "b")
 
     @overload
     def __init__(

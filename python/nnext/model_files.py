@@ -7,39 +7,29 @@ member, ``param_i.bfloat16.npy``: the type itself comes from the parameter that 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
-import stat
-import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from nnext._support import Array
+from nnext._whole_files import PathLike, file_name, opened, replacing
 
 __all__ = ["load_params", "save_params"]
-
-PathLike = str | os.PathLike[str]
 
 _MEMBER = re.compile(r"param_(0|[1-9][0-9]*)(?:\.(\w+))?\.npy", re.ASCII)
 
 _END, _END_SIZE = b"PK\5\6", 22  # the record that ends a ZIP archive, before its comment
-_NEW = 60.0  # seconds between the making of a part and its first data, at the very most
 
 
 def save_params(path: PathLike, params: Sequence[Array]) -> None:
     """Write arrays to a file; see `nnext.base_model.BaseModel.save_params`."""
-    path = _file_name(path)
-    if os.path.basename(path) in ("", os.curdir, os.pardir):  # realpath would take these away
-        raise IsADirectoryError(errno.EISDIR, "the name of a directory, not of a file", path)
+    path = file_name(path)
     named: dict[str, Any] = {}
     for i, p in enumerate(params):
         if p.dtype.hasobject:
@@ -48,17 +38,17 @@ def save_params(path: PathLike, params: Sequence[Array]) -> None:
             named[f"param_{i}"] = p
         else:
             named[f"param_{i}.{p.dtype.name}"] = p.view(_bits(p.dtype))
-    with _replacing(path) as file:
+    with replacing(path) as file:
         np.savez(file, **named)
 
 
 def load_params(path: PathLike, params: Sequence[Array]) -> None:
     """Read what `save_params` wrote into arrays; see `nnext.base_model.BaseModel.load_params`."""
-    path = _file_name(path)
+    path = file_name(path)
     for i, p in enumerate(params):
         if not p.flags.writeable:
             raise ValueError(f"params[{i}] is read-only, nothing was loaded")
-    with _opened(path) as file:
+    with opened(path) as file:
         with _refusing(path):
             archive = zipfile.ZipFile(file)
             _check_ends(archive, file)
@@ -72,13 +62,6 @@ def load_params(path: PathLike, params: Sequence[Array]) -> None:
             saved = [_read(archive, p, member) for p, member in zip(params, members, strict=True)]
     for p, new in zip(params, saved, strict=True):
         p[...] = new
-
-
-def _file_name(path: PathLike) -> str:
-    path = os.fsdecode(path)  # bytes too
-    if not path:
-        raise FileNotFoundError(errno.ENOENT, "the name of the file is empty", path)
-    return path
 
 
 # Types
@@ -96,7 +79,7 @@ def _bits(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 @contextmanager
-def _refusing(path: PathLike) -> Iterator[None]:
+def _refusing(path: str) -> Iterator[None]:
     """Name the file, whatever zipfile and NumPy raise: for rubbish it is nearly anything."""
     try:
         yield
@@ -104,32 +87,6 @@ def _refusing(path: PathLike) -> Iterator[None]:
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a file of save_params ({error!r})") from error
-
-
-def _opened(path: PathLike) -> IO[bytes]:
-    """Open a regular file to read; opening a pipe without O_NONBLOCK would wait for a writer."""
-    try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 the caller closes it
-    except IsADirectoryError:
-        _check_regular(path, stat.S_IFDIR)
-        raise
-    try:
-        _check_regular(path, os.fstat(file.fileno()).st_mode)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _without_waiting(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NONBLOCK)
-
-
-def _check_regular(path: PathLike, mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "no regular file but a directory", os.fspath(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "no regular file but a device or pipe", os.fspath(path))
 
 
 def _check_ends(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
@@ -156,7 +113,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _check_member(
-    path: PathLike, archive: zipfile.ZipFile, i: int, p: Array, member: zipfile.ZipInfo
+    path: str, archive: zipfile.ZipFile, i: int, p: Array, member: zipfile.ZipInfo
 ) -> None:
     with _refusing(path), archive.open(member) as file:
         if npy.read_magic(file) != (1, 0):
@@ -195,61 +152,3 @@ def _read(archive: zipfile.ZipFile, p: Array, member: zipfile.ZipInfo) -> Array:
     if _is_numpys_own(p.dtype):
         return array
     return array.astype(array.dtype.newbyteorder("="), copy=False).view(p.dtype)
-
-
-# Writing
-
-
-@contextmanager
-def _replacing(path: PathLike) -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the place of `path` once all is written.
-
-    It stands beside its final place under a name of its own, ``.nnext-<which file>-<16 hex
-    digits>.part`` (the final name may be as long as a name can be), and is locked while it is
-    written: the lock ends with the process, so a part that nobody locks is what a killed process
-    left.
-    """
-    target = Path(os.path.realpath(path))  # a link stays one; what it leads to is replaced
-    mode = None
-    with suppress(FileNotFoundError):
-        mode = target.stat().st_mode
-        _check_regular(path, mode)
-    _remove_abandoned(target)
-    part = target.with_name(f"{_part_of(target)}-{os.urandom(8).hex()}.part")
-    try:
-        with part.open("xb") as file:
-            with suppress(OSError):  # a file system without locks: then parts are left alone
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if mode is not None:
-                os.fchmod(file.fileno(), stat.S_IMODE(mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # else a loss of power may leave the new name without data
-            part.replace(target)  # while it is locked, so that nobody takes it for abandoned
-    except OSError as error:
-        if error.filename != os.fspath(part):
-            raise
-        # The caller knows of no part: a folder that is not there, or may not be written.
-        raise type(error)(error.errno, error.strerror, path) from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _part_of(target: Path) -> str:
-    """Return how the names of parts of a file begin."""
-    return f".nnext-{zlib.crc32(os.fsencode(target.name)):08x}"
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove parts of `target` whose writers are dead; those being written are locked."""
-    name = re.compile(re.escape(_part_of(target)) + r"-[0-9a-f]{16}\.part")
-    with suppress(OSError):  # a folder that may not be listed
-        for part in target.parent.iterdir():
-            if name.fullmatch(part.name):
-                # Gone meanwhile, locked, or another user's: not ours to remove.
-                with suppress(OSError), open(part, "rb", opener=_without_waiting) as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    found = os.fstat(file.fileno())
-                    # One without data may be new, and its writer about to lock it.
-                    if found.st_size or found.st_mtime < time.time() - _NEW:
-                        part.unlink()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._batches import SampleBatches, StreamBatches
+from nnext._called_callbacks import Callbacks
 from nnext._evaluation import (
     Evaluation,
     Metrics,
@@ -19,10 +20,11 @@ from nnext._evaluation import (
     split,
 )
 from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samples
-from nnext._loop import Loop
+from nnext._loop import Loop, Position
 from nnext._progress import make_progress
 from nnext._support import check_count, check_flag, random_source, random_state
-from nnext.callbacks import Callbacks, TellPlateaus
+from nnext._whole_files import PathLike
+from nnext.callbacks import TellPlateaus
 from nnext.history import History
 from nnext.step import Model, OnNonfinite, Optimizer, Step, check_model, check_optimizer
 
@@ -107,6 +109,8 @@ class Trainer(Generic[OptimizerT]):
         self.optimizer = optimizer
         self.history = History()
         self.step: Step | None = None
+        self._loop: Loop | None = None
+        self._resumed: Position | None = None  # where the next call of fit goes on
         self._rng = random_source(seed, rng)
         # A stream of its own: what is set apart is no matter of the order of the rest.
         self._split_seed = 0 if seed is None else int(random_state(seed).randint(2**31))
@@ -137,6 +141,9 @@ class Trainer(Generic[OptimizerT]):
         progress: Literal["auto", "bar", "lines", "none"] = "auto",
     ) -> History:
         """Train for some epochs; a further call goes on where this one stopped.
+
+        The first call after `resume` is the one that was interrupted: it gets the same arguments,
+        and does what is left of its epochs.
 
         Before the first batch all data are checked: labels that the loss would refuse are named by
         their row in `t`. (Where a model or its loss is your own and cannot tell, by ``scores`` and
@@ -256,7 +263,8 @@ class Trainer(Generic[OptimizerT]):
         columns = {"loss", *names} if on_epoch is None else None
         told = [TellPlateaus()] if getattr(self.optimizer, "plateaus", list)() else []
         called = Callbacks(callbacks, self, columns, told)
-        loop = Loop(self, batches, called, evaluation, eval_interval, on_epoch)
+        resumed = self._resumed
+        loop = Loop(self, batches, called, evaluation, eval_interval, on_epoch, resumed)
         wants_gradients = called.has("on_gradients")
         step = Step(
             model,
@@ -273,14 +281,104 @@ class Trainer(Generic[OptimizerT]):
             check_labels(model, train)
         if evaluation is not None:
             evaluation.check()
-        shown = make_progress(progress, max_epoch, batches.count, len(self.history.epoch_loss))
-        self.step = step
+        done = len(self.history.epoch_loss) - (0 if resumed is None else resumed.epochs)
+        shown = make_progress(progress, max_epoch, batches.count, done)
+        self.step, self._loop, self._resumed = step, loop, None
         try:
             return loop.run(max_epoch, step, shown)
         finally:
-            self.step = None
+            self.step = self._loop = None
             self.history.trim()
             shown.close()
+
+    def save_checkpoint(self, path: PathLike) -> None:
+        """Write to a file all that the further training depends on, for `resume`.
+
+        That is the model's arrays, the optimizer's state, the orders to come, where `Dropout` is,
+        the history, and within `fit` the place in the epoch and what callbacks remember
+        (``state_dict``). `nnext.callbacks.ModelCheckpoint` calls it again and again; outside of
+        `fit` too it may be called at any time, within it in ``on_batch_end`` and ``on_epoch_end``.
+        The file is written whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            The file's name, used as it is.
+
+        Raises
+        ------
+        ImportError
+            If safetensors is not installed; the message says how to install it.
+        RuntimeError
+            In the middle of a batch.
+        TypeError
+            If something cannot be stored: an optimizer without ``state_dict``, a generator that
+            is not NumPy's own, what a callback remembers.
+        OSError
+            If the file cannot be written, or `path` is a directory, a device or a pipe.
+        """
+        from nnext import checkpoints  # here, for it knows all layers and models
+
+        position = self._resumed if self._loop is None else self._loop.position()
+        checkpoints.save(
+            path,
+            self.model,
+            self.optimizer,
+            checkpoints.Run(self.history, self._rng, self._split_seed, position),
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        path: PathLike,
+        model: Model,
+        optimizer: OptimizerT,
+        *,
+        rng: np.random.RandomState | np.random.Generator | None = None,
+    ) -> Self:
+        """Make a trainer that goes on from a checkpoint, with the bits of an uninterrupted run.
+
+        Parameters
+        ----------
+        path : path-like
+            What `save_checkpoint` or `nnext.callbacks.ModelCheckpoint` wrote.
+        model : object
+            A model of the same layers; it gets the checkpoint's numbers.
+        optimizer : object
+            One of the same type and with the same groups; it gets the checkpoint's state and
+            options. A schedule goes on from the step that the checkpoint is of.
+        rng : RandomState or Generator, optional
+            The generator that the trainer was given, where it has other uses too: it is put into
+            the stored state. Left out, a new one is made.
+
+        Returns
+        -------
+        Trainer
+            If the checkpoint was made within a call of `fit`, the next call goes on with that one,
+            and gets its arguments: its epochs are those that it had from its beginning, so that a
+            program that is run again ends where it would have ended.
+
+        Raises
+        ------
+        ValueError
+            If the file is something else or damaged, or the checkpoint is that of another model or
+            optimizer. Model, optimizer and `rng` are untouched then.
+        TypeError
+            If `model` or `optimizer` lacks something.
+        ImportError
+            If safetensors is not installed; the message says how to install it.
+        OSError
+            If the file cannot be opened, or is a directory, a device or a pipe.
+        """
+        from nnext import checkpoints
+
+        check_model(model)
+        check_optimizer(optimizer)
+        run = checkpoints.load(path, model, optimizer, rng)
+        trainer = cls(model, optimizer, rng=run.rng)
+        trainer.history, trainer._split_seed = run.history, run.split_seed
+        trainer._resumed = run.position
+        return trainer
 
     def plot(
         self, ylim: tuple[float, float] | None = None, path: str | os.PathLike[str] | None = None

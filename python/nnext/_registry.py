@@ -1,0 +1,360 @@
+"""The layers and models that files know by name, and how they are described and made again.
+
+A file says "Affine" and never where to import something from: a name that is not in these tables is
+refused. A new layer of nnext's own is a line in `_LAYERS`; others are added by `register_layer`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from nnext import layers, loss_layers, nodes
+from nnext._names import (
+    counters,
+    layer_arrays,
+    load_state,
+    match_counters,
+    model_arrays,
+    own_arrays,
+    places,
+    shared_names,
+)
+from nnext._packing import expect, expect_keys, pack, unpack
+from nnext._support import Array
+from nnext.models import Sequential, TwoLayerNet
+
+T = TypeVar("T", bound=type)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A class that files know; `build` makes an object of it, of arrays and options."""
+
+    cls: type
+    build: Callable[..., Any]
+
+
+_LAYERS = {
+    cls.__name__: _Known(cls, cls)
+    for cls in (
+        layers.Affine,
+        layers.Dropout,
+        layers.Embedding,
+        layers.MatMul,
+        layers.ReLU,
+        layers.Sigmoid,
+        layers.Softmax,
+        layers.Tanh,
+        loss_layers.AffineSoftmaxWithLoss,
+        loss_layers.SigmoidWithLoss,
+        loss_layers.SoftmaxWithLoss,
+        nodes.Add,
+        nodes.Branch,
+        nodes.Multiply,
+        nodes.Repeat,
+        nodes.Sum,
+    )
+}
+
+_CHAINS: dict[str, type[Sequential]] = {"Sequential": Sequential, "TwoLayerNet": TwoLayerNet}
+_OWN_LAYERS: dict[str, _Known] = {}
+_OWN_MODELS: dict[str, _Known] = {}
+
+
+@overload
+def register_layer(
+    name: str, cls: None = None, *, build: Callable[..., Any] | None = None
+) -> Callable[[T], T]: ...
+@overload
+def register_layer(name: str, cls: T, *, build: Callable[..., Any] | None = None) -> T: ...
+def register_layer(name: str, cls: Any = None, *, build: Callable[..., Any] | None = None) -> Any:
+    """Make a layer of your own known to files: `BaseModel.save` and `nnext.load_model`.
+
+    ``register_layer("PReLU", PReLU)``, or ``@register_layer("PReLU")`` before the class. The
+    program that loads has to do it too.
+
+    Parameters
+    ----------
+    name : str
+        What the file calls it; none of nnext's own layers. A name that was given before now means
+        this class.
+    cls : type
+        The layer's class. Its method ``config()``, if it has one, returns the options: a dict of
+        what JSON knows. ``param_names`` and ``buffer_names`` are what its arrays are called.
+    build : callable, optional
+        Makes such a layer, ``build(*params, *buffers, **config)``; the class itself if left out.
+
+    Returns
+    -------
+    type
+        The class.
+
+    Raises
+    ------
+    TypeError
+        If something is not what it should be.
+    ValueError
+        If the name is that of one of nnext's layers.
+
+    Examples
+    --------
+    >>> @register_layer("Double")
+    ... class Double:
+    ...     def __init__(self):
+    ...         self.params, self.grads = [], []
+    ...
+    ...     def forward(self, x):
+    ...         return 2 * x
+    ...
+    ...     def backward(self, dout):
+    ...         return 2 * dout
+    """
+    return _register("layer", name, cls, build, _LAYERS, _OWN_LAYERS)
+
+
+@overload
+def register_model(
+    name: str, cls: None = None, *, build: Callable[..., Any] | None = None
+) -> Callable[[T], T]: ...
+@overload
+def register_model(name: str, cls: T, *, build: Callable[..., Any] | None = None) -> T: ...
+def register_model(name: str, cls: Any = None, *, build: Callable[..., Any] | None = None) -> Any:
+    """Make a model of your own known to files, as `register_layer` does a layer.
+
+    Its method ``config()`` returns what ``build(**config)``, by default the class, makes a model
+    of, with arrays of the same shapes; the numbers are then written into these. So its layers need
+    not be known.
+
+    Parameters
+    ----------
+    name : str
+    cls : type
+    build : callable, optional
+
+    Returns
+    -------
+    type
+        The class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `register_layer`.
+    """
+    return _register("model", name, cls, build, _CHAINS, _OWN_MODELS)
+
+
+def _register(
+    what: str,
+    name: Any,
+    cls: Any,
+    build: Callable[..., Any] | None,
+    taken: Mapping[str, Any],
+    table: dict[str, _Known],
+) -> Any:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name: expected the name of a {what}, got {name!r}")
+    if name in taken:
+        raise ValueError(f"name: {name!r} is one of nnext's own, take another")
+    if build is not None and not callable(build):
+        raise TypeError(f"build: expected a function, got {build!r}")
+    if cls is None:
+        return lambda decorated: _register(what, name, decorated, build, taken, table)
+    if not isinstance(cls, type):
+        raise TypeError(f"cls: expected the class of a {what}, got {cls!r}")
+    table[name] = _Known(cls, cls if build is None else build)
+    return cls
+
+
+# Describing
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Return what JSON knows of a model, of which `build` makes it again with its arrays.
+
+    Raises
+    ------
+    TypeError
+        If the model or a layer is not known, or has options that cannot be stored.
+    """
+    cls = type(model)
+    name = next((name for name, chain in _CHAINS.items() if chain is cls), None)
+    described: dict[str, Any]
+    direct: set[str] = set()
+    if name is not None:
+        *inner, (_, loss) = places(model)
+        described = {
+            "type": name,
+            "layers": [_describe_layer(place, layer) for place, layer in inner],
+            "loss": _describe_layer("loss_layer", loss),
+        }
+        direct = {place for place, _ in places(model)}  # their options have the counters
+        inside = {f"{place}.{n}" for place, layer in places(model) for n in layer_arrays(layer)}
+        for extra in model_arrays(model).keys() - inside:
+            raise TypeError(f"{extra} belongs to the model alone, and files have those of layers")
+    else:
+        name = next((n for n, known in _OWN_MODELS.items() if known.cls is cls), None)
+        if name is None:
+            raise TypeError(
+                f"{cls.__name__} is a model that files do not know: give it a method config() and "
+                f'call nnext.register_model("{cls.__name__}", {cls.__name__})'
+            )
+        config = pack(f"{cls.__name__}.config()", model.config())
+        _check_call(name, _OWN_MODELS[name], (), config)
+        described = {"type": name, "config": config}
+    described["shared"] = {
+        name: [first, turned] for name, (first, turned) in shared_names(model_arrays(model)).items()
+    }
+    described["counters"] = {
+        place: numbers for place, numbers in counters(model).items() if place not in direct
+    }
+    return described
+
+
+def _describe_layer(place: str, layer: Any) -> dict[str, Any]:
+    cls = type(layer)
+    tables = (_LAYERS, _OWN_LAYERS)
+    found = ((n, known) for table in tables for n, known in table.items() if known.cls is cls)
+    name, known = next(found, ("", None))
+    if known is None:
+        raise TypeError(
+            f"{place}: {cls.__name__} is a layer that files do not know; call "
+            f'nnext.register_layer("{cls.__name__}", {cls.__name__})'
+        )
+    config = pack(f"{place}: {cls.__name__}.config()", _config_of(layer))
+    arrays = list(layer_arrays(layer))
+    n = len(layer.params)
+    _check_call(f"{place}: {name}", known, arrays, config)
+    return {"type": name, "params": arrays[:n], "buffers": arrays[n:], "config": config}
+
+
+def _config_of(layer: Any) -> Any:
+    config = getattr(layer, "config", None)
+    return config() if callable(config) else {}
+
+
+def _check_call(name: str, known: _Known, arrays: Any, config: Any) -> None:
+    """Refuse to store what could not be made again."""
+    if not isinstance(config, dict):
+        raise TypeError(f"{name}: expected a dict from config(), got {type(config).__name__}")
+    try:
+        inspect.signature(known.build).bind(*arrays, **config)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: it could not be made again of {len(arrays)} arrays and the options "
+            f"{sorted(config)}, {error}; they are what its method config() returns"
+        ) from None
+    except ValueError:  # a compiled function may have no signature to read
+        return
+
+
+# Making again
+
+
+def build(described: Any, arrays: Mapping[str, Array]) -> Any:
+    """Make the model that `describe` was given.
+
+    Parameters
+    ----------
+    described : object
+        Of a file: it may be anything.
+    arrays : mapping of str to ndarray
+        Of each memory one; they become the model's own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they do not describe a model that is known.
+    """
+    expect("model", described, dict)
+    name = expect("model: type", described.get("type"), str)
+    if name in _CHAINS:
+        return _build_chain(_CHAINS[name], described, arrays)
+    if name not in _OWN_MODELS:
+        raise ValueError(
+            f"an unknown model {name!r}; if it is your own, call nnext.register_model first"
+        )
+    entries = expect_keys("model", described, ["type", "config", "shared", "counters"])
+    config = unpack(expect("model: config", entries["config"], dict))
+    model = _OWN_MODELS[name].build(**config)
+    load_state(model_arrays(model), arrays, what=name)
+    _set_counters(model, entries["counters"])
+    return model
+
+
+def _build_chain(
+    cls: type[Sequential], described: dict[str, Any], arrays: Mapping[str, Array]
+) -> Any:
+    names = ["type", "layers", "loss", "shared", "counters"]
+    entries = expect_keys("model", described, names)
+    named = _with_shared(arrays, entries["shared"])
+    inner = [
+        _build_layer(f"layers.{i}", layer, named)
+        for i, layer in enumerate(expect("model: layers", entries["layers"], list))
+    ]
+    loss = _build_layer("loss_layer", entries["loss"], named)
+    if named:
+        raise ValueError(f"arrays that no layer has: {', '.join(sorted(named))}")
+    model: Any = cls.__new__(cls)
+    Sequential.__init__(model, inner, loss)
+    own = own_arrays(model_arrays(model))
+    if own.keys() != arrays.keys():
+        raise ValueError(f"arrays that no layer has: {sorted(own.keys() ^ arrays.keys())}")
+    direct = {place for place, _ in places(model)}
+    _set_counters(model, entries["counters"], direct)
+    return model
+
+
+def _with_shared(arrays: Mapping[str, Array], shared: Any) -> dict[str, Array]:
+    """Return the arrays with those that have the memory of another one."""
+    named = dict(arrays)
+    for name, entry in expect("model: shared", shared, dict).items():
+        where = f"model: shared {name}"
+        if name in named or len(expect(where, entry, list)) != 2:
+            raise ValueError(f"{where}: expected the name of an array, and whether it is turned")
+        first, turned = expect(where, entry[0], str), expect(where, entry[1], bool)
+        if first not in arrays:
+            raise ValueError(f"{where}: there is no array {first!r}")
+        named[name] = arrays[first].T if turned else arrays[first]
+    return named
+
+
+def _build_layer(place: str, described: Any, named: dict[str, Array]) -> Any:
+    entries = expect_keys(place, described, ["type", "params", "buffers", "config"])
+    name = expect(f"{place}: type", entries["type"], str)
+    known = _LAYERS.get(name) or _OWN_LAYERS.get(name)
+    if known is None:
+        raise ValueError(
+            f"{place}: an unknown layer {name!r}; if it is your own, call nnext.register_layer "
+            "first"
+        )
+    config = unpack(expect(f"{place}: config", entries["config"], dict))
+    names = []
+    for kind in ("params", "buffers"):
+        for n in expect(f"{place}: {kind}", entries[kind], list):
+            names.append(expect(f"{place}: {kind}", n, str))
+    given = []
+    for n in names:
+        if f"{place}.{n}" not in named:
+            raise ValueError(f"there is no array {place}.{n}")
+        given.append(named.pop(f"{place}.{n}"))
+    try:
+        layer = known.build(*given, **config)
+    except (MemoryError, ImportError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{place}: {name}: {error}") from error
+    if list(layer_arrays(layer)) != names:
+        raise ValueError(f"{place}: expected arrays {list(layer_arrays(layer))}, got {names}")
+    return layer
+
+
+def _set_counters(model: Any, saved: Any, direct: set[str] | None = None) -> None:
+    have = counters(model)
+    given = expect("model: counters", saved, dict)
+    of_layers = {place: numbers for place, numbers in have.items() if place in (direct or set())}
+    for part, name, value in match_counters(model, {**of_layers, **given}):
+        setattr(part, name, value)
