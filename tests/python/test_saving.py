@@ -1,0 +1,453 @@
+"""Models in files: what comes back, and what is refused of a file that may come from anybody."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from ml_dtypes import bfloat16
+from safetensors.numpy import load_file
+
+import nnext
+import saved_files
+from nnext import (
+    Affine,
+    AffineSoftmaxWithLoss,
+    Dropout,
+    Embedding,
+    MatMul,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SigmoidWithLoss,
+    Softmax,
+    SoftmaxWithLoss,
+    Tanh,
+    TwoLayerNet,
+    affine,
+    load_model,
+    register_layer,
+    register_model,
+)
+from nnext import _registry as registry
+from nnext.base_model import BaseModel
+from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
+
+W = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
+OPTIONS = {
+    "reduction": "sum", "ignore_label": -1, "label_smoothing": 0.1, "class_weight": [0.1, 2, 1e-7],
+    "z_loss": 1e-4, "softcap": 12.5,
+}  # fmt: skip
+
+# Of every layer that files know, one with all options off their defaults.
+LAYERS = {
+    "Add": lambda: Add(),
+    "Affine": lambda: Affine(W.copy(), W[0].copy()),
+    "AffineSoftmaxWithLoss": lambda: AffineSoftmaxWithLoss(W.copy(), W[0].copy(), **OPTIONS),
+    "Branch": lambda: Branch(3),
+    "Dropout": lambda: Dropout(0.125, seed=2**63 - 2, offset=2**40),
+    "Embedding": lambda: Embedding(W.copy()),
+    "MatMul": lambda: MatMul(W.copy()),
+    "Multiply": lambda: Multiply(),
+    "ReLU": lambda: ReLU(),
+    "Repeat": lambda: Repeat(2, axis=-1),
+    "Sigmoid": lambda: Sigmoid(),
+    "SigmoidWithLoss": lambda: SigmoidWithLoss(),
+    "Softmax": lambda: Softmax(),
+    "SoftmaxWithLoss": lambda: SoftmaxWithLoss(**OPTIONS),
+    "Sum": lambda: Sum(axis=-1, keepdims=False),
+    "Tanh": lambda: Tanh(),
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_tables(monkeypatch):
+    for name in ("_OWN_LAYERS", "_OWN_MODELS"):
+        monkeypatch.setattr(registry, name, {})
+
+
+def make_model(dtype="float32"):
+    return Sequential([affine(4, 3, seed=0, dtype=dtype), ReLU(), Dropout(0.5, seed=1),
+                       affine(3, 2, seed=2, dtype=dtype)])  # fmt: skip
+
+
+def check_equal(model, other):
+    assert type(other) is type(model)
+    state, back = model.state_dict(), other.state_dict()
+    assert list(back) == list(state)
+    for name in state:
+        assert back[name].dtype == state[name].dtype
+        assert back[name].shape == state[name].shape
+        assert back[name].tobytes() == state[name].tobytes()
+    assert registry.describe(other) == registry.describe(model)
+
+
+# What comes back
+
+
+def test_every_layer_that_files_know_is_here():
+    assert LAYERS.keys() == registry._LAYERS.keys()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_comes_back_with_its_options(tmp_path, name):
+    layer = LAYERS[name]()
+    model = Sequential([ReLU()])  # a chain checks how many inputs a layer takes: nodes have two
+    if hasattr(layer, "reduction"):
+        model = Sequential([ReLU()], layer)
+    else:
+        model.layers.append(layer)
+        model.params += layer.params
+        model.grads += layer.grads
+    if name in ("Add", "Multiply"):
+        with pytest.raises(TypeError, match="takes 2 inputs"):
+            Sequential([layer])
+        assert type(layer)(**layer.config()).config() == layer.config()
+        return
+    model.save(tmp_path / "m")
+    back = load_model(tmp_path / "m")
+    check_equal(model, back)
+    other = back.loss_layer if hasattr(layer, "reduction") else back.layers[1]
+    assert type(other) is type(layer)
+    assert other.config() == layer.config()
+    assert type(layer)(*layer.params, **layer.config()).config() == layer.config()
+    if hasattr(layer, "options"):
+        assert other.options == layer.options
+
+
+def test_a_model_computes_and_trains_to_the_same_bits(tmp_path):
+    model = make_model()
+    x = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    t = np.arange(20) % 2
+    model.forward(x, t)  # dropout moves on
+    model.save(tmp_path / "m")
+    back = load_model(tmp_path / "m")
+    assert back.layers[2].offset == 60
+    for _ in range(3):
+        losses = {m.forward(x, t) for m in (model, back)}
+        assert len(losses) == 1
+        for m in (model, back):
+            m.backward()
+            nnext.SGD(lr=0.1).update(m.params, m.grads)
+    check_equal(model, back)
+
+
+@pytest.mark.parametrize("dtype", ["float16", bfloat16, "float32", "float64", ">f4", ">f8"])
+def test_types_come_back(tmp_path, dtype):
+    if isinstance(dtype, str) and dtype.startswith(">"):
+        model = Sequential([MatMul(W.astype(dtype))])
+    else:
+        model = make_model(dtype)
+    model.save(tmp_path / "m")
+    back = load_model(tmp_path / "m")
+    for p, q in zip(model.params, back.params, strict=True):
+        assert q.dtype == p.dtype.newbyteorder("=")
+        assert q.dtype.isnative
+        np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (4, 6)])
+def test_shapes_and_strides_come_back(tmp_path, shape):
+    rng = np.random.default_rng(0)
+    for array in (rng.standard_normal(shape), rng.standard_normal(shape[::-1]).T,
+                  rng.standard_normal((2 * shape[0], 2 * shape[1]))[::-2, ::2]):  # fmt: skip
+        Sequential([MatMul(array)]).save(tmp_path / "m")
+        np.testing.assert_array_equal(load_model(tmp_path / "m").params[0], array)
+
+
+def test_special_numbers_come_back(tmp_path):
+    array = np.array([[np.nan, np.inf, -np.inf, -0.0, 5e-324, 1.7e308]])
+    Sequential([MatMul(array)]).save(tmp_path / "m")
+    assert load_model(tmp_path / "m").params[0].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_shared_weights_are_stored_once_and_shared_again(tmp_path, transposed):
+    E = W.copy()
+    loss = AffineSoftmaxWithLoss(E.T if transposed else E)
+    model = Sequential([Embedding(E), MatMul(W + 1)], loss)
+    model.save(tmp_path / "m")
+    assert sorted(load_file(tmp_path / "m")) == ["layers.0.W", "layers.1.W"]
+    back = load_model(tmp_path / "m")
+    check_equal(model, back)
+    back.params[0][0, 1] = 77
+    assert back.loss_layer.params[0][(1, 0) if transposed else (0, 1)] == 77
+
+
+def test_a_two_layer_net_is_one_again(tmp_path):
+    model = TwoLayerNet(2, 3, 4, seed=0)
+    state = np.random.get_state()[1].copy()
+    model.save(tmp_path / "m")
+    check_equal(model, load_model(tmp_path / "m"))
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # nothing was drawn
+
+
+def test_a_model_without_parameters_and_a_path_of_bytes(tmp_path):
+    model = Sequential([ReLU()])
+    model.save(os.fsencode(tmp_path / "m"))
+    check_equal(model, load_model(os.fsencode(tmp_path / "m")))
+
+
+def test_a_file_is_the_same_each_time(tmp_path):
+    for name in "ab":
+        make_model().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_other_programs_read_the_arrays_by_readable_names(tmp_path):
+    model = make_model()
+    model.save(tmp_path / "m")
+    arrays = load_file(tmp_path / "m")
+    assert sorted(arrays) == ["layers.0.W", "layers.0.b", "layers.3.W", "layers.3.b"]
+    other = make_model()
+    other.params[0][...] = 0
+    other.load_state_dict(arrays)
+    check_equal(model, other)
+
+
+def test_a_file_of_this_format_is_read_by_every_later_version():
+    model, back = saved_files.stored_model(), load_model(saved_files.MODEL)
+    check_equal(model, back)
+    assert np.shares_memory(back.params[0], back.loss_layer.params[0])
+    assert back.layers[3].config() == {"dropout_ratio": 0.25, "seed": 2**62 + 1, "offset": 1234}
+    assert back.loss_layer.options == model.loss_layer.options
+    assert [p.dtype.name for p in back.params] == ["float32", "bfloat16", "float16", "float16",
+                                                   "float32", "float64"]  # fmt: skip
+    assert back.layers[1].axis == -2
+
+
+# Layers and models of one's own
+
+
+class PReLU:
+    param_names = ("slope",)
+
+    def __init__(self, slope, limit=0.0):
+        self.params, self.grads, self.limit = [slope], [np.zeros_like(slope)], limit
+
+    def config(self):
+        return {"limit": self.limit}
+
+    def forward(self, x):
+        return np.where(x > self.limit, x, self.params[0] * x)
+
+    def backward(self, dout):
+        return dout
+
+
+class Normed:
+    """A layer with buffers, which come after the parameters."""
+
+    buffer_names = ("mean",)
+
+    def __init__(self, scale, mean):
+        self.params, self.grads, self.buffers = [scale], [np.zeros_like(scale)], [mean]
+
+    def forward(self, x):
+        return (x - self.buffers[0]) * self.params[0]
+
+    def backward(self, dout):
+        return dout
+
+
+def test_an_own_layer_is_stored_once_it_is_known(tmp_path):
+    model = Sequential([affine(4, 3, seed=0), PReLU(np.full(3, 0.25), limit=-np.inf)])
+    with pytest.raises(TypeError, match=r"layers\.1: PReLU is a layer .*register_layer\("):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    assert register_layer("PReLU", PReLU) is PReLU
+    model.save(tmp_path / "m")
+    assert "layers.1.slope" in load_file(tmp_path / "m")
+    back = load_model(tmp_path / "m")
+    check_equal(model, back)
+    assert back.layers[1].limit == -np.inf
+    registry._OWN_LAYERS.clear()
+    with pytest.raises(ValueError, match=r"m: layers\.1: an unknown layer 'PReLU'; if it is your"):
+        load_model(tmp_path / "m")
+
+
+def test_the_decorator_and_a_builder(tmp_path):
+    @register_layer("Twice", build=lambda *arrays, **config: Twice())
+    class Twice:
+        def __init__(self):
+            self.params, self.grads = [], []
+
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, dout):
+            return 2 * dout
+
+    Sequential([Twice()]).save(tmp_path / "m")
+    assert type(load_model(tmp_path / "m").layers[0]) is Twice
+
+
+def test_buffers_are_stored_and_come_after_the_parameters(tmp_path):
+    register_layer("Normed", Normed)
+    model = Sequential([Normed(np.full(3, 2.0), np.arange(3.0))])
+    model.save(tmp_path / "m")
+    assert sorted(load_file(tmp_path / "m")) == ["layers.0.mean", "layers.0.params.0"]
+    back = load_model(tmp_path / "m")
+    check_equal(model, back)
+    np.testing.assert_array_equal(back.layers[0].buffers[0], np.arange(3.0))
+
+
+def test_a_subclass_is_not_taken_for_its_parent(tmp_path):
+    class Leaky(ReLU):
+        pass
+
+    with pytest.raises(TypeError, match="Leaky is a layer that files do not know"):
+        Sequential([Leaky()]).save(tmp_path / "m")
+
+    class Deep(Sequential):
+        pass
+
+    with pytest.raises(TypeError, match="Deep is a model that files do not know"):
+        Deep([ReLU()]).save(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        ({"limit": {1, 2}}, r"layers\.0: PReLU.config\(\)\.limit: expected a number, text"),
+        ({"limit": np.ones(2)}, "expected a number, text"),
+        ({"$float": 1}, r"names without \$"),
+        ({"wrong": 1}, "it could not be made again of 1 arrays and the options"),
+        ([1], "expected a dict from config"),
+    ],
+)
+def test_options_that_could_not_be_read_again_are_not_written(tmp_path, config, match):
+    register_layer("PReLU", PReLU)
+    layer = PReLU(np.ones(3))
+    layer.config = lambda: config
+    with pytest.raises(TypeError, match=match):
+        Sequential([layer]).save(tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_cannot_be_registered():
+    for register, taken, own in ((register_layer, "Affine", PReLU),
+                                 (register_model, "Sequential", Sequential)):  # fmt: skip
+        with pytest.raises(ValueError, match=f"'{taken}' is one of nnext's own"):
+            register(taken, own)
+        with pytest.raises(TypeError, match="expected the name"):
+            register("", own)
+        with pytest.raises(TypeError, match="expected the class"):
+            register("x", 7)
+        with pytest.raises(TypeError, match="build: expected a function"):
+            register("x", own, build=7)
+
+
+class Wired(BaseModel):
+    """A model of one's own, with a layer that is in no list."""
+
+    def __init__(self, width, ratio=0.5):
+        self.width, self.ratio = width, ratio
+        self.body, self.head = affine(2, width), affine(width, 3)
+        self.dropout = Dropout(ratio)
+        super().__init__([self.body, self.head], SoftmaxWithLoss())
+
+    def config(self):
+        return {"width": self.width, "ratio": self.ratio}
+
+    def scores(self, x):
+        return self.head.forward(self.body.forward(x))
+
+
+def test_an_own_model_is_made_of_its_options(tmp_path):
+    model = Wired(5, ratio=0.25)
+    model.dropout.offset = 99
+    with pytest.raises(TypeError, match=r"Wired is a model .*config\(\).*register_model\("):
+        model.save(tmp_path / "m")
+    register_model("Wired")(Wired)
+    model.save(tmp_path / "m")
+    assert sorted(load_file(tmp_path / "m")) == ["body.W", "body.b", "head.W", "head.b"]
+    back = load_model(tmp_path / "m")
+    check_equal(model, back)
+    assert (back.dropout.seed, back.dropout.offset) == (model.dropout.seed, 99)
+    assert back.width == 5
+    registry._OWN_MODELS.clear()
+    with pytest.raises(ValueError, match="an unknown model 'Wired'"):
+        load_model(tmp_path / "m")
+
+
+def test_an_own_model_says_what_it_lacks(tmp_path):
+    class Silent(Wired):
+        config = BaseModel.config
+
+    register_model("Silent", Silent)
+    with pytest.raises(NotImplementedError, match=r"Silent does not define config\(\)"):
+        Silent(3).save(tmp_path / "m")
+    model = make_model()
+    model.params.append(np.ones(1, np.float32))
+    model.grads.append(np.ones(1, np.float32))
+    with pytest.raises(TypeError, match=r"params\.4 belongs to the model alone"):
+        model.save(tmp_path / "m")
+
+
+# What is written
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    make_model().save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments, **options):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        make_model("float64").save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_arrays_of_other_types_are_refused(tmp_path):
+    layer = Normed(np.ones(3), np.ones(3, complex))
+    register_layer("Normed", Normed)
+    with pytest.raises(TypeError, match=r"layers\.0\.mean: arrays of complex128 are not stored"):
+        Sequential([layer]).save(tmp_path / "m")
+
+
+def in_a_process(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-P", "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_without_the_packages_the_message_says_how_to_install_them(tmp_path):
+    Sequential([MatMul(np.ones((2, 2), bfloat16))]).save(tmp_path / "m")
+    code = """
+        import sys
+        absent = sys.argv[2].split(",")
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name in absent:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        sys.meta_path.insert(0, Absent())
+        import nnext
+        for use in (lambda: nnext.load_model(sys.argv[1]),
+                    lambda: nnext.TwoLayerNet(2, 3, 4).save(sys.argv[1] + "2")):
+            try:
+                use()
+            except ImportError as error:
+                print(error)
+    """
+    done = in_a_process(code, tmp_path / "m", "safetensors")
+    needs = 'needs safetensors, which is not installed: pip install "nnext-core[files]"'
+    assert f"load_model {needs}" in done.stdout, done.stderr
+    assert "model.save needs safetensors" in done.stdout
+    done = in_a_process(code, tmp_path / "m", "ml_dtypes")
+    assert "layers.0.W is of type bfloat16, which needs ml_dtypes: pip install" in done.stdout
+
+
+def test_importing_nnext_brings_no_package_that_files_need():
+    code = """
+        import sys, nnext
+        print(sorted({"safetensors", "zipfile", "ml_dtypes"} & sys.modules.keys()))
+    """
+    assert in_a_process(code).stdout.strip() == "[]"
