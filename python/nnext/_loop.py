@@ -164,8 +164,9 @@ class Loop:
             if self._is_resumed:
                 self._callbacks.load_states(self._resumed.callbacks, self._resumed.stopped_by)
                 shown.advance(first * (self._batches.count or 0) + self._resumed.batches)
-                if self._resumed.stopped_by and not self._resumed.batches:
-                    max_epoch = first
+                if not self._resumed.batches:
+                    self.epoch, self.batch = max(first - 1, 0), (self._batches.count or 1) - 1
+                    max_epoch = first if self._resumed.stopped_by else max_epoch
             for self.epoch in range(first, max_epoch):
                 if self._run_epoch(step, shown):
                     shown.stopped(self.epoch, self._callbacks.stopped_by)
