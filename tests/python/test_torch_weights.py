@@ -1,0 +1,270 @@
+"""PyTorch's weights: names, orientation, and what does not fit; with PyTorch where it is there."""
+
+import numpy as np
+import pytest
+from ml_dtypes import bfloat16
+
+from nnext import (
+    Affine,
+    AffineSoftmaxWithLoss,
+    Dropout,
+    Embedding,
+    MatMul,
+    ReLU,
+    Sequential,
+    SoftmaxWithLoss,
+    affine,
+)
+from nnext.base_model import BaseModel
+from nnext.layers import Layer
+from nnext.torch_weights import from_torch, to_torch
+
+
+class BatchNorm(Layer):
+    """What from_torch needs to know of nnext's own."""
+
+    param_names = ("gamma", "beta")
+    buffer_names = ("running_mean", "running_var")
+
+    def __init__(self, gamma, beta, mean, var):
+        super().__init__(gamma, beta)
+        self.buffers = [mean, var]
+
+    def forward(self, x):
+        return x
+
+    def backward(self, dout):
+        return dout
+
+
+def random(*shape, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def make_model(dtype="float32"):
+    return Sequential([affine(4, 5, dtype=dtype), ReLU(), Dropout(0.5), affine(5, 3, dtype=dtype)])
+
+
+def state():
+    """What torch.nn.Sequential(Linear(4, 5), ReLU(), Dropout(), Linear(5, 3)) has."""
+    return {"0.weight": random(5, 4), "0.bias": random(5, seed=1),
+            "3.weight": random(3, 5, seed=2), "3.bias": random(3, seed=3)}  # fmt: skip
+
+
+def test_linear_layers_are_turned():
+    model, given = make_model(), state()
+    arrays = list(model.params)
+    from_torch(given, model)
+    for i, name in enumerate(given):
+        assert model.params[i] is arrays[i]
+        np.testing.assert_array_equal(model.params[i], given[name].T)
+    back = to_torch(model)
+    assert list(back) == list(given)
+    for name, array in back.items():
+        np.testing.assert_array_equal(array, given[name])
+        assert array.flags.c_contiguous
+        assert not any(np.shares_memory(array, p) for p in model.params)
+
+
+def test_square_matrices_are_turned_too():
+    model = Sequential([MatMul(np.zeros((3, 3), np.float32))])
+    from_torch({"weight": random(3, 3)}, model)
+    np.testing.assert_array_equal(model.params[0], random(3, 3).T)
+
+
+def test_all_layers_and_names_of_any_depth():
+    E, W = np.zeros((7, 4), np.float32), np.zeros((4, 4), np.float32)
+    ones = [np.ones(4, np.float32) for _ in range(4)]
+    model = Sequential(
+        [Embedding(E), MatMul(W), BatchNorm(*ones)],
+        AffineSoftmaxWithLoss(np.zeros((4, 7), np.float32)),
+    )
+    given = {
+        "words.weight": random(7, 4), "block.0.weight": random(4, 4, seed=1),
+        "block.1.weight": random(4, seed=2), "block.1.bias": random(4, seed=3),
+        "block.1.running_mean": random(4, seed=4), "block.1.running_var": random(4, seed=5) ** 2,
+        "block.1.num_batches_tracked": np.array(17), "out.weight": random(7, 4, seed=6),
+    }  # fmt: skip
+    from_torch(given, model)
+    np.testing.assert_array_equal(model[0].params[0], given["words.weight"])
+    np.testing.assert_array_equal(model[1].params[0], given["block.0.weight"].T)
+    norm = model[2]
+    names = ["weight", "bias", "running_mean", "running_var"]
+    for array, name in zip([*norm.params, *norm.buffers], names, strict=True):
+        np.testing.assert_array_equal(array, given[f"block.1.{name}"])
+    np.testing.assert_array_equal(model.loss_layer.params[0], given["out.weight"].T)
+    back = to_torch(model)
+    assert list(back) == ["0.weight", "1.weight", "2.weight", "2.bias", "2.running_mean",
+                          "2.running_var", "2.num_batches_tracked", "3.weight"]  # fmt: skip
+    assert back["2.num_batches_tracked"].dtype == np.int64
+
+
+def test_a_model_of_ones_own_has_the_names_of_its_attributes():
+    class Net(BaseModel):
+        def __init__(self):
+            self.encoder, self.head = affine(2, 3), affine(3, 4)
+            super().__init__([self.encoder, self.head], SoftmaxWithLoss())
+
+    assert list(to_torch(Net())) == ["encoder.weight", "encoder.bias", "head.weight", "head.bias"]
+
+
+def test_shared_weights_are_there_twice_and_have_to_agree():
+    E = np.zeros((7, 4), np.float32)
+    model = Sequential([Embedding(E)], AffineSoftmaxWithLoss(E.T))
+    from_torch({"0.weight": random(7, 4), "1.weight": random(7, 4)}, model)
+    np.testing.assert_array_equal(E, random(7, 4))
+    assert list(to_torch(model)) == ["0.weight", "1.weight"]
+    with pytest.raises(ValueError, match=r"weight: is shared with that of 0 for layers\.0"):
+        from_torch({"0.weight": random(7, 4), "1.weight": random(7, 4, seed=1)}, model)
+    np.testing.assert_array_equal(E, random(7, 4))
+
+
+@pytest.mark.parametrize("dtype", ["float16", bfloat16, "float32", "float64"])
+def test_another_type_will_do_where_no_number_changes(dtype):
+    model = Sequential([MatMul(np.zeros((2, 2), dtype))])
+    from_torch({"weight": np.array([[1.5, -2], [np.inf, np.nan]])}, model)
+    np.testing.assert_array_equal(model.params[0].astype(float), [[1.5, np.inf], [-2, np.nan]])
+    given = np.array([[1.5, 1 + 2**-30], [0, 0]])
+    if dtype == "float64":
+        from_torch({"weight": given}, model)
+    else:
+        with pytest.raises(ValueError, match=r"float64 has numbers that .* has not: cast them"):
+            from_torch({"weight": given}, model)
+
+
+def test_all_that_does_not_fit_is_told_at_once_and_nothing_is_written():
+    model, given = make_model(), state()
+    before = [p.copy() for p in model.params]
+    del given["0.bias"]
+    given["0.extra"] = random(2)
+    given["3.weight"] = random(5, 3)  # as nnext has it
+    given["3.bias"] = "text"
+    with pytest.raises(ValueError, match="does not fit, nothing was loaded") as error:
+        from_torch(given, model)
+    for line in ["0 for layers.0 (Affine): missing bias",
+                 "0 for layers.0 (Affine): unexpected extra",
+                 "3 for layers.3 (Affine): weight: expected shape (3, 5), got (5, 3)",
+                 "3 for layers.3 (Affine): bias: expected"]:  # fmt: skip
+        assert line in str(error.value)
+    for p, old in zip(model.params, before, strict=True):
+        np.testing.assert_array_equal(p, old)
+
+
+def test_other_numbers_of_layers_and_unknown_layers_are_refused():
+    given = state()
+    with pytest.raises(ValueError, match=r"expected the weights of 1 layers, layers\.0 \(Affine\), "
+                                         r"got those of 2: 0, 3"):  # fmt: skip
+        from_torch(given, Sequential([affine(4, 5)]))
+    with pytest.raises(ValueError, match="got those of 0: none"):
+        from_torch({}, make_model())
+
+    class Own(Layer):
+        def forward(self, x):
+            return x
+
+        def backward(self, dout):
+            return dout
+
+    for use in (to_torch, lambda model: from_torch({}, model)):
+        with pytest.raises(TypeError, match=r"layers\.0: PyTorch's weights .*not for Own"):
+            use(Sequential([Own(np.ones(3))]))
+    with pytest.raises(TypeError, match="state: expected a dict of arrays"):
+        from_torch([1], make_model())
+    with pytest.raises(TypeError, match="state: expected names"):
+        from_torch({1: 2}, make_model())
+    model = make_model()
+    model.params[0].flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        from_torch(given, model)
+
+
+def test_numbers_of_names_are_numbers():
+    model = Sequential([MatMul(np.zeros((2, 2), np.float32)) for _ in range(12)])
+    given = {f"net.{i}.weight": np.full((2, 2), i) for i in range(12)}
+    for order in (given, dict(sorted(given.items())), dict(reversed(given.items()))):
+        from_torch(order, model)
+        assert [p[0, 0] for p in model.params] == [*range(12)]
+
+
+def test_without_numbers_the_order_is_the_dicts():
+    model = Sequential([MatMul(np.zeros((2, 2), np.float32)) for _ in range(2)])
+    from_torch({"b.weight": np.ones((2, 2)), "a.weight": np.zeros((2, 2))}, model)
+    assert [p[0, 0] for p in model.params] == [1, 0]
+
+
+def test_a_subclass_is_of_its_parents_kind():
+    class Wide(Affine):
+        pass
+
+    model = Sequential([Wide(np.zeros((4, 5), np.float32), np.zeros(5, np.float32))])
+    from_torch({"0.weight": random(5, 4), "0.bias": random(5)}, model)
+    np.testing.assert_array_equal(model.params[0], random(5, 4).T)
+
+
+def test_masked_arrays_are_refused():
+    model, given = make_model(), state()
+    given["0.bias"] = np.ma.array(given["0.bias"], mask=[1, 0, 0, 0, 0])
+    with pytest.raises(ValueError, match="bias: expected an array"):
+        from_torch(given, model)
+
+
+# With PyTorch
+
+
+def test_a_torch_model_computes_the_same():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(5, 3)
+    ).eval()
+    model = make_model()
+    x = random(10, 4)
+    with torch.no_grad():
+        for given in (net.state_dict(), dict(net.named_parameters())):
+            model.params[0][...] = 0
+            from_torch(given, model)
+            np.testing.assert_allclose(model(x), net(torch.from_numpy(x)).numpy(), rtol=1e-5,
+                                       atol=1e-6)  # fmt: skip
+        for p in model.params:
+            p += 1
+        net.load_state_dict({n: torch.from_numpy(a) for n, a in to_torch(model).items()})
+        np.testing.assert_allclose(model(x), net(torch.from_numpy(x)).numpy(), rtol=1e-5)
+
+
+def test_bfloat16_tensors_come_over():
+    torch = pytest.importorskip("torch")
+    given = {name: torch.from_numpy(array).bfloat16() for name, array in state().items()}
+    for dtype in ("float32", bfloat16):
+        model = make_model(dtype)
+        from_torch(given, model)
+        np.testing.assert_array_equal(
+            model.params[0].astype(np.float32), given["0.weight"].float().numpy().T
+        )
+
+
+def test_batch_norm_of_torch_comes_over():
+    torch = pytest.importorskip("torch")
+    net = torch.nn.BatchNorm1d(4)
+    net(torch.from_numpy(random(10, 4)))
+    norm = BatchNorm(*(np.zeros(4, np.float32) for _ in range(4)))
+    from_torch(net.state_dict(), Sequential([norm]))
+    np.testing.assert_array_equal(norm.buffers[0], net.running_mean.numpy())
+    np.testing.assert_array_equal(norm.buffers[1], net.running_var.numpy())
+    back = {n.removeprefix("0."): torch.from_numpy(a) for n, a in
+            to_torch(Sequential([norm])).items()}  # fmt: skip
+    net.load_state_dict(back)
+
+
+# Arrays of other libraries
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_arrays_of_other_libraries_are_taken_without_a_copy(library):
+    module = pytest.importorskip(library)
+    plain = random(1000, 4)
+    x = module.from_numpy(plain) if library == "torch" else module.numpy.asarray(plain)
+    assert np.shares_memory(np.asarray(x), np.from_dlpack(x))  # so the core reads them in place
+    W = random(4, 2)
+    np.testing.assert_array_equal(MatMul(W).forward(x), MatMul(W).forward(plain))
+    model = make_model()
+    np.testing.assert_array_equal(model(x), model(plain))
