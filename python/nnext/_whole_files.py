@@ -90,7 +90,8 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
     part = target.with_name(f"{_part_of(target)}-{os.urandom(8).hex()}.part")
     try:
         with part.open("xb") as file:
-            _lock(file)
+            with suppress(OSError):  # a file system without locks: then parts are left alone
+                _lock(file)
             if mode is not None:
                 os.chmod(part, stat.S_IMODE(mode))
             yield file
@@ -109,10 +110,12 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def _lock(file: IO[bytes]) -> None:
-    if sys.platform != "win32":
-        with suppress(OSError):  # a file system without locks: then parts are left alone
-            fcntl.flock(file, fcntl.LOCK_EX)
+def _lock(file: IO[bytes], wait: bool = True) -> None:
+    """Lock a file, or raise an OSError: it is locked, and `wait` is False, or there are no locks."""
+    if sys.platform == "win32":
+        raise OSError(errno.ENOSYS, "no locks")
+    else:  # type checkers of that system must not look for fcntl
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _part_of(target: Path) -> str:
@@ -122,15 +125,13 @@ def _part_of(target: Path) -> str:
 
 def _remove_abandoned(target: Path) -> None:
     """Remove parts of `target` whose writers are dead; those being written are locked."""
-    if sys.platform == "win32":
-        return
     name = re.compile(re.escape(_part_of(target)) + r"-[0-9a-f]{16}\.part")
     with suppress(OSError):  # a folder that may not be listed
         for part in target.parent.iterdir():
             if name.fullmatch(part.name):
                 # Gone meanwhile, locked, or another user's: not ours to remove.
                 with suppress(OSError), open(part, "rb", opener=_without_waiting) as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _lock(file, wait=False)
                     found = os.fstat(file.fileno())
                     # One without data may be new, and its writer about to lock it.
                     if found.st_size or found.st_mtime < time.time() - _NEW:
