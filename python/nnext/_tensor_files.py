@@ -2,7 +2,7 @@
 
 The text is JSON under the key ``"nnext"`` of the metadata; its ``"format"`` says how to read it.
 Files may come from anywhere: nothing of one is believed before it is checked, nothing is imported
-or called because a file says so, and no memory is taken beyond a few times the file's own size.
+or called because a file says so, and how much memory is taken follows from the file's own size.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ FORMAT = 1
 
 _KEY = "nnext"
 _LARGEST_HEADER = 100_000_000  # safetensors' own limit
+_LARGEST_TEXT = 2**25  # JSON may take 20 times its length in memory; a million class weights fit
 
 _TYPES = {
     **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"},
@@ -52,6 +53,8 @@ def write_tensors(
         If safetensors is not installed.
     TypeError
         For arrays of other types than the format has.
+    ValueError
+        If the text is too long.
     OSError
         If the file cannot be written.
     """
@@ -64,7 +67,10 @@ def write_tensors(
         # Always in this order of bytes, whatever the machine's own is.
         plain[name] = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
     head = {"format": FORMAT, "version": _nnext.__version__, **text}
-    content = save(plain, metadata={_KEY: json.dumps(head, allow_nan=False)})
+    line = json.dumps(head, allow_nan=False)
+    if len(line) > _LARGEST_TEXT:
+        raise ValueError(f"the options of the layers take {len(line)} bytes, more than are stored")
+    content = save(plain, metadata={_KEY: line})
     with replacing(path) as file:
         file.write(content)
 
@@ -87,8 +93,8 @@ def read_tensors(path: PathLike, purpose: str) -> tuple[dict[str, Array], dict[s
         _check_beginning(file)
         content = file.read()
     with refusing(path):
+        tensors = deserialize(content)  # first: it lets no header pass that takes much memory
         text = _text(content)
-        tensors = deserialize(content)
         del content
         arrays = {}
         while tensors:  # one after another, so that no more than one is there twice
@@ -135,11 +141,10 @@ def _text(content: bytes) -> dict[str, Any]:
             "arrays that nnext did not write: read them with safetensors.numpy.load_file, then "
             "model.load_state_dict(arrays), or nnext.torch_weights.from_torch(arrays, model)"
         )
-    text = json.loads(
-        expect("metadata", metadata[_KEY], str),
-        object_pairs_hook=_differing,
-        parse_constant=_refuse_constant,
-    )
+    line = expect("metadata", metadata[_KEY], str)
+    if len(line) > _LARGEST_TEXT:
+        raise ValueError(f"a text of {len(line)} bytes, more than model.save writes")
+    text = json.loads(line, object_pairs_hook=_differing, parse_constant=_refuse_constant)
     expect("metadata", text, dict)
     if text.get("format") != FORMAT or isinstance(text.get("format"), bool):
         raise ValueError(

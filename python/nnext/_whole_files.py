@@ -111,7 +111,7 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
 
 
 def _lock(file: IO[bytes], wait: bool = True) -> None:
-    """Lock a file, or raise an OSError: it is locked, and `wait` is False, or there are no locks."""
+    """Lock a file; an OSError if another has and `wait` is False, or if there are no locks."""
     if sys.platform == "win32":
         raise OSError(errno.ENOSYS, "no locks")
     else:  # type checkers of that system must not look for fcntl

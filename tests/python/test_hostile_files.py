@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 
-from nnext import Affine, Dropout, ReLU, Sequential, affine, load_model
+from nnext import Affine, Dropout, ReLU, Sequential, _tensor_files, affine, load_model
 
 
 def make_model(dtype="float32"):
@@ -183,6 +183,28 @@ def test_rubbish_is_a_value_error_that_names_the_file(tmp_path, name):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**23
+
+
+def test_texts_have_a_largest_size(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    make_model().save(path)
+    monkeypatch.setattr(_tensor_files, "_LARGEST_TEXT", 100)
+    with pytest.raises(ValueError, match=r"m: a text of \d+ bytes, more than model.save writes"):
+        load_model(path)
+    with pytest.raises(ValueError, match="the options of the layers take"):
+        make_model().save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_header_of_many_small_things_takes_little_memory(tmp_path):
+    path = tmp_path / "rubbish"
+    path.write_bytes(header_only(b'{"a": [' + b"[]," * 1_000_000 + b"[]]}"))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="rubbish: "):
+        load_model(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23  # the file is 3 MB, as lists they would be 90
 
 
 def test_what_else_is_refused(tmp_path):
