@@ -58,7 +58,7 @@ def write_tensors(
     OSError
         If the file cannot be written.
     """
-    save = require("safetensors.numpy", "files", purpose).save
+    save = require_writer(purpose)
     path = file_name(path)
     plain = {}
     for name, array in arrays.items():
@@ -101,6 +101,11 @@ def read_tensors(path: PathLike, purpose: str) -> tuple[dict[str, Array], dict[s
             name, tensor = tensors.pop()
             arrays[name] = _array(name, tensor)
     return arrays, text
+
+
+def require_writer(purpose: str) -> Any:
+    """Return the function that writes, or say how to install it."""
+    return require("safetensors.numpy", "files", purpose).save
 
 
 @contextmanager

@@ -110,6 +110,13 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
+def check_folder(path: str) -> None:
+    """Raise a FileNotFoundError if the folder of a file is not there."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no folder for the file", path)
+
+
 def _lock(file: IO[bytes], wait: bool = True) -> None:
     """Lock a file; an OSError if another has and `wait` is False, or if there are no locks."""
     if sys.platform == "win32":

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnext._support import Array, check_count, check_flag, check_numbers, whole_number
-from nnext._whole_files import PathLike, file_name
+from nnext._whole_files import PathLike, check_folder, file_name
 from nnext.schedules import checked_rate, plateaus_of, remembered
 
 if TYPE_CHECKING:
@@ -379,7 +379,8 @@ class ModelCheckpoint(Monitoring):
     Raises
     ------
     ValueError, TypeError
-        If an option cannot be used, as in `EarlyStopping`.
+        If an option cannot be used, as in `EarlyStopping`. ``fit`` raises what `Trainer` and
+        `BaseModel.save` do where something cannot be stored, before it trains.
 
     Examples
     --------
@@ -436,6 +437,18 @@ class ModelCheckpoint(Monitoring):
         check_numbers(best=state["best"])
         self.best = float(state["best"])
 
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Refuse what could not be written, before anything is trained."""
+        check_folder(self.path)
+        if self.content == "checkpoint":
+            from nnext import checkpoints  # here, for they know all layers and models
+
+            checkpoints.check_can_save(trainer.optimizer, trainer._rng)
+        else:
+            from nnext import saving
+
+            saving.check_can_save(trainer.model)
+
     def on_batch_end(self, trainer: Trainer) -> None:
         """Write, if batches are counted and it is time."""
         if self.every != "epoch" and trainer.history.batches % self.every == 0:
@@ -455,9 +468,9 @@ class ModelCheckpoint(Monitoring):
         if self.content == "checkpoint":
             trainer.save_checkpoint(self.path)
         else:
-            from nnext.saving import save_model  # here, for it knows all layers and models
+            from nnext import saving
 
-            save_model(self.path, trainer.model)
+            saving.save_model(self.path, trainer.model)
 
 
 def remembers(thing: Any) -> bool:

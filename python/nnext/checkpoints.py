@@ -29,7 +29,7 @@ from nnext._packing import expect, expect_keys, pack, unpack
 from nnext._random_states import make_rng, rng_state, set_rng_state
 from nnext._registry import describe
 from nnext._support import Array
-from nnext._tensor_files import read_tensors, refusing, write_tensors
+from nnext._tensor_files import read_tensors, refusing, require_writer, write_tensors
 from nnext._whole_files import PathLike
 from nnext.history import History
 
@@ -51,14 +51,7 @@ class Run:
 def save(path: PathLike, model: Any, optimizer: Any, run: Run) -> None:
     """Write a checkpoint; see `nnext.trainer.Trainer.save_checkpoint`."""
     check_gathered(model)
-    if not all(callable(getattr(optimizer, n, None)) for n in ("state_dict", "load_state_dict")):
-        raise TypeError(
-            f"optimizer: {type(optimizer).__name__} has no state_dict and load_state_dict: what it "
-            "remembers would be lost"
-        )
-    rng = rng_state(run.rng)
-    if rng is None:
-        raise TypeError(f"rng: the state of {run.rng!r} cannot be stored; NumPy's generators can")
+    rng = check_can_save(optimizer, run.rng)
     named = model_arrays(model)
     arrays = {f"model.{name}": array for name, array in own_arrays(named).items()}
     state = {
@@ -78,6 +71,20 @@ def save(path: PathLike, model: Any, optimizer: Any, run: Run) -> None:
     write_tensors(
         path, arrays, {"kind": "checkpoint", "model": described, "state": packed}, _PURPOSE
     )
+
+
+def check_can_save(optimizer: Any, rng: Any) -> dict[str, Any]:
+    """Return the state of a generator; a TypeError if it has none to store, or the optimizer."""
+    require_writer(_PURPOSE)
+    if not all(callable(getattr(optimizer, n, None)) for n in ("state_dict", "load_state_dict")):
+        raise TypeError(
+            f"optimizer: {type(optimizer).__name__} has no state_dict and load_state_dict: what it "
+            "remembers would be lost"
+        )
+    state = rng_state(rng)
+    if state is None:
+        raise TypeError(f"rng: the state of {rng!r} cannot be stored; NumPy's generators can")
+    return state
 
 
 def load(path: PathLike, model: Any, optimizer: Any, rng: Any = None) -> Run:

@@ -19,7 +19,7 @@ from nnext._names import model_arrays, own_arrays
 from nnext._packing import expect, expect_keys
 from nnext._registry import build, describe, register_layer, register_model
 from nnext._support import Array
-from nnext._tensor_files import read_tensors, refusing, write_tensors
+from nnext._tensor_files import read_tensors, refusing, require_writer, write_tensors
 from nnext._whole_files import PathLike
 
 __all__ = ["load_model", "register_layer", "register_model", "save_model"]
@@ -31,6 +31,12 @@ def save_model(path: PathLike, model: Any) -> None:
     arrays = own_arrays(model_arrays(model))
     text = {"kind": "model", "model": describe(model)}
     write_tensors(path, arrays, text, "model.save")
+
+
+def check_can_save(model: Any) -> None:
+    """Raise what `save_model` would raise of a model, or where safetensors is not installed."""
+    require_writer("model.save")
+    describe(model)
 
 
 def load_model(path: PathLike) -> Any:

@@ -11,6 +11,7 @@ from nnext import (
     Adam,
     AdamW,
     Momentum,
+    ReLU,
     Sequential,
     Trainer,
     load_model,
@@ -313,8 +314,24 @@ def test_wrong_options_of_the_writer(tmp_path):
         trainer.fit(X, T, callbacks=[ModelCheckpoint(tmp_path / "run", save_best=True)])
 
 
-def test_a_folder_that_is_not_there_is_an_error_of_the_first_write(tmp_path):
-    trainer = Trainer(make_model(), SGD(), seed=0)
-    with pytest.raises(FileNotFoundError):
-        trainer.fit(X, T, 1, 5, progress="none",
-                    callbacks=[ModelCheckpoint(tmp_path / "no" / "run", every=1)])  # fmt: skip
+def test_what_cannot_be_written_is_told_before_anything_is_trained(tmp_path):
+    class Bare:
+        def update(self, params, grads):
+            raise AssertionError
+
+    class Own(ReLU):
+        pass
+
+    for model, optimizer, options, error in [
+        (make_model(), SGD(), {"path": tmp_path / "no" / "run"}, FileNotFoundError),
+        (make_model(), Bare(), {"path": tmp_path / "run"}, TypeError),
+        (Sequential([*make_model(), Own()]), SGD(),
+         {"path": tmp_path / "run", "content": "model"}, TypeError),
+    ]:  # fmt: skip
+        before = [p.copy() for p in model.params]
+        trainer = Trainer(model, optimizer, seed=0)
+        with pytest.raises(error):
+            trainer.fit(X, T, 1, 5, progress="none", callbacks=[ModelCheckpoint(**options)])
+        for p, old in zip(model.params, before, strict=True):
+            np.testing.assert_array_equal(p, old)
+    assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ resumed = run.exists()
 seed = 5 if resumed else 0
 model = Sequential([affine(4, 8, seed=seed), ReLU(), Dropout(0.5, seed=seed),
                     affine(8, 3, seed=seed)])
-optimizer = Adam(lr=WarmUp(10, Cosine(0.05, 200)), weight_decay=0.01)
+optimizer = Adam(lr=WarmUp(10, Cosine(0.05, 1000)), weight_decay=0.01)
 trainer = Trainer.resume(run, model, optimizer) if resumed else Trainer(model, optimizer, seed=1)
 
 class Pause:
@@ -30,9 +30,9 @@ class Pause:
         time.sleep(pause)
 
 print("ready", flush=True)
-trainer.fit(x, t, max_epoch=40, batch_size=8, eval_interval=7, validation=0.2, metrics=["accuracy"],
-            callbacks=[Pause(), EarlyStopping(patience=99), ModelCheckpoint(run, every=3)],
-            progress="none")
+trainer.fit(x, t, max_epoch=200, batch_size=8, eval_interval=7, progress="none",
+            validation=0.2, metrics=["accuracy"],
+            callbacks=[Pause(), EarlyStopping(patience=999), ModelCheckpoint(run, every=3)])
 history = trainer.history
 np.savez(end, *model.params, *trainer.optimizer.m, *trainer.optimizer.v, history.loss,
          history.epoch_loss, history.iteration, *history.metrics.values(), model[2].offset)
