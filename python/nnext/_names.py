@@ -52,7 +52,7 @@ def places(model: Any) -> list[tuple[str, Any]]:
     found = []
     if isinstance(layers, list | tuple):
         own: dict[int, str] = {}
-        attributes = {} if getattr(model, "is_chain", False) else getattr(model, "__dict__", {})
+        attributes = {} if getattr(model, "_is_chain", False) else getattr(model, "__dict__", {})
         for name, value in attributes.items():
             if not name.startswith("_"):
                 own.setdefault(id(value), name)

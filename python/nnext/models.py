@@ -59,7 +59,7 @@ class Sequential(BaseModel):
     )  63 parameters, type float32
     """
 
-    is_chain = True  # for the names of its arrays: layers have numbers
+    _is_chain = True  # for the names of its arrays: layers have numbers
 
     def __init__(self, layers: Iterable[LayerLike], loss: LayerLike | None = None) -> None:
         if isinstance(layers, type) or not isinstance(layers, Iterable):

@@ -113,7 +113,7 @@ def to_torch(model: Any) -> dict[str, Array]:
     state = {}
     for place, layer in _layers_of(model):
         module = place.removeprefix("layers.")
-        if place == "loss_layer" and getattr(model, "is_chain", False):
+        if place == "loss_layer" and getattr(model, "_is_chain", False):
             module = str(len(model.layers))
         for name, array in _arrays_of(layer).items():
             state[f"{module}.{name}"] = np.array(array, order="C")

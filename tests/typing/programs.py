@@ -35,9 +35,11 @@ from nnext import (
     affine,
 )
 from nnext.base_model import LayerLike
-from nnext.callbacks import EarlyStopping, LearningRateSchedule
+from nnext.callbacks import EarlyStopping, LearningRateSchedule, ModelCheckpoint
 from nnext.functions import linear_cross_entropy, linear_cross_entropy_with_grad
+from nnext.layers import Layer
 from nnext.schedules import Cosine, StepDecay, WarmUp
+from nnext.torch_weights import from_torch, to_torch
 
 Array = NDArray[Any]
 
@@ -164,6 +166,35 @@ def a_loop_of_ones_own(x: Array, t: Array) -> float:
     for first in range(0, len(x), 30):
         total += step(x[first : first + 30], t[first : first + 30]) * step.count
     return total + takes_any_trainer(Trainer(model, SGD()))
+
+
+def going_on(model: TwoLayerNet, x: Array, t: Array) -> Trainer[Adam]:
+    trainer = Trainer.resume("run.safetensors", model, Adam())
+    assert_type(trainer, Trainer[Adam])
+    trainer.fit(x, t, callbacks=[ModelCheckpoint("run.safetensors", every=100)])
+    trainer.save_checkpoint("end.safetensors")
+    return trainer
+
+
+@nnext.register_layer("Doubled")
+class Doubled(Layer):
+    """A layer that files know."""
+
+    param_names = ("W",)
+
+    def config(self) -> dict[str, Any]:
+        return {"factor": 2}
+
+
+def files(model: Sequential) -> None:
+    model.save("model.safetensors")
+    print(nnext.load_model("model.safetensors"))
+    state = model.state_dict()
+    assert_type(state, dict[str, Array])
+    print(model.load_state_dict(state, strict=False).missing, Affine(*state.values()).config())
+    assert_type(Doubled(np.ones(3)), Doubled)
+    nnext.register_layer("Tripled", Doubled, build=lambda W, factor: Doubled(W))
+    from_torch(to_torch(model), model)
 
 
 def storing_a_run(model: BaseModel, optimizer: AdamW) -> AdamW:
