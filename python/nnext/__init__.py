@@ -17,6 +17,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `model_files`      parameters alone, in NumPy's files
 `checkpoints`      runs of training in files, to go on with
 `torch_weights`    PyTorch's weights
+`onnx`             models for other programs to compute with
 `step`             one step of training, for a loop of your own
 `trainer`          batches, epochs, validation, progress
 `callbacks`        what else happens in training: early stopping and the like

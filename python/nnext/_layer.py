@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,10 +62,12 @@ class Layer:
         Returns
         -------
         dict
-            Of what JSON knows: numbers, text, True, False, None, lists and dicts of these. The
-            arrays are ``params`` and then, where there are any, ``buffers``.
+            Of what JSON knows: numbers, text, True, False, None, lists and dicts of these. Here
+            they are the attributes that are named as arguments of the constructor. The arrays are
+            ``params`` and then, where there are any, ``buffers``.
         """
-        return {}
+        kept = {n: vars(self)[n] for n in signature(type(self)).parameters if n in vars(self)}
+        return {name: value for name, value in kept.items() if not isinstance(value, np.ndarray)}
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of the parameters and buffers by their names, such as ``"W"``."""

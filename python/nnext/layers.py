@@ -297,10 +297,6 @@ class Dropout(Layer):
             return as_floats("dout", dout)
         return _nnext.dropout_backward(dout, self.mask, self.dropout_ratio)
 
-    def config(self) -> dict[str, Any]:
-        """Return the ratio, and where the stream is."""
-        return {"dropout_ratio": self.dropout_ratio, "seed": self.seed, "offset": self.offset}
-
     def _arguments(self) -> str:
         return f"{self.dropout_ratio:g}"
 

@@ -142,10 +142,6 @@ class Branch(Layer):
             _check_shape(f"douts[{i}]", dout, self.shape)
         return _sum(douts)
 
-    def config(self) -> dict[str, Any]:
-        """Return the number of branches."""
-        return {"n": self.n}
-
     def _arguments(self) -> str:
         return str(self.n)
 
@@ -189,10 +185,6 @@ class Repeat(Layer):
         dx: Array = _nnext.sum(copies, axis + 1)
         return dx
 
-    def config(self) -> dict[str, Any]:
-        """Return the number of copies and the axis."""
-        return {"n": self.n, "axis": self.axis}
-
     def _arguments(self) -> str:
         return f"{self.n}, axis={self.axis}" if self.axis else str(self.n)
 
@@ -234,10 +226,6 @@ class Sum(Layer):
             np.reshape(as_floats("dout", dout), (*before, 1, *after)), length, axis=axis
         )
         return dx
-
-    def config(self) -> dict[str, Any]:
-        """Return the axis, and whether it is kept."""
-        return {"axis": self.axis, "keepdims": self.keepdims}
 
     def _arguments(self) -> str:
         options = [f"axis={self.axis}"] if self.axis else []

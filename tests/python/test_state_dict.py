@@ -144,6 +144,17 @@ def test_counters_are_found_wherever_a_layer_stands():
     assert counters(Translator()) == {"dropout": {"seed": 5, "offset": 0}}
 
 
+def test_options_are_the_attributes_named_as_arguments():
+    class Bounded(Layer):
+        def __init__(self, W, mean, low, high=1.0, *, other=None):
+            super().__init__(W)
+            self.mean, self.low, self.high, self.more = mean, low, high, 3
+
+    assert Bounded(np.ones(2), np.zeros(2), -1, high=7).config() == {"low": -1, "high": 7}
+    assert affine(2, 3).config() == {}
+    assert Dropout(0.25, seed=4).config() == {"dropout_ratio": 0.25, "seed": 4, "offset": 0}
+
+
 # Taking out and putting in
 
 
