@@ -243,6 +243,78 @@ def test_a_model_with_buffers_and_one_that_files_do_not_know(tmp_path):
     np.testing.assert_array_equal(trainer.model[0].buffers[0], other.model[0].buffers[0])
 
 
+def test_groups_that_name_arrays_go_on_with_those_of_the_model(tmp_path):
+    def make(seed):
+        model = make_model(seed=seed)
+        biases = {"params": [model.params[1], model.params[3]], "lr": Cosine(0.3, 20)}
+        return model, AdamW(0.05, groups=[biases])
+
+    model, optimizer = make(0)
+    trainer = Trainer(model, optimizer, seed=0)
+    trainer.fit(X, T, 2, 5, progress="none")
+    trainer.save_checkpoint(tmp_path / "run")
+    other = Trainer.resume(tmp_path / "run", *make(3))
+    for t in (trainer, other):
+        t.fit(X, T, 2, 5, progress="none")
+    check_same_run(trainer, other)
+
+
+class Plain:
+    """A model of the book: no layers to be seen."""
+
+    def __init__(self, seed):
+        self.chain = make_model(seed=seed)
+        self.params, self.grads = self.chain.params, self.chain.grads
+
+    def forward(self, x, t):
+        return self.chain.forward(x, t)
+
+    def backward(self):
+        self.chain.backward()
+
+
+def test_a_model_that_is_not_nnexts_goes_on_too(tmp_path):
+    trainer = Trainer(Plain(0), Momentum(0.1), seed=0)
+    trainer.fit(X, T, 2, 5, progress="none")
+    trainer.save_checkpoint(tmp_path / "run")
+    other = Trainer.resume(tmp_path / "run", Plain(3), Momentum())
+    for t in (trainer, other):
+        t.fit(X, T, 2, 5, progress="none")
+    check_same_run(trainer, other)
+    assert "model.params.0" in load_file(tmp_path / "run")
+
+
+def test_the_best_checkpoint_is_gone_on_with(tmp_path):
+    def run(path, resumed, kill=None):
+        model, optimizer = make_model(), SGD(0.5)
+        if resumed:
+            trainer = Trainer.resume(path, model, optimizer)
+        else:
+            model.layers[2].seed = 7
+            trainer = Trainer(model, optimizer, seed=1)
+        best = ModelCheckpoint(path, "val_loss", save_best=True)
+        callbacks = [Kill(epochs=kill), best]
+        try:
+            trainer.fit(X, T, 6, 5, progress="none", validation=0.3, callbacks=callbacks)
+        except StopHere:
+            return None, best
+        return trainer, best
+
+    whole, one = run(tmp_path / "a", False)
+    assert run(tmp_path / "b", False, 4)[0] is None
+    other, two = run(tmp_path / "b", True)
+    check_same_run(whole, other)
+    assert one.best == two.best
+
+
+def test_a_bar_shows_where_the_run_goes_on(tmp_path, capsys):
+    pytest.importorskip("tqdm")
+    fit(tmp_path / "run", False, {}, Kill(batches=8))
+    fit(tmp_path / "run", True, {"progress": "bar"})
+    shown = capsys.readouterr().err
+    assert "epoch 4/4 100%" in shown
+
+
 def test_a_checkpoint_of_this_format_is_read_by_every_later_version():
     whole, data, arguments = saved_files.run()
     whole.fit(*data, **arguments)
