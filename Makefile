@@ -122,7 +122,7 @@ check-python: .venv-test/.installed ## the Python tests under the sanitizers, Py
 	  -Dpybind11_DIR="$$(.venv-test/bin/python -P -m pybind11 --cmakedir)")
 	rm -rf $(SITE) && mkdir $(SITE) && cp -R python/nnext $(SITE) && rm -f $(SITE)/nnext/*.so
 	cp build/asan/_nnext*.so $(SITE)/nnext
-	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) -m 'not memory_limit'
+	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) -m 'not memory_limit and not many_processes'
 
 same-bits: .venv-test/.installed ## write tests/same_bits.txt anew, unless instruction sets disagree
 	.venv-test/bin/python -P tests/python/same_bits.py --write

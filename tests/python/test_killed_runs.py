@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 
 PROGRAM = """
 import pathlib, sys, time
@@ -51,6 +52,7 @@ def run_to_its_end(run, end):
         assert process.wait(60) == 0
 
 
+@pytest.mark.many_processes
 def test_a_process_killed_fifty_times_ends_with_the_same_bits(tmp_path):
     run_to_its_end(tmp_path / "a", tmp_path / "a.npz")
     moments = random.Random(0)
