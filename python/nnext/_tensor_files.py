@@ -93,7 +93,8 @@ def read_tensors(path: PathLike, purpose: str) -> tuple[dict[str, Array], dict[s
         _check_beginning(file)
         content = file.read()
     with refusing(path):
-        tensors = deserialize(content)  # first: it lets no header pass that takes much memory
+        # First: it lets no header pass that takes much memory.
+        tensors = _tensors(deserialize, content)
         text = _text(content)
         del content
         arrays = {}
@@ -134,6 +135,13 @@ def _check_beginning(file: IO[bytes]) -> None:
     if not 2 <= length <= min(size - 8, _LARGEST_HEADER) or file.read(1) != b"{":
         raise ValueError("no file of model.save or save_checkpoint, or the beginning of one")
     file.seek(0)
+
+
+def _tensors(deserialize: Any, content: bytes) -> list[tuple[str, Any]]:
+    try:
+        return deserialize(content)  # type: ignore[no-any-return]
+    except Exception as error:  # of a type of its own
+        raise ValueError(f"damaged, or not in the safetensors format ({error})") from error
 
 
 def _text(content: bytes) -> dict[str, Any]:

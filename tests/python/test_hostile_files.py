@@ -249,7 +249,7 @@ def test_a_file_that_ends_anywhere_is_refused(tmp_path):
     content, path = small_file(tmp_path), tmp_path / "short"
     for length in range(len(content)):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="short: "):
+        with pytest.raises(ValueError, match=r"short: (damaged, or not in|no file of)"):
             load_model(path)
     for more in (content + b"x", content * 2):
         path.write_bytes(more)
