@@ -276,6 +276,11 @@ class SigmoidWithLoss(ElementLoss[LossT]):
             weights.flags.writeable = False
             self._pos_weight = weights
 
+    def config(self) -> dict[str, Any]:
+        """Return the options that make such a layer."""
+        weight = None if self._pos_weight is None else self._pos_weight.tolist()
+        return {"pos_weight": weight, "reduction": self.reduction}
+
     @property
     def pos_weight(self) -> Array | None:
         """What the positive class counts, float64."""

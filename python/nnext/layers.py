@@ -308,13 +308,17 @@ class Embedding(Layer):
     ----------
     W : ndarray, shape (V, D)
         The table, one row a word: ``params[0]`` is this very array.
+    padding_idx : int, optional
+        The index that fills up short rows of `idx`: its row of the gradient is 0, so that the row
+        of the table stays what it is, zeros best of all. Below 0 it counts from the end. (Another
+        layer that shares the table, and weight decay, may still change it.)
 
     Raises
     ------
     ValueError
-        If `W` is not a matrix.
+        If `W` is not a matrix, or has no row `padding_idx`.
     TypeError
-        If it is not an array of floats.
+        If it is not an array of floats, or `padding_idx` no whole number.
 
     Attributes
     ----------
@@ -328,9 +332,17 @@ class Embedding(Layer):
 
     param_names = ("W",)
 
-    def __init__(self, W: Array) -> None:
+    def __init__(self, W: Array, padding_idx: int | None = None) -> None:
         check_weights(W)
+        if padding_idx is not None:
+            padding_idx = whole_number("padding_idx", padding_idx, "a whole number or None")
+            if not -len(W) <= padding_idx < len(W):
+                raise ValueError(
+                    f"padding_idx: expected a row of W, which has {len(W)}, got {padding_idx}"
+                )
+            padding_idx %= len(W)
         super().__init__(W)
+        self.padding_idx = padding_idx
         self.idx: ArrayLike | None = None
 
     def forward(self, idx: ArrayLike) -> Array:
@@ -344,3 +356,9 @@ class Embedding(Layer):
         if self.idx is None:
             raise before_forward(self)
         _nnext.embedding_backward(dout, self.idx, self.grads[0])
+        if self.padding_idx is not None:
+            self.grads[0][self.padding_idx] = 0
+
+    def _arguments(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return super()._arguments() + padding

@@ -7,6 +7,7 @@ add in another order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -55,8 +56,8 @@ def export(
         If the model is no `Sequential`, has parameters of other types, or a layer that ONNX is not
         known for.
     ValueError
-        If an option cannot be used, `input_shape` is not the model's, or the file would be larger
-        than the format allows (2 GB).
+        If an option cannot be used, the loss knows no probabilities, `input_shape` is not the
+        model's, or the file would be larger than the format allows (2 GB).
     OSError
         If the file cannot be written.
     """
@@ -204,12 +205,37 @@ def _embedding(graph: _Graph, place: str, layer: Any, x: str) -> str:
     return graph.add("Gather", [graph.array(f"{place}.W"), x], axis=0)
 
 
+def _leaky_relu(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    return graph.add("LeakyRelu", [x], alpha=layer.negative_slope)
+
+
+def _silu(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    return graph.add("Mul", [x, graph.add("Sigmoid", [x])])
+
+
+def _gelu(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    """Add ``x (1 + erf(x / √2)) / 2``, or the formula with tanh: Gelu itself is of opset 20."""
+    if layer.approximate == "tanh":
+        cube = graph.add("Mul", [x, graph.add("Mul", [x, x])])
+        sum_ = graph.add("Add", [x, graph.add("Mul", [graph.constant(0.044715), cube])])
+        scaled = graph.add("Mul", [graph.constant(math.sqrt(2 / math.pi)), sum_])
+        bent = graph.add("Tanh", [scaled])
+    else:
+        bent = graph.add("Erf", [graph.add("Mul", [graph.constant(math.sqrt(0.5)), x])])
+    half = graph.add("Mul", [graph.constant(0.5), x])
+    return graph.add("Mul", [half, graph.add("Add", [graph.constant(1.0), bent])])
+
+
 _LAYERS: dict[type, _Writer] = {
     layers.Affine: _linear,
     layers.Dropout: _plain("Identity"),
     layers.Embedding: _embedding,
+    layers.Flatten: _plain("Flatten", axis=1),
+    layers.GELU: _gelu,
+    layers.LeakyReLU: _leaky_relu,
     layers.MatMul: _linear,
     layers.ReLU: _plain("Relu"),
+    layers.SiLU: _silu,
     layers.Sigmoid: _plain("Sigmoid"),
     layers.Softmax: _plain("Softmax", axis=-1),
     layers.Tanh: _plain("Tanh"),
@@ -242,8 +268,23 @@ def _sigmoid_loss(graph: _Graph, loss: Any, h: str, output: str) -> str:
     return h if output == "scores" else graph.add("Sigmoid", [h])
 
 
+def _regression(graph: _Graph, loss: Any, h: str, output: str) -> str:
+    if output != "scores":
+        raise ValueError(f"output: the loss {type(loss).__name__} knows no probabilities")
+    return h
+
+
 _LOSSES: dict[type, Callable[[_Graph, Any, str, str], str]] = {
     loss_layers.AffineSoftmaxWithLoss: _linear_softmax_loss,
     loss_layers.SigmoidWithLoss: _sigmoid_loss,
     loss_layers.SoftmaxWithLoss: _softmax_loss,
+    **dict.fromkeys(
+        (
+            loss_layers.AbsoluteError,
+            loss_layers.HuberLoss,
+            loss_layers.PoissonLoss,
+            loss_layers.SquaredError,
+        ),
+        _regression,
+    ),
 }

@@ -419,3 +419,46 @@ def test_a_layer_may_derive_from_layer():
     scale = Scale(np.array([1.5]))
     model = nnext.Sequential([nnext.MatMul(r.standard_normal((D, 6))), scale])
     assert nnext.check_gradients(model, r.standard_normal((N, D)), [0, 1, 2, 3, 4]).ok
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("padding_idx", [0, 3, 6, -1, -7])
+def test_a_padding_row_gets_no_gradient_and_the_others_theirs(padding_idx, dtype):
+    W = normal(dtype, 7, 5)
+    idx = np.array([[0, 3, 6], [3, 3, 1]])
+    dout = normal(dtype, 2, 3, 5, seed=1)
+    dout[0, 1] = np.nan
+    layer, plain = nnext.Embedding(W, padding_idx), nnext.Embedding(W)
+    assert layer.padding_idx == padding_idx % 7
+    ref.assert_same_bits(layer.forward(idx), plain.forward(idx))
+    layer.backward(dout)
+    plain.backward(dout)
+    plain.grads[0][padding_idx] = 0
+    ref.assert_same_bits(layer.grads[0], plain.grads[0])
+
+
+def test_a_padding_row_stays_what_it_is_in_training():
+    W = normal(np.float64, 7, 5)
+    W[0] = 0
+    layer = nnext.Embedding(W, padding_idx=0)
+    for optimizer in (nnext.Adam(), nnext.Momentum()):
+        for _ in range(3):
+            layer.forward([0, 1, 0, 2])
+            layer.backward(np.ones((4, 5)))
+            optimizer.update(layer.params, layer.grads)
+    np.testing.assert_array_equal(W[0], 0)
+
+
+@pytest.mark.parametrize(
+    ("padding_idx", "kind", "message"),
+    [
+        (7, ValueError, "padding_idx: expected a row of W, which has 7, got 7"),
+        (-8, ValueError, "padding_idx: expected a row of W"),
+        (1.0, TypeError, "padding_idx: expected a whole number or None"),
+        ("0", TypeError, "padding_idx"),
+    ],
+)
+def test_a_padding_row_is_one_of_the_table(padding_idx, kind, message):
+    with pytest.raises(kind, match=message):
+        nnext.Embedding(np.ones((7, 5)), padding_idx)
+    assert repr(nnext.Embedding(np.ones((7, 5)), -1)) == "Embedding(7, 5, padding_idx=6)"

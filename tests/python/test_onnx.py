@@ -6,17 +6,25 @@ import numpy as np
 import pytest
 
 from nnext import (
+    GELU,
+    AbsoluteError,
     Affine,
     AffineSoftmaxWithLoss,
     Dropout,
     Embedding,
+    Flatten,
+    HuberLoss,
+    LeakyReLU,
     MatMul,
+    PoissonLoss,
     ReLU,
     Sequential,
     Sigmoid,
     SigmoidWithLoss,
+    SiLU,
     Softmax,
     SoftmaxWithLoss,
+    SquaredError,
     Tanh,
     affine,
 )
@@ -55,12 +63,34 @@ def test_every_layer_computes_the_same(tmp_path, dtype, rows):
               numbers(rows, 5, dtype=dtype if layer.params else "float32"))  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "layer", [LeakyReLU(0.25), SiLU(), GELU(), GELU("tanh"), Flatten()], ids=repr
+)
+def test_the_later_activations_compute_the_same(tmp_path, layer):
+    check(Sequential([layer]), tmp_path / "m", 3 * numbers(7, 5), rtol=1e-4)
+    if isinstance(layer, Flatten):
+        check(Sequential([layer, affine(6, 2, seed=0)]), tmp_path / "m", numbers(4, 2, 3))
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), AbsoluteError(), HuberLoss(), PoissonLoss()])
+def test_of_a_regression_the_scores_are_written(tmp_path, loss):
+    model = Sequential([affine(5, 2, seed=0)], loss)
+    x = numbers(7, 5)
+    export(model, tmp_path / "m", (None, 5))
+    np.testing.assert_allclose(computed(tmp_path / "m", x)[0], model.scores(x), rtol=1e-5)
+    with pytest.raises(ValueError, match="knows no probabilities"):
+        export(model, tmp_path / "other", (None, 5), output="probabilities")
+    assert not (tmp_path / "other").exists()
+
+
 def test_every_layer_and_loss_is_here():
     assert {kind.__name__ for kind in _LAYERS} == {
-        "Affine", "Dropout", "Embedding", "MatMul", "ReLU", "Sigmoid", "Softmax", "Tanh",
+        "Affine", "Dropout", "Embedding", "Flatten", "GELU", "LeakyReLU", "MatMul", "ReLU", "SiLU",
+        "Sigmoid", "Softmax", "Tanh",
     }  # fmt: skip
     assert {kind.__name__ for kind in _LOSSES} == {
-        "AffineSoftmaxWithLoss", "SigmoidWithLoss", "SoftmaxWithLoss",
+        "AbsoluteError", "AffineSoftmaxWithLoss", "HuberLoss", "PoissonLoss", "SigmoidWithLoss",
+        "SoftmaxWithLoss", "SquaredError",
     }  # fmt: skip
 
 

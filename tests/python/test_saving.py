@@ -35,6 +35,16 @@ from nnext import (
 )
 from nnext import _registry as registry
 from nnext.base_model import BaseModel
+from nnext.layers import (
+    GELU,
+    AbsoluteError,
+    Flatten,
+    HuberLoss,
+    LeakyReLU,
+    PoissonLoss,
+    SiLU,
+    SquaredError,
+)
 from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
 from programs import run
 
@@ -46,18 +56,26 @@ OPTIONS = {
 
 # Of every layer that files know, one with all options off their defaults.
 LAYERS = {
+    "AbsoluteError": lambda: AbsoluteError(reduction="sum"),
     "Add": lambda: Add(),
     "Affine": lambda: Affine(W.copy(), W[0].copy()),
     "AffineSoftmaxWithLoss": lambda: AffineSoftmaxWithLoss(W.copy(), W[0].copy(), **OPTIONS),
     "Branch": lambda: Branch(3),
     "Dropout": lambda: Dropout(0.125, seed=2**63 - 2, offset=2**40),
-    "Embedding": lambda: Embedding(W.copy()),
+    "Embedding": lambda: Embedding(W.copy(), padding_idx=1),
+    "Flatten": lambda: Flatten(),
+    "GELU": lambda: GELU("tanh"),
+    "HuberLoss": lambda: HuberLoss(0.3),
+    "PoissonLoss": lambda: PoissonLoss(),
+    "SquaredError": lambda: SquaredError(),
+    "LeakyReLU": lambda: LeakyReLU(0.25),
+    "SiLU": lambda: SiLU(),
     "MatMul": lambda: MatMul(W.copy()),
     "Multiply": lambda: Multiply(),
     "ReLU": lambda: ReLU(),
     "Repeat": lambda: Repeat(2, axis=-1),
     "Sigmoid": lambda: Sigmoid(),
-    "SigmoidWithLoss": lambda: SigmoidWithLoss(),
+    "SigmoidWithLoss": lambda: SigmoidWithLoss(pos_weight=[1.5, 0.1]),
     "Softmax": lambda: Softmax(),
     "SoftmaxWithLoss": lambda: SoftmaxWithLoss(**OPTIONS),
     "Sum": lambda: Sum(axis=-1, keepdims=False),
