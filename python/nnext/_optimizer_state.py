@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from nnext._masters import HALF_PARAMS, Halves, check_list, state_type
 from nnext._optimizer_options import (
     Count,
     Group,
@@ -22,7 +23,7 @@ from nnext._optimizer_options import (
     groups_of,
     memory,
 )
-from nnext._support import Array, find_overlap, find_shared
+from nnext._support import Array, find_overlap
 from nnext.schedules import ReduceOnPlateau, plateaus_of, remembered
 
 Arrays = Sequence[Array]
@@ -30,21 +31,10 @@ Arrays = Sequence[Array]
 # The form of what `state_dict` returns; another one is refused.
 _VERSION = 1
 
-_HALF_PARAMS = "the half-precision params"
-
 _OTHER_ARRAYS = (
     "This optimizer holds the state of other arrays. Make a new optimizer for these, or call "
     "reset() to begin anew, or load_state_dict() to give it their state."
 )
-
-
-def _is_half(p: Any) -> bool:
-    return isinstance(p, np.ndarray) and p.dtype.name in ("float16", "bfloat16")
-
-
-def _state_type(p: Any) -> np.dtype[Any]:
-    """Return the type of what is remembered of a parameter: its own, float32 for half types."""
-    return np.dtype(np.float32) if _is_half(p) else np.asarray(p).dtype.newbyteorder("=")
 
 
 def _same_objects(ones: Sequence[object], others: Sequence[object]) -> bool:
@@ -77,82 +67,6 @@ def _check_apart(own: Mapping[str, Arrays], others: Mapping[str, Arrays]) -> Non
     first, second = ((named[0] + named[1])[k][0] for k in found)
     what = "itself" if first == second else second
     raise ValueError(f"{first} shares memory with {what}; the state needs memory of its own")
-
-
-def _check_list(name: str, arrays: Sequence[Any], models: Sequence[Any], of: str) -> None:
-    """Raise an error unless `arrays` can be the state of `models`, which are called `of`."""
-    if len(arrays) != len(models):
-        raise ValueError(
-            f"{name}: expected {len(models)} arrays, one for each of {of}, got {len(arrays)}"
-        )
-    for i, (array, model) in enumerate(zip(arrays, models, strict=True)):
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name}[{i}]: expected an array, got {type(array).__name__}")
-        if array.shape != model.shape:
-            raise ValueError(
-                f"{name}[{i}]: expected shape {model.shape}, that of {of}[{i}], got {array.shape}"
-            )
-        if array.dtype != _state_type(model):
-            raise TypeError(
-                f"{name}[{i}]: expected {_state_type(model)}, the type of the state of {of}[{i}], "
-                f"got {array.dtype}"
-            )
-
-
-class _Halves:
-    """The float16 and bfloat16 parameters among others, of which an optimizer has float32 masters.
-
-    A step is often smaller than half the distance of two neighbouring halves, and what the
-    parameter cannot hold must not be lost: 1000 steps of AdamW against gradients of 1 at
-    lr = 1e-3, computed in float32 but kept in the parameter alone, left a bfloat16 of 1 at 1
-    and took a 0 to -0.5, a float16 to -0.9785, where -0.995 is right. A parameter that somebody
-    wrote since (it is not its rounded master any more) has the last word.
-    """
-
-    def __init__(self, params: list[Array]) -> None:
-        self.own: list[Array] = []  # each memory once
-        self._places: list[tuple[int, int, bool]] = []  # place, its master, whether transposed
-        if not any(map(_is_half, params)):
-            return
-        for i, p in enumerate(params):
-            if not isinstance(p, np.ndarray):
-                raise TypeError(f"params[{i}]: expected an array, got {type(p).__name__}")
-        masters: dict[int, int] = {}
-        for i, (first, transposed) in enumerate(find_shared(params)):
-            if not _is_half(params[i]):
-                continue
-            if first == i:
-                masters[i] = len(self.own)
-                self.own.append(params[i])
-            self._places.append((i, masters[first], transposed))
-
-    def new_masters(self) -> list[Array]:
-        return [p.astype(np.float32, order="K") for p in self.own]
-
-    def read(self, params: list[Array], masters: list[Array]) -> list[Array]:
-        """Return `params` with the masters in the places of the halves, up to date with them."""
-        if not self.own:  # mostly so, and an update of small arrays takes a few microseconds
-            return params
-        _check_list("master", masters, self.own, _HALF_PARAMS)
-        work = list(params)
-        for i, k, transposed in self._places:
-            if not params[i].flags.writeable:
-                raise ValueError(f"params[{i}]: the array is read-only")
-            work[i] = masters[k].T if transposed else masters[k]
-        for p, master in zip(self.own, masters, strict=True):
-            with np.errstate(all="ignore"):
-                rounded = master.astype(p.dtype)
-                # By their bits, so that a NaN equals itself.
-                written = rounded.view(np.uint16) != p.view(np.uint16)
-                np.copyto(master, p, where=written)
-        return work
-
-    def write(self, masters: list[Array]) -> None:
-        """Round every master into its parameter."""
-        for p, master in zip(self.own, masters, strict=True):
-            # A weight too large for float16 is infinite there: no error halfway through a step.
-            with np.errstate(all="ignore"):
-                np.copyto(p, master, casting="same_kind")
 
 
 class Optimizer:
@@ -216,7 +130,7 @@ class Optimizer:
         self._params: list[Array] | None = None
         self._checked: list[object] = []
         self._arrays: list[Array] = []
-        self._halves = _Halves([])
+        self._halves = Halves([])
 
     def reset(self) -> None:
         """Forget everything but the options: the next `update` is the first one.
@@ -269,7 +183,7 @@ class Optimizer:
         params = _listed("params", params)
         lists = self._lists()
         bound = self._is_bound(params, lists)
-        halves = self._halves if bound else _Halves(params)
+        halves = self._halves if bound else Halves(params)
         if not bound:
             grads = _as_list("grads", grads)
             lists = self._adopted(params, grads, halves)
@@ -315,7 +229,7 @@ class Optimizer:
             return False
         return _same_objects(params, held) or [*map(memory, params)] == [*map(memory, held)]
 
-    def _adopted(self, params: list[Array], grads: Arrays, halves: _Halves) -> list[Any]:
+    def _adopted(self, params: list[Array], grads: Arrays, halves: Halves) -> list[Any]:
         """Return the lists of the state, checked to be those of `params`, or new ones."""
         *state, masters = self._lists()
         known = self._params is None or self._belongs_to(params)
@@ -330,11 +244,11 @@ class Optimizer:
                     raise ValueError(f"{name} is None: set all of {', '.join(self._state)} or none")
             state = [*map(_as_list, self._state, state)]
             for name, arrays in zip(self._state, state, strict=True):
-                _check_list(name, arrays, params, "params")
+                check_list(name, arrays, params, "params")
         if masters is None:
             masters = halves.new_masters()
         masters = _as_list("master", masters)
-        _check_list("master", masters, halves.own, _HALF_PARAMS)
+        check_list("master", masters, halves.own, HALF_PARAMS)
         if has_state:
             own = dict(zip(self._list_names(), [*state, masters], strict=True))
             _check_apart(own, {"params": params, "grads": grads})
@@ -343,7 +257,7 @@ class Optimizer:
     def check_params(self, params: Iterable[Array]) -> None:
         """Raise what `update` would raise if the state cannot be that of `params`."""
         listed = _listed("params", params)
-        self._adopted(listed, [], _Halves(listed))
+        self._adopted(listed, [], Halves(listed))
 
     @classmethod
     def _numbers(cls) -> list[str]:
@@ -432,9 +346,9 @@ class Optimizer:
             first = self._state[0] if self._params is None else "params"
             models = lists[first] if self._params is None else self._params
             for name in self._state:
-                _check_list(name, lists[name], models, first)
+                check_list(name, lists[name], models, first)
         if lists["master"] and self._params is not None:
-            _check_list("master", lists["master"], self._halves.own, _HALF_PARAMS)
+            check_list("master", lists["master"], self._halves.own, HALF_PARAMS)
         for name, arrays in lists.items():
             setattr(restored, name, arrays or None)
         kept = {
@@ -457,7 +371,7 @@ class Optimizer:
             "_params": None,
             "_checked": [],
             "_arrays": [],
-            "_halves": _Halves([]),
+            "_halves": Halves([]),
             "_options_of": [],
         }
         return {**vars(self), **unbound}
@@ -501,7 +415,7 @@ def decay_of(rate: float, options: Any) -> float:
 
 
 def _zeros(p: Array) -> Array:
-    return np.zeros_like(p, dtype=_state_type(p), subok=False)
+    return np.zeros_like(p, dtype=state_type(p), subok=False)
 
 
 def _raise_other_arrays(params: list[Array], held: list[Array]) -> None:
