@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnext._sklearn_data import Data
 from nnext._sklearn_network import Network, Weights, outputs
+from nnext._sklearn_optimizers import make_optimizer
 from nnext._sklearn_options import Options
 from nnext._sklearn_outputs import OUTPUTS
-from nnext._sklearn_solvers import EpochFit, LbfgsFit, make_optimizer
+from nnext._sklearn_solvers import EpochFit, LbfgsFit
 from nnext._sklearn_targets import Labels, Values, index_of
 from nnext._support import Array, draw_seed
 
@@ -28,6 +29,8 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
     """An estimator that is a chain of linear layers."""
 
     _y_is_numeric: ClassVar[bool]
+    _targets: Any
+    _optimizer: Any
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Fit to data, from new weights unless ``warm_start`` is set.
@@ -73,7 +76,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         if fresh:
             weights = Weights(sizes, X.dtype)
             weights.draw(rng, 2.0 if options.activation == "logistic" else 6.0)
-            vars(self).pop("_optimizer", None)
+            self.__dict__.pop("_optimizer", None)
         else:
             weights = self._held_weights(sizes)
         self._begin(weights, targets, fresh)
@@ -141,7 +144,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         weights = Weights(sizes, self.coefs_[0].dtype)
         weights.take(self.coefs_, self.intercepts_)
         if hasattr(self, "_optimizer"):
-            self._optimizer = copy.deepcopy(self._optimizer)  # whose state is of other arrays
+            self._optimizer = self._optimizer.copy()  # another estimator may have this one
         return weights
 
     def _begin(self, weights: Weights, targets: Labels | Values, fresh: bool) -> None:
@@ -154,7 +157,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         if fresh:
             self.t_ = 0
             for name in (*_OF_EPOCHS, "_no_improvement_count", "_best_weights"):
-                vars(self).pop(name, None)
+                self.__dict__.pop(name, None)
         self.n_iter_ = 0
 
     def _fit_epochs(
@@ -243,7 +246,7 @@ def has_epochs(estimator: Any) -> bool:
 def _read_weights(sample_weight: Any, rows: int) -> Array:
     """Return the weights of rows as float64, one for each."""
     weights: Array = check_array(
-        np.full(rows, sample_weight) if np.ndim(sample_weight) == 0 else sample_weight,
+        np.full(rows, sample_weight) if isinstance(sample_weight, Real) else sample_weight,
         dtype=np.float64,
         ensure_2d=False,
         order="C",

@@ -137,7 +137,14 @@ class Network:
         self._alpha = alpha
         self._penalized, self._penalized_grads = [weights.penalized], [weights.penalized_grad]
         self._dropout, self._seed, self._offset = dropout, seed, 0
-        # Of the last batch: what each layer was given, the activations, and which were kept.
+        *self._hidden, self._last = zip(
+            weights.coefs,
+            weights.intercepts,
+            weights.coef_grads,
+            weights.intercept_grads,
+            strict=True,
+        )
+        # Of the last batch: what each hidden layer was given, its activations, which were kept.
         self._inputs: list[Any] = []
         self._activations: list[Array] = []
         self._masks: list[Array] = []
@@ -164,28 +171,19 @@ class Network:
         self.loss_layer.count = count
         if not count:
             return 0.0
-        weights = self.weights
-        inputs, activations, masks = [x], [], []
-        for W, b in zip(weights.coefs[:-1], weights.intercepts, strict=False):
+        inputs, activations, masks = [], [], []
+        f = self._f
+        for W, b, _, _ in self._hidden:
+            inputs.append(x)
             x = linear(x, W, b)
-            if self._f is not None:
-                x = self._f(x)
+            if f is not None:
+                x = f(x)
             activations.append(x)
             if self._dropout:
                 x, mask = _nnext.dropout_forward(x, self._dropout, self._seed, self._offset)
                 self._offset += mask.size
                 masks.append(mask)
-            inputs.append(x)
-        loss, self._dx = self.loss_layer.forward(
-            x,
-            weights.coefs[-1],
-            weights.intercepts[-1],
-            t,
-            share,
-            weights.coef_grads[-1],
-            weights.intercept_grads[-1],
-            len(inputs) > 1,
-        )
+        loss, self._dx = self.loss_layer.forward(x, t, share, self._last, bool(inputs))
         self._inputs, self._activations, self._masks = inputs, activations, masks
         if self._alpha:
             norm = _nnext.clip_grads(self._penalized, math.inf)  # which clips nothing
@@ -194,20 +192,15 @@ class Network:
 
     def backward(self) -> None:
         """Write the gradients of the other layers, and add the penalty's to all."""
-        weights, d = self.weights, self._dx
-        for i in range(len(weights.coefs) - 2, -1, -1):
+        d: Any = self._dx
+        df = self._df
+        for i in range(len(self._hidden) - 1, -1, -1):
+            W, _, dW, db = self._hidden[i]
             if self._dropout:
-                d = _nnext.dropout_backward(d, self._masks[i], self._dropout)  # type: ignore[arg-type]
-            if self._df is not None:
-                d = self._df(self._activations[i], d)
-            d = linear_grad(
-                self._inputs[i],
-                weights.coefs[i],
-                d,  # type: ignore[arg-type]  # None is the data's alone
-                weights.coef_grads[i],
-                weights.intercept_grads[i],
-                i > 0,
-            )
+                d = _nnext.dropout_backward(d, self._masks[i], self._dropout)
+            if df is not None:
+                d = df(self._activations[i], d)
+            d = linear_grad(self._inputs[i], W, d, dW, db, i > 0)
         if self._alpha:
             # grad += alpha / count · W, as one pass: a step of descent with this rate.
             rate = -self._alpha / self.loss_layer.count

@@ -135,9 +135,7 @@ def _types(value: Any) -> tuple[np.dtype[Any], ...]:
     if value is None:
         return both
     try:
-        found = np.dtype(value)
-    except TypeError:
-        found = None
-    if found not in both:
-        raise ValueError(f"dtype: expected 'float32', 'float64' or None, got {value!r}")
-    return (found,)
+        return (both[both.index(np.dtype(value))],)
+    except (TypeError, ValueError):
+        expected = "dtype: expected 'float32', 'float64' or None"
+        raise ValueError(f"{expected}, got {value!r}") from None

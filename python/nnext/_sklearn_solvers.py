@@ -6,64 +6,26 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from nnext._optimizer_options import Number
 from nnext._progress import Progress, make_progress
 from nnext._sklearn_data import Data
 from nnext._sklearn_network import Network
+from nnext._sklearn_optimizers import Velocity
 from nnext._sklearn_options import Options
 from nnext._support import Array
 from nnext.callbacks import Callbacks
 from nnext.history import History
-from nnext.optimizer import Adam, Momentum, Nesterov
 from nnext.step import Step
 
 Score = Callable[[Array, Array, Array | None], float]
 
 # An adaptive rate is not divided any further.
 _LEAST_RATE = 1e-6
-
-
-class EpsilonAdam(Adam):
-    """`Adam` with the number that is added to the root as an option."""
-
-    epsilon = Number("(0, inf)")
-
-    def __init__(self, lr: float, beta1: float, beta2: float, epsilon: float) -> None:
-        super().__init__(lr, beta1, beta2)
-        self.epsilon = epsilon
-
-    def _terms(
-        self, options: Any, rate: float, correction1: float, correction2: float
-    ) -> tuple[float, float, float]:
-        return rate * sqrt(correction2) / correction1, options.epsilon, 1.0
-
-
-class FullMomentum(Momentum):
-    """`Momentum` that may keep all of its velocity."""
-
-    momentum = Number("[0, 1]")
-
-
-class FullNesterov(Nesterov):
-    """`Nesterov` that may keep all of its velocity."""
-
-    momentum = Number("[0, 1]")
-
-
-def make_optimizer(options: Options) -> Any:
-    """Make the optimizer of a stochastic solver."""
-    rate = options.learning_rate_init
-    if options.solver == "adam":
-        return EpsilonAdam(rate, options.beta_1, options.beta_2, options.epsilon)
-    kind = FullNesterov if options.nesterovs_momentum else FullMomentum
-    return kind(rate, options.momentum)
 
 
 class Fit:
@@ -84,8 +46,8 @@ class Fit:
     estimator : BaseEstimator
     model : Network
         ``model.params`` is one array of all weights; ``coefs_`` and ``intercepts_`` are its parts.
-    optimizer : nnext.optimizer.Optimizer or None
-        None for L-BFGS.
+    optimizer : Adam, Velocity or None
+        Its ``lr`` may be set; None for L-BFGS.
     history : nnext.History
         Of this fit alone.
     step : nnext.step.Step or None
@@ -114,7 +76,7 @@ class EpochFit(Fit):
     ----------
     estimator, options, network, train
         As in `Fit`.
-    optimizer : nnext.optimizer.Optimizer
+    optimizer : Adam or Velocity
     held_out : Data, optional
         What the validation scores are of.
     score : callable
@@ -254,7 +216,7 @@ class EpochFit(Fit):
     def _change_rate(self) -> bool:
         """Set the rate of the next epoch; return whether to stop instead."""
         estimator, options, optimizer = self.estimator, self._options, self.optimizer
-        schedule = options.learning_rate if isinstance(optimizer, _VELOCITY) else "constant"
+        schedule = options.learning_rate if isinstance(optimizer, Velocity) else "constant"
         if schedule == "invscaling":
             optimizer.lr = options.learning_rate_init / (estimator.t_ + 1) ** options.power_t
         if estimator._no_improvement_count <= options.n_iter_no_change:
@@ -334,6 +296,5 @@ class LbfgsFit(Fit):
             )
 
 
-_VELOCITY = (FullMomentum, FullNesterov)
-# From the warning to the caller of fit: run, _fit, fit.
-_LEVEL = 4
+# From the warning to the caller of fit: run, _fit_epochs, _fit, fit.
+_LEVEL = 5

@@ -44,7 +44,8 @@ class Labels:
         if kind == "multilabel":
             self.classes = unique_labels(y)
         else:
-            self.classes = unique_labels(y if classes is None else classes)
+            given = np.asarray(y if classes is None else classes)
+            self.classes = unique_labels(given).astype(given.dtype)
             kind = "multiclass" if len(self.classes) > 2 else "binary"
         self.kind: Literal["binary", "multiclass", "multilabel"] = kind
         self.activation = "softmax" if kind == "multiclass" else "logistic"
@@ -74,7 +75,7 @@ class Labels:
                 f"y: expected labels of the classes {self.classes}, got {unknown} too: a fit with "
                 "warm_start and partial_fit take no new classes"
             )
-        index = np.searchsorted(self.classes, y)
+        index: Array = np.searchsorted(self.classes, y)
         return index if self.kind == "multiclass" else (index == 1)[:, None]
 
     def check_complete(self, y: Any) -> None:
@@ -161,7 +162,9 @@ class Labels:
                 raise ValueError(f"class_weight: expected numbers of at least 0, got {given!r}")
             return weights
         sums = np.bincount(index_of(t), sample_weight, len(self.classes)).astype(np.float64)
-        return np.divide(sums.mean(), sums, out=np.zeros_like(sums), where=sums > 0)
+        balanced = np.zeros_like(sums)
+        np.divide(sums.mean(), sums, out=balanced, where=sums > 0)
+        return balanced
 
 
 class Values:
