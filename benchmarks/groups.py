@@ -19,6 +19,7 @@ GROUPS = (
     ("Training steps, Adam", "training", ("Adam",)),
     ("Cost of a call", "calls", ("",)),
     ("Whole training", "digits", ("",)),
+    ("Fits of estimators", "estimators", ("",)),
 )
 TRAINING = ("Training steps, SGD", "Training steps, Adam")
 

@@ -28,6 +28,7 @@ HEADINGS = {
     "training": "Training steps",
     "calls": "The cost of a call",
     "digits": "A whole training",
+    "estimators": "Fits of estimators",
 }
 GENERATED = "<!-- Written by `make bench ARGS=--write-docs` from benchmarks/results. -->"
 

@@ -29,6 +29,7 @@ PARTS = (
     "training",
     "calls",
     "digits",
+    "estimators",
 )
 
 

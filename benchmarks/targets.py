@@ -170,6 +170,12 @@ TARGETS = (
     Target("A training step of the two largest nets: over the best peer", 1.15,
            _each("training", "SGD", _better,
                  _in("784-512-256-10, 128", "784-2048-2048-10, 256"))),
+    Target("Fits of MLPClassifier, digits, 100, 200: over scikit-learn's", 3,
+           _each("estimators", "", _against("scikit-learn"), _in("digits, 100, 200"))),
+    Target("Fits of MLPClassifier, digits, 100, 32: over scikit-learn's", 6,
+           _each("estimators", "", _against("scikit-learn"), _in("digits, 100, 32"))),
+    Target("Fits of MLPClassifier, 20,000 × 100, 256-128, 200: over scikit-learn's", 2,
+           _each("estimators", "", _against("scikit-learn"), _in("20,000 × 100, 256-128, 200"))),
     Target("A call of MatMul.forward on (1, 10) · (10, 10): level with np.dot", LEVEL,
            _each("calls", "", _against("NumPy"), lambda row: row.case.startswith("MatMul"))),
 )  # fmt: skip

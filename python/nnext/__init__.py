@@ -24,6 +24,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `history`          what happened in training
 `plotting`         pictures of it (needs matplotlib)
 `datasets`         spiral, digits, MNIST
+`sklearn`          scikit-learn's estimators on the core (needs scikit-learn)
 `gradient_check`   gradients against central differences
 `book`             what the book's programs need to give the book's numbers
 `config`           threads, memory, how nnext was built
