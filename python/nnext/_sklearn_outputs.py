@@ -67,7 +67,8 @@ class Softmax(Output):
         # As two steps of the core: `linear_cross_entropy_with_grad`, which spares the scores, takes
         # a third longer where the classes are few (200 rows, 100 units, 10 classes, Zen 5).
         rows, _, y, labels, *_ = _nnext.softmax_loss_forward(z, t, self._OPTIONS, None)
-        dz = _nnext.softmax_loss_backward(None, y, labels, self._OPTIONS, None, share)
+        dout = np.asarray(share)  # a float would be made an array in twice the time
+        dz = _nnext.softmax_loss_backward(None, y, labels, self._OPTIONS, None, dout)
         largest = _LARGEST[rows.dtype]
         if isinstance(share, float):
             total = float(_nnext.sum(rows))

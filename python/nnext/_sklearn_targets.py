@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 from sklearn.metrics import r2_score
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from nnext._support import Array
 
@@ -18,8 +18,10 @@ class Labels:
 
     Parameters
     ----------
-    y : array_like
+    y : ndarray or sparse matrix
         Labels (N,), or an indicator matrix (N, K) of several at once, which may be sparse.
+    found : str
+        What `kind_of` says of it.
     classes : array_like, optional
         All classes there are to be, if `y` is not known to have them all.
 
@@ -32,14 +34,10 @@ class Labels:
         Of the network's output.
     n_outputs : int
 
-    Raises
-    ------
-    ValueError
-        For labels of another kind: continuous numbers, or several classes of several kinds.
     """
 
-    def __init__(self, y: Any, classes: Any = None) -> None:
-        kind = _kind_of(y)
+    def __init__(self, y: Any, found: str, classes: Any = None) -> None:
+        kind: Any = found
         self._is_sparse = bool(sparse.issparse(y))
         if kind == "multilabel":
             self.classes = unique_labels(y)
@@ -51,7 +49,7 @@ class Labels:
         self.activation = "softmax" if kind == "multiclass" else "logistic"
         self.n_outputs = 1 if kind == "binary" else len(self.classes)
 
-    def encode(self, y: Any) -> Array:
+    def encode(self, y: Any, found: str) -> Array:
         """Return the network's targets: class indices (N,), or booleans (N, K).
 
         Raises
@@ -59,7 +57,7 @@ class Labels:
         ValueError
             If `y` is of another kind, or has a label that is none of the classes.
         """
-        if (_kind_of(y) == "multilabel") != (self.kind == "multilabel"):
+        if (found == "multilabel") != (self.kind == "multilabel"):
             raise ValueError(
                 f"y: expected labels of the kind {self.kind} that came first, got shape {y.shape}"
             )
@@ -68,14 +66,14 @@ class Labels:
                 raise ValueError(f"y: expected {self.n_outputs} columns, got {y.shape[1]}")
             dense = y.toarray() if sparse.issparse(y) else y
             return np.ascontiguousarray(dense != 0)
-        found = unique_labels(y)
-        unknown = np.setdiff1d(found, self.classes)
-        if len(unknown):
+        index: Array = np.searchsorted(self.classes, y)
+        is_known = self.classes[np.minimum(index, len(self.classes) - 1)] == y
+        if not is_known.all():
+            unknown = unique_labels(y[~is_known])
             raise ValueError(
                 f"y: expected labels of the classes {self.classes}, got {unknown} too: a fit with "
                 "warm_start and partial_fit take no new classes"
             )
-        index: Array = np.searchsorted(self.classes, y)
         return index if self.kind == "multiclass" else (index == 1)[:, None]
 
     def check_complete(self, y: Any) -> None:
@@ -218,11 +216,20 @@ def index_of(t: Array) -> Array:
     return t if t.ndim == 1 else t[:, 0].astype(np.int64)
 
 
-def _kind_of(y: Any) -> Any:
-    check_classification_targets(y)
+def kind_of(y: Any) -> str:
+    """Say of what kind labels are: "binary", "multiclass" or "multilabel".
+
+    Raises
+    ------
+    ValueError
+        For others: continuous numbers, or several labels of more than two classes.
+    """
     kind = type_of_target(y, input_name="y")
+    if kind in ("binary", "multiclass"):
+        return str(kind)
     if kind == "multilabel-indicator":
         return "multilabel"
-    if kind not in ("binary", "multiclass"):
-        raise ValueError(f"y: expected labels, or an indicator matrix of several, got {kind}")
-    return kind
+    raise ValueError(
+        f"y: expected labels, or an indicator matrix of several at once, got {kind} ones. Unknown "
+        f"label type: {kind}; for numbers there is MLPRegressor"
+    )

@@ -37,7 +37,7 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin  # no
 from sklearn.utils.metaestimators import available_if  # noqa: E402
 
 from nnext._sklearn_base import NeuralNetwork, has_epochs  # noqa: E402
-from nnext._sklearn_targets import Labels, Values  # noqa: E402
+from nnext._sklearn_targets import Labels, Values, kind_of  # noqa: E402
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -189,14 +189,15 @@ class MLPClassifier(ClassifierMixin, MultiOutputMixin, NeuralNetwork):  # type: 
     def _encode(
         self, y: Any, dtype: Any, fresh: bool, incremental: bool, classes: Any
     ) -> tuple[Labels, Array]:
+        kind = kind_of(y)
         labels: Labels | None = None if fresh else self._targets
         if labels is None:
             if incremental and classes is None:
                 raise ValueError("classes: the first call of partial_fit has to be told them")
-            labels = Labels(y, classes)
+            labels = Labels(y, kind, classes)
         elif classes is not None:
             labels.check_same(classes)
-        t = labels.encode(y)
+        t = labels.encode(y, kind)
         if self.warm_start and not fresh:
             labels.check_complete(y)
         return labels, t

@@ -31,13 +31,16 @@ def public_callables(module):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_signatures_are_short_and_name_their_types(name):
+    if name == "nnext.sklearn":
+        pytest.importorskip("sklearn")
     for what, value in public_callables(importlib.import_module(name)):
         try:
             signature = str(inspect.signature(value))
         except ValueError:  # an exception of the compiled core
             assert issubclass(value, Exception)
             continue
-        assert len(signature) < 500, f"{name}.{what}{signature}"
+        longest = 1200 if what.startswith("MLP") else 500  # the parameters that scikit-learn has
+        assert len(signature) < longest, f"{name}.{what}{signature}"
         for expanded in ("_SupportsArray", "Union[", "numpy.ndarray[", "collections.abc"):
             assert expanded not in signature, f"{name}.{what}{signature}"
 

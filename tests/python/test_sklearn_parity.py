@@ -295,7 +295,7 @@ def test_float32_stays_float32(solver):
     np.testing.assert_allclose(mine.loss_, other.loss_, rtol=1e-4)
 
 
-@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("form", ["csr", "csc"])
 @pytest.mark.parametrize("sizes", [(), (6,)])
 @pytest.mark.parametrize("kind", DATA)
 def test_sparse_data(kind, sizes, form):
