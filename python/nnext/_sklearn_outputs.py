@@ -136,7 +136,7 @@ def _weighed(losses: Array, share: Share) -> float:
     """Return the sum of losses (N,) or (N, K), each times what its row counts."""
     if isinstance(share, float):
         return share * float(_nnext.sum(losses))
-    return float(np.sum(_nnext.matmul(share, losses)))
+    return float(_nnext.sum(_nnext.matmul(share, losses)))
 
 
 def _scaled(dz: Array, share: Share) -> Array:

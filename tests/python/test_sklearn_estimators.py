@@ -228,7 +228,7 @@ def test_dtype_is_the_type_computed_in(kind):
 def test_verbose_shows_the_epochs(capsys):
     classifier(verbose=True, early_stopping=True, max_iter=2).fit(X, Y)
     printed = capsys.readouterr().out
-    assert "| epoch 2 |  iter " in printed
+    assert "| epoch 2 |  iter 1 / 1 | time 0[s] | loss 1." in printed
     assert "| epoch 2 |  validation_score 0." in printed
     classifier(verbose=2, solver="lbfgs", max_iter=3).fit(X, Y)
     assert "| epoch 3 |" in capsys.readouterr().out

@@ -108,18 +108,19 @@ def test_words_as_sparse_data():
 
 def test_weights_are_routed_to_where_they_are_asked_for():
     weight = np.where(Y == 0, 5.0, 1.0)
+    scaled = StandardScaler().fit_transform(X)
     with config_context(enable_metadata_routing=True):
         net = classifier(max_iter=3).set_fit_request(sample_weight=True)
         net.set_score_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         model = make_pipeline(scaler, net)
         model.fit(X, Y, sample_weight=weight)
-        search = GridSearchCV(model, {"mlpclassifier__alpha": [1e-4]}, cv=3)
-        search.fit(X, Y, sample_weight=weight)
+        search = GridSearchCV(net, {"alpha": [1e-4]}, cv=3)
+        search.fit(scaled, Y, sample_weight=weight)
         net.set_partial_fit_request(sample_weight=True, classes=True)
-    alone = classifier(max_iter=3).fit(StandardScaler().fit_transform(X), Y, weight)
+    alone = classifier(max_iter=3).fit(scaled, Y, weight)
     np.testing.assert_array_equal(model[-1].coefs_[0], alone.coefs_[0])
-    np.testing.assert_array_equal(search.best_estimator_[-1].coefs_[0], alone.coefs_[0])
+    np.testing.assert_array_equal(search.best_estimator_.coefs_[0], alone.coefs_[0])
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
