@@ -271,4 +271,11 @@ def _hold_out(
             f"validation_fraction: {part} of {len(data)} samples are {len(held_out)}, and a score "
             "needs at least 2"
         )
-    return data.take(train), data.take(held_out)
+    parts = data.take(train), data.take(held_out)
+    for name, weight in (("train on", parts[0].weight), ("score", parts[1].given_weight)):
+        if weight is not None and not weight.any():
+            raise ValueError(
+                f"sample_weight: all weights of the samples to {name} are zero, with "
+                f"validation_fraction={part} and this random_state"
+            )
+    return parts

@@ -166,8 +166,8 @@ class EpochFit(Fit):
         wants_begin, wants_end = called.has("on_batch_begin"), called.has("on_batch_end")
         called("on_epoch_begin")
         begun = time.perf_counter()
-        total, rows, stop, i = 0.0, 0, False, 0
-        for i, (x, t, weight) in enumerate(self._train.batches(size, order)):
+        total, rows, stop, done = 0.0, 0, False, history.batches
+        for x, t, weight in self._train.batches(size, order):
             if wants_begin:
                 called("on_batch_begin")
             loss = step(x, t, weight)
@@ -184,7 +184,7 @@ class EpochFit(Fit):
         estimator.t_ += len(self._train)
         estimator.loss_curve_.append(estimator.loss_)
         history.add_epoch(estimator.loss_, time.perf_counter() - begun)
-        shown.point(estimator.n_iter_ - 1, i, estimator.loss_)
+        shown.point(estimator.n_iter_ - 1, history.batches - done - 1, estimator.loss_)
         metrics = self._note_improvement()
         history.set_metrics(metrics)
         shown.epoch(estimator.n_iter_ - 1, estimator.loss_, metrics)

@@ -11,9 +11,11 @@ pytest.importorskip("sklearn")
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import train_test_split
 
 import nnext
 from nnext import callbacks, schedules
+from nnext._sklearn_network import Weights
 from nnext.sklearn import MLPClassifier, MLPRegressor
 from programs import run
 
@@ -474,6 +476,17 @@ def test_partial_fit_where_there_is_none():
 def test_a_part_that_is_too_small_to_score_is_refused():
     with pytest.raises(ValueError, match=r"validation_fraction: 0\.01 of 90 samples are 1"):
         regressor(early_stopping=True, validation_fraction=0.01).fit(X[:90], Y[:90])
+
+
+@pytest.mark.parametrize(("part", "said"), [(0, "to score"), (1, "to train on")])
+def test_weights_all_in_the_other_part_are_refused(part, said):
+    rng = np.random.RandomState(0)
+    Weights((4, 8, 3), np.float64).draw(rng, 6.0)  # what is drawn before
+    split = train_test_split(np.arange(len(Y)), test_size=0.1, random_state=rng)
+    weight = np.zeros(len(Y))
+    weight[split[part]] = 1
+    with pytest.raises(ValueError, match=f"all weights of the samples {said} are zero"):
+        classifier(early_stopping=True).fit(X, Y, weight)
 
 
 def test_weights_that_overflow_are_an_error():
