@@ -34,6 +34,8 @@ def test_signatures_are_short_and_name_their_types(name):
     if name == "nnext.sklearn":
         pytest.importorskip("sklearn")
     for what, value in public_callables(importlib.import_module(name)):
+        if what.endswith("_request"):  # scikit-learn makes these
+            continue
         try:
             signature = str(inspect.signature(value))
         except ValueError:  # an exception of the compiled core
