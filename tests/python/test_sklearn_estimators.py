@@ -87,6 +87,26 @@ def test_the_weights_do_not_depend_on_threads(threads, dtype, weighed):
         assert same_weights(fits[0], fits[2])
 
 
+def test_the_weights_do_not_depend_on_the_instruction_set(tmp_path):
+    program = """
+import hashlib, numpy as np
+from nnext.sklearn import MLPClassifier, MLPRegressor
+x = np.random.RandomState(0).standard_normal((200, 30))
+made = []
+for y in (x[:, :4].argmax(axis=1), x[:, 0] > 0):
+    made.append(MLPClassifier((20, 10), "tanh", max_iter=200, tol=0.01, early_stopping=True))
+    made[-1].set_params(random_state=0, dropout=0.1).fit(x, y)
+for loss in ("squared_error", "poisson"):
+    made.append(MLPRegressor(loss, 20, "logistic", max_iter=200, tol=1, solver="sgd"))
+    made[-1].set_params(random_state=0).fit(x, abs(x[:, :2]))
+for one in made:
+    print(one.n_iter_, *(hashlib.sha256(w).hexdigest() for w in one.coefs_ + one.intercepts_))
+"""
+    names = nnext.show_config("dicts")["isa_available"]
+    printed = {run("-c", program, folder=tmp_path, NNEXT_ISA=name) for name in names}
+    assert len(printed) == 1
+
+
 def test_a_row_is_predicted_the_same_in_any_company():
     rows = np.random.RandomState(0).standard_normal((9000, 4))  # more than are predicted at a time
     for made in (classifier().fit(X, Y), regressor().fit(X, X[:, :2])):
