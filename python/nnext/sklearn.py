@@ -6,8 +6,14 @@ that losses and weights agree but for rounding. Pipelines, searches, calibration
 takes estimators take these. The bits of a fit do not depend on threads or instruction sets (but
 with ``solver="lbfgs"``, where SciPy does a part of the work).
 
-What is different: sparse data are made CSR; the loss of a batch whose weights are all 0 is passed
-over; `class_weight`, `dropout`, `callbacks` and `dtype` are nnext's own.
+`class_weight`, `dropout`, `callbacks` and `dtype` are nnext's own. What else is different:
+
+- a batch whose weights add up to 0 is passed over, where scikit-learn divides by 0;
+- after a warm start with ``early_stopping`` the best weights of all fits are put back;
+- with ``solver="lbfgs"`` float32 data are computed in float64, and the weights are float32 again;
+- labels that are Python objects stay objects, and one class alone has one column of probabilities;
+- ``loss="poisson"`` refuses negative targets; wrong parameters are ValueErrors or TypeErrors that
+  name them.
 
 Needs scikit-learn, which nothing else in nnext loads: ``pip install "nnext-core[sklearn]"``.
 
