@@ -28,8 +28,8 @@ class Case:
 
 
 CASES = (
-    Case("digits", (100,), 200, 20),
-    Case("digits", (100,), 32, 20),
+    Case("digits", (100,), 200, 50),
+    Case("digits", (100,), 32, 50),
     Case("20,000 × 100", (256, 128), 200, 2),
 )
 # How near the losses of each epoch are: these two sum in another order.
