@@ -87,7 +87,8 @@ struct Poisson {
   NNEXT_INLINE ScoreLoss<T> loss(Vec<T> x, Vec<T> t, Vec<T>) const {
     const Vec<T> y = exp<T>(x);
     const Vec<T> linear = product<T>(t, flushed<T>(x));
-    return {y, y, (t == Vec<T>{}) | (y == infinity<T>()) ? Vec<T>{} : -linear};
+    const IntVec<T> is_free = (t == Vec<T>{}) | (y == infinity<T>());
+    return {y, y, is_free ? Vec<T>{} : -linear};
   }
   NNEXT_INLINE Vec<T> slope(Vec<T> y, Vec<T> t, Vec<T>) const { return difference<T>(y, t); }
 };
