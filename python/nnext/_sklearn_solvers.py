@@ -12,13 +12,13 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from nnext._called_callbacks import Callbacks
 from nnext._progress import Progress, make_progress
 from nnext._sklearn_data import Data
 from nnext._sklearn_network import Network
 from nnext._sklearn_optimizers import Velocity
 from nnext._sklearn_options import Options
 from nnext._support import Array
-from nnext.callbacks import Callbacks
 from nnext.history import History
 from nnext.step import Step
 
