@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from nnext._input import as_input
 from nnext._names import Unmatched, load_state, model_arrays, state_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
+from nnext._summary import repr_of, summary_of
 from nnext._support import Array, check_count, find_shared, refuse_sparse
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
@@ -336,45 +337,28 @@ class BaseModel:
             )
         return answer
 
-    def summary(self) -> str:
+    def summary(self, input_shape: Sequence[int] | None = None) -> str:
         """Describe the model as a table: layers, shapes of their parameters, numbers of them.
 
         A shared parameter is counted once in the total. The type in the last line is that of the
         parameters. `Sequential` computes in it whatever floats come in; a model with wiring of its
         own does so if it calls ``nnext.base_model.as_input(x, self.params)`` first.
-        """
-        rows = []
-        for layer in self._all_layers():
-            shapes = ", ".join(str(p.shape) for p in layer.params)
-            count = sum(p.size for p in layer.params)
-            rows.append((type(layer).__name__, shapes or "-", f"{count:,}"))
-        count, kinds = self._totals()
-        total = ("total", kinds, f"{count:,}")
-        head = ("layer", "shapes of parameters", "parameters")
-        a, b, c = (max(map(len, column)) for column in zip(head, *rows, total, strict=True))
-        lines = [f"{x:<{a}}  {y:<{b}}  {z:>{c}}" for x, y, z in [head, *rows, total]]
-        rule = "-" * (a + b + c + 4)
-        return "\n".join([type(self).__name__, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
-    def _totals(self) -> tuple[int, str]:
-        """Return the number of parameters, shared ones once, and their types."""
-        shared = find_shared(self.params)
-        own = [p for i, p in enumerate(self.params) if shared[i][0] == i]
-        return sum(p.size for p in own), "/".join(sorted({str(p.dtype) for p in own})) or "-"
+        Parameters
+        ----------
+        input_shape : sequence of int, optional
+            The shape of a sample, such as ``(784,)``: adds what each layer returns, N the batch.
+            A row of zeros is run through the model in inference mode, without side effects.
+
+        Raises
+        ------
+        ValueError
+            If the model does not take samples of this shape.
+        """
+        return summary_of(self, input_shape)
 
     def __repr__(self) -> str:
-        names = [*map(str, range(len(self.layers))), "loss"]
-        rows = []
-        for name, layer in zip(names, self._all_layers(), strict=True):
-            own = type(layer).__repr__ is not object.__repr__
-            count = sum(p.size for p in layer.params)
-            rows.append((f"{name}: {layer if own else type(layer).__name__}", f"{count:,}"))
-        a, b = (max(map(len, column)) for column in zip(*rows, strict=True))
-        lines = [f"  {x}" if y == "0" else f"  {x:<{a}}  {y:>{b}}" for x, y in rows]
-        count, kinds = self._totals()
-        return "\n".join(
-            [f"{type(self).__name__}(", *lines, f")  {count:,} parameters, type {kinds}"]
-        )
+        return repr_of(self)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters and buffers by their names, such as ``"layers.0.W"``.

@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nnext._callback import Callback
+from nnext._record_parameters import RecordParameters
 from nnext._support import Array, check_count, check_flag, check_numbers, whole_number
 from nnext._whole_files import PathLike, check_folder, file_name
 from nnext.schedules import checked_rate, plateaus_of, remembered
@@ -51,38 +53,11 @@ __all__ = [
     "EarlyStopping",
     "LearningRateSchedule",
     "ModelCheckpoint",
+    "RecordParameters",
     "TerminateOnNaN",
 ]
 
 Mode = Literal["auto", "min", "max"]
-
-
-class Callback:
-    """A callback that does nothing: override what you need."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Do something before the first batch."""
-
-    def on_epoch_begin(self, trainer: Trainer) -> None:
-        """Do something before the first batch of each epoch."""
-
-    def on_batch_begin(self, trainer: Trainer) -> None:
-        """Do something before each batch."""
-
-    def on_gradients(self, trainer: Trainer) -> None:
-        """Do something with the gradients of a batch, not clipped yet."""
-
-    def on_batch_end(self, trainer: Trainer) -> bool | None:
-        """Do something after each update; True stops."""
-
-    def on_epoch_end(self, trainer: Trainer) -> bool | None:
-        """Do something when an epoch is in the history; True stops."""
-
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Do something at the end of ``fit``."""
 
 
 class Monitoring(Callback):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nnext._support import require
+
 __all__ = ["History"]
 
 
@@ -72,6 +74,29 @@ class History:
             self.metrics.setdefault(name, [])
             self._level()
             self.metrics[name][-1] = float(value)
+
+    def to_frame(self) -> Any:
+        """Return the epochs as a pandas DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each epoch, numbered from 1 (the index ``"epoch"``), and the columns
+            ``"loss"``, ``"seconds"`` and the metrics, NaN where there is none.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed; the message says how to install it.
+        ValueError
+            If a metric has the name of another column.
+        """
+        pandas = require("pandas", "pandas", "History.to_frame")
+        columns = {"loss": self.epoch_loss, "seconds": self.epoch_seconds}
+        for name in columns.keys() & self.metrics.keys():
+            raise ValueError(f"metrics: {name!r} is the name of a column that every history has")
+        index = pandas.RangeIndex(1, len(self.epoch_loss) + 1, name="epoch")
+        return pandas.DataFrame(columns | self.metrics, index=index, dtype="float64")
 
     def trim(self) -> None:
         """Make columns equally long again after an interrupt between two appends."""

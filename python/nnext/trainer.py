@@ -382,8 +382,8 @@ class Trainer(Generic[OptimizerT]):
 
     def plot(
         self, ylim: tuple[float, float] | None = None, path: str | os.PathLike[str] | None = None
-    ) -> None:
-        """Draw the loss over the iterations, in a window or into a file.
+    ) -> Any:
+        """Draw the losses, of training and validation, and the metrics; return the figure.
 
         Parameters
         ----------
@@ -401,4 +401,4 @@ class Trainer(Generic[OptimizerT]):
         """
         from nnext import plotting
 
-        plotting.plot_loss(self.history, ylim=ylim, path=path)
+        return plotting.plot_loss(self.history, ylim=ylim, path=path)
