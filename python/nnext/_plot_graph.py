@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -185,7 +186,7 @@ def _graph_of(
 
 
 def _layer_node(call: Call) -> _Node:
-    kind: type = type(call.layer)
+    kind: Any = type(call.layer)
     own = kind.__repr__ is not object.__repr__
     text = repr(call.layer) if own else kind.__name__
     shapes = [str(np.shape(p)) for p in getattr(call.layer, "params", [])]
@@ -196,49 +197,57 @@ def _layer_node(call: Call) -> _Node:
     return _Node([text if len(text) <= 30 else kind.__name__], notes)
 
 
-def _place(nodes: list[_Node], edges: list[_Edge]) -> tuple[dict[int, float], float, float]:
-    """Set the heights of the nodes; return the middles of the columns, and the whole size."""
+def _place(nodes: list[_Node], edges: list[_Edge]) -> tuple[dict[int, float], float]:
+    """Set the heights of the nodes; return the middles of the columns, and the whole width."""
     columns: dict[int, list[_Node]] = {}
+    before: dict[int, list[_Node]] = {id(node): [] for node in nodes}
     for node in nodes:
         columns.setdefault(node.column, []).append(node)
-    steps = [(a, b) for e in edges for a, b in zip(e.path, e.path[1:], strict=False)]
-    tallest = max(len(column) for column in columns.values())
-    order: dict[int, float] = {}
+    for edge in edges:
+        for first, second in zip(edge.path, edge.path[1:], strict=False):
+            before[id(second)].append(first)
+    apart = max(_ROW, 0.35 + max(node.height for node in nodes))
     for number in sorted(columns):
-        column = columns[number]
-
-        def wanted(node: _Node) -> float:
-            # Where it comes from; a value that comes from nowhere stands below.
-            before = [order[id(a)] for a, b in steps if b is node and id(a) in order]
-            return sum(before) / len(before) if before else float(len(nodes))
-
-        column.sort(key=wanted)
-        for k, node in enumerate(column):
-            order[id(node)] = k - (len(column) - 1) / 2
-            node.y = -_ROW * order[id(node)]
+        wanted: dict[int, float] = {}
+        for node in columns[number]:
+            # Level with where it comes from; a value from nowhere is to bend no chain.
+            given = before[id(node)]
+            chain = [n.y for n in given if n.kind != "value"] or [n.y for n in given]
+            wanted[id(node)] = sum(chain) / len(chain) if chain else -math.inf
+        columns[number].sort(key=lambda node, wanted=wanted: -wanted[id(node)])  # type: ignore[misc]
+        lowest = math.inf
+        for node in columns[number]:
+            free = lowest - apart if math.isfinite(lowest) else math.inf
+            node.y = min(wanted[id(node)], free)
+            if math.isinf(node.y):
+                node.y = 0.0 if math.isinf(free) else free
+            lowest = node.y
     label = max(_LETTER * len(text) for e in edges for text in (e.shape, e.grad))
     middles, right = {}, 0.15
     for number in sorted(columns):
         width = max(node.width for node in columns[number])
         middles[number] = right + width / 2
         right += width + label + 0.45
-    return middles, right - label - 0.3, _ROW * tallest
+    return middles, right - label - 0.3
 
 
 def _draw(nodes: list[_Node], edges: list[_Edge], path: PathLike | None, ax: Any) -> Any:
-    middles, width, height = _place(nodes, edges)
+    middles, width = _place(nodes, edges)
     width = max(width, 5.2)
+    top = 0.3 + max(node.y + node.height / 2 for node in nodes)
+    low = min(node.y - node.height / 2 for node in nodes) - 0.4
     given = ax
     if ax is None:
-        ax = figure_for(path, (width, height + 0.5)).add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, width), ylim=(-height / 2 - 0.5, height / 2), aspect="equal")
+        figure = figure_for(path, (width, top - low + 0.2))
+        figure.set_layout_engine("none")
+        ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, width), ylim=(low - 0.2, top), aspect="equal")
     ax.axis("off")
     for edge in edges:
         _draw_edge(ax, edge, middles)
     for node in nodes:
         if node.kind != "bend":
             _draw_node(ax, node, middles[node.column])
-    low = -height / 2 - 0.3
     ax.text(0.15, low, "\u2192 forward: shape", fontsize=8, color=_FORWARD, va="center")
     note = "\u2190 (dashed) backward: size (norm) of the gradient"
     ax.text(1.6, low, note, fontsize=8, color=_BACKWARD, va="center")
