@@ -1,5 +1,7 @@
 """What the functions of `nnext.plotting` share: colours, figures, files and windows."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Pictures of what a classifier learned, see `nnext.plotting`."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The picture of a training: losses and metrics, see `nnext.plotting`."""
 
+from __future__ import annotations
+
 import math
 import textwrap
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """Pictures of numbers: residuals of a regression, parameters over a training."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -117,7 +117,7 @@ def test_a_loss_that_is_nowhere_finite_is_said_to_be(draw, value):
 def test_validation_losses_share_the_axis_of_the_training_loss(draw):
     made = history([3.0, 2.0, 1.5, 1.0], val_loss=[2.5, -2.0], **{"Loss of others": [9.0, 8.0]})
     (ax,) = draw(made).axes
-    assert legend(ax) == ["training loss", "val_loss", "Loss of others"]
+    assert legend(ax) == ["training loss", "val_loss", "Loss of others", "lowest: epoch 2"]
     training, validation, others = ax.lines
     assert training.get_xdata().tolist() == [10, 20, 30, 40]
     assert validation.get_xdata().tolist() == others.get_xdata().tolist() == [20, 40]
