@@ -65,7 +65,7 @@ class ElementLoss(Layer, Generic[LossT]):
         t : array_like, shape (N, ...)
             The targets. A vector of targets is not spread over a column of scores: ``t[:, None]``.
         sample_weight : array_like, shape (N,), optional
-            What each row's loss counts; a row of weight 0 is left out, whatever is in it.
+            What each row's loss counts; a row of weight 0 is left out, whatever its scores.
 
         Returns
         -------

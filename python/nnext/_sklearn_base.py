@@ -104,6 +104,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
             multi_output=True,
             y_numeric=self._y_is_numeric,
         )
+        _check_indices(X)
         if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
             y = column_or_1d(y, warn=True)
         return X, y
@@ -221,6 +222,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         """Return what the network answers, shape (N, K)."""
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=self.coefs_[0].dtype)
+        _check_indices(X)
         output = OUTPUTS[self.out_activation_]
         return outputs(X, self.coefs_, self.intercepts_, self.activation, output)
 
@@ -241,6 +243,15 @@ def has_epochs(estimator: Any) -> bool:
     if estimator.solver == "lbfgs":
         raise AttributeError("partial_fit needs solver='adam' or 'sgd'; this one is 'lbfgs'")
     return True
+
+
+def _check_indices(X: Any) -> None:
+    """Raise a ValueError for a sparse matrix that points outside of itself.
+
+    SciPy looks at the indices only if it is asked, and follows wrong ones out of its memory.
+    """
+    if sparse.issparse(X):
+        X.check_format(full_check=True)
 
 
 def _read_weights(sample_weight: Any, rows: int) -> Array:
