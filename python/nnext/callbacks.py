@@ -304,11 +304,13 @@ class LearningRateSchedule(Callback):
 class TellPlateaus(Callback):
     """Tells the plateaus of an optimizer's schedules how each epoch went; ``fit`` adds it."""
 
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+
     def on_epoch_end(self, trainer: Trainer) -> None:
-        """Report the validation loss, or without one that of the training."""
-        monitor = "val_loss" if "val_loss" in trainer.history.metrics else "loss"
-        for plateau in trainer.optimizer.plateaus():
-            plateau.report(latest(trainer.history, monitor))
+        """Report the number to all that the optimizer has by then; one of your own has none."""
+        for plateau in getattr(trainer.optimizer, "plateaus", list)():
+            plateau.report(latest(trainer.history, self.monitor))
 
 
 class TerminateOnNaN(Callback):

@@ -261,8 +261,8 @@ class Trainer(Generic[OptimizerT]):
         names = [] if evaluation is None else evaluation.names
         # What on_epoch returns is not known before.
         columns = {"loss", *names} if on_epoch is None else None
-        told = [TellPlateaus()] if getattr(self.optimizer, "plateaus", list)() else []
-        called = Callbacks(callbacks, self, columns, told)
+        teller = TellPlateaus("loss" if held_out is None else "val_loss")
+        called = Callbacks(callbacks, self, columns, [teller])
         resumed = self._resumed
         loop = Loop(self, batches, called, evaluation, eval_interval, on_epoch, resumed)
         wants_gradients = called.has("on_gradients")

@@ -71,7 +71,7 @@ struct Sample {
   }
   ElementLoss<T> loss(LossKind kind, bool is_weighted) const {
     return {kind, static_cast<T>(kDelta), is_weighted ? weight.data() : nullptr,
-            kind == LossKind::kBinary ? 1 : static_cast<double>(std::max<index_t>(cols, 1))};
+            kind == LossKind::kBinary ? 1 : static_cast<double>(cols) + 1};  // 2 for one column
   }
 };
 

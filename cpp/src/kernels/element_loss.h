@@ -155,10 +155,8 @@ NNEXT_INLINE void add_loss(const K& kind, Lanes<double>& sum, const T* x, const 
 
 // Rows of one score are 16 rows in the lanes of one sum.
 template <class T, class K>
-NNEXT_INLINE void loss_of_rows(const ElementLoss<T>& l, const T* x, const T* t, T* y, index_t rows,
-                               index_t cols, double* loss) {
-  const K kind(l);
-  const bool is_divided = l.divisor != 1;
+NNEXT_INLINE void loss_of_rows(const K& kind, const ElementLoss<T>& l, const T* x, const T* t, T* y,
+                               index_t rows, index_t cols, double* loss) {
   if (cols == 1) {
     Lanes<T> weight = load_weights<T>(nullptr, 0, kLanes);
     if (l.positive_weight != nullptr) {
@@ -167,6 +165,7 @@ NNEXT_INLINE void loss_of_rows(const ElementLoss<T>& l, const T* x, const T* t, 
     for (index_t i = 0; i < rows; i += kLanes) {
       Lanes<double> sum{};
       add_loss<T>(kind, sum, x + i, t + i, weight, y + i, rows - i);
+      for (VecD& part : sum.part) part /= l.divisor;
       store_lanes<double>(loss + i, sum, rows - i);
     }
     return;
@@ -177,21 +176,17 @@ NNEXT_INLINE void loss_of_rows(const ElementLoss<T>& l, const T* x, const T* t, 
       const Lanes<T> weight = load_weights<T>(l.positive_weight, i, cols - i);
       add_loss<T>(kind, sum, x + i, t + i, weight, y + i, cols - i);
     }
-    const double total = sum_lanes(sum);
-    loss[r] = is_divided ? total / l.divisor : total;
+    loss[r] = sum_lanes(sum) / l.divisor;
   }
 }
 
 template <class T, class K>
-NNEXT_INLINE void slopes_of_rows(const ElementLoss<T>& l, const T* y, const T* t,
+NNEXT_INLINE void slopes_of_rows(const K& kind, const ElementLoss<T>& l, const T* y, const T* t,
                                  const double* factor, T* dx, index_t rows, index_t cols) {
-  const K kind(l);
   const Vec<T> zero{};
   const index_t together = cols == 1 ? Simd<T>::lanes : 1;  // rows of one score in one vector
-  const index_t width = cols == 1 ? 1 : cols;
   for (index_t r = 0; r < rows; r += together) {
     const index_t count = rows - r < together ? rows - r : together;
-    const index_t n = cols == 1 ? count : width;
     Vec<T> f{};
     if (cols == 1) {
       T factors[Simd<T>::lanes] = {};
@@ -201,7 +196,8 @@ NNEXT_INLINE void slopes_of_rows(const ElementLoss<T>& l, const T* y, const T* t
       f = broadcast<T>(static_cast<T>(factor[r] / l.divisor));
     }
     f = flushed<T>(f);
-    const index_t at = r * width;
+    const index_t at = r * cols;
+    const index_t n = count * cols;
     for (index_t i = 0; i < n; i += Simd<T>::lanes) {
       const index_t left = n - i < Simd<T>::lanes ? n - i : Simd<T>::lanes;
       Vec<T> w = broadcast<T>(T{1});
@@ -216,62 +212,36 @@ NNEXT_INLINE void slopes_of_rows(const ElementLoss<T>& l, const T* y, const T* t
   }
 }
 
-// Calls f.template with<Kind>() for the kind of a loss.
+// Calls f(kind) for the kind of a loss.
 template <class T, class F>
 NNEXT_INLINE void with_kind(const ElementLoss<T>& l, const F& f) {
   switch (l.kind) {
     case LossKind::kSquared:
-      return f.template with<Squared<T>>();
+      return f(Squared<T>(l));
     case LossKind::kAbsolute:
-      return f.template with<Absolute<T>>();
+      return f(Absolute<T>(l));
     case LossKind::kHuber:
-      return f.template with<Huber<T>>();
+      return f(Huber<T>(l));
     case LossKind::kPoisson:
-      return f.template with<Poisson<T>>();
+      return f(Poisson<T>(l));
     case LossKind::kBinary:
-      if (l.positive_weight == nullptr) return f.template with<Binary<T, false>>();
-      return f.template with<Binary<T, true>>();
+      if (l.positive_weight == nullptr) return f(Binary<T, false>(l));
+      return f(Binary<T, true>(l));
   }
 }
 
-template <class T>
-struct Forward {
-  const ElementLoss<T>& l;
-  const T* x;
-  const T* t;
-  T* y;
-  index_t rows;
-  index_t cols;
-  double* loss;
-  template <class K>
-  NNEXT_INLINE void with() const {
-    loss_of_rows<T, K>(l, x, t, y, rows, cols, loss);
-  }
-};
 template <class T>
 void element_loss_rows(const ElementLoss<T>& l, const T* x, const T* t, T* y, index_t rows,
                        index_t cols, double* loss) {
-  with_kind<T>(l, Forward<T>{l, x, t, y, rows, cols, loss});
+  with_kind<T>(l, [&](const auto& kind)
+                      NNEXT_LAMBDA { loss_of_rows<T>(kind, l, x, t, y, rows, cols, loss); });
 }
 
 template <class T>
-struct Backward {
-  const ElementLoss<T>& l;
-  const T* y;
-  const T* t;
-  const double* factor;
-  T* dx;
-  index_t rows;
-  index_t cols;
-  template <class K>
-  NNEXT_INLINE void with() const {
-    slopes_of_rows<T, K>(l, y, t, factor, dx, rows, cols);
-  }
-};
-template <class T>
 void element_loss_backward_rows(const ElementLoss<T>& l, const T* y, const T* t,
                                 const double* factor, T* dx, index_t rows, index_t cols) {
-  with_kind<T>(l, Backward<T>{l, y, t, factor, dx, rows, cols});
+  with_kind<T>(l, [&](const auto& kind)
+                      NNEXT_LAMBDA { slopes_of_rows<T>(kind, l, y, t, factor, dx, rows, cols); });
 }
 
 }  // namespace
