@@ -40,8 +40,9 @@ const Kind& kind_of(const std::string& name) {
 }
 
 // Targets in the type computed in: a copy always, since the caller may change its own array before
-// backward.
-View checked_targets(const View& t, const Kind& kind, const ComputeType& type) {
+// backward. Those of rows that weigh nothing may be anything.
+View checked_targets(const View& t, const Kind& kind, const ComputeType& type,
+                     const RowWeights* rows = nullptr) {
   compute_type({&t});  // a type that cannot be a target raises
   const View targets = new_like(type, t);
   with_type(type, [&](auto zero) {
@@ -49,12 +50,13 @@ View checked_targets(const View& t, const Kind& kind, const ComputeType& type) {
     const View values = contiguous_operand(t, type);
     for (py::ssize_t i = 0; i < values.size(); ++i) {
       const T value = input<T>(values)[i];
-      if (kind.targets != nullptr && !(value >= kind.least && value <= kind.most)) {
-        const py::ssize_t row = i / (values.size() / values.shape(0));
+      output<T>(targets)[i] = value;
+      if (kind.targets == nullptr || (value >= kind.least && value <= kind.most)) continue;
+      const py::ssize_t row = i / (values.size() / values.shape(0));
+      if (rows == nullptr || (*rows)[row] != 0) {
         throw py::value_error("t: row " + std::to_string(row) + " holds " + number_text(value) +
                               ", expected " + kind.targets);
       }
-      output<T>(targets)[i] = value;
     }
   });
   return targets;
@@ -100,10 +102,10 @@ std::vector<T> positive_weights(py::handle object, const View& x) {
 class Batch {
  public:
   Batch(const View& x, const std::string& kind, py::handle reduction, py::handle delta,
-        py::handle pos_weight, py::handle weight, const ComputeType& type)
+        py::handle pos_weight, const Counting& counting, const ComputeType& type)
       : kind_(kind_of(kind)),
         columns_(x.shape(0) == 0 ? 0 : x.size() / x.shape(0)),
-        weights_(reduction_of(reduction), weight, {x.shape(0)}),
+        weights_(reduction_of(reduction), counting, {x.shape(0)}),
         delta_(kind_.kind == LossKind::kHuber ? checked_delta(delta) : 1) {
     if (type.is_double) {
       positive_f64_ = positive_weights<double>(pos_weight, x);
@@ -111,15 +113,13 @@ class Batch {
       positive_f32_ = positive_weights<float>(pos_weight, x);
     }
     weights_.count_all();
+    weights_.require_finite_total();
     if (x.size() == 0 && (x.shape(0) > 0 || weights_.is_mean_of_nothing())) {
       raise_empty_batch("x: expected at least 1 sample for a mean loss, got shape " +
                         shape_text(x));
     }
     if (weights_.is_mean_of_nothing()) {
-      raise_empty_batch(
-          weights_.counted() == 0
-              ? "sample_weight: every row has weight 0, and the loss is a mean"
-              : "sample_weight: the weights add up to 0, a mean loss divides by that");
+      raise_empty_batch("sample_weight: every row has weight 0, and the loss is a mean");
     }
   }
 
@@ -168,16 +168,16 @@ void require_targets(const View& x, const View& t) {
 // weights, and the half-precision type that the gradient is rounded to, where the scores have one:
 // what is kept is float32 then, so that it is rounded once.
 py::tuple forward(py::handle x_object, py::handle t_object, const std::string& kind,
-                  py::handle reduction, py::handle delta, py::handle pos_weight,
-                  py::handle weight) {
+                  py::handle reduction, py::handle delta, py::handle pos_weight, py::handle weight,
+                  py::handle count) {
   const View x = argument("x", x_object);
   const View t = argument("t", t_object);
   const ComputeType type = compute_type({&x});
   require_axis(x);
   require_targets(x, t);
-  const Batch batch(x, kind, reduction, delta, pos_weight, weight, type);
+  const Batch batch(x, kind, reduction, delta, pos_weight, {weight, count}, type);
   const View values = contiguous_operand(x, type);
-  const View targets = checked_targets(t, batch.kind(), type);
+  const View targets = checked_targets(t, batch.kind(), type, &batch.rows());
   const View y = new_like(type, values);
   std::vector<double> losses(static_cast<std::size_t>(batch.rows().size()));
   with_type(type, [&](auto zero) {
@@ -195,13 +195,13 @@ py::tuple forward(py::handle x_object, py::handle t_object, const std::string& k
 // Everything is checked again: these are attributes of a layer, which its user may have replaced.
 py::array backward(py::handle y_object, py::handle t_object, const std::string& kind,
                    py::handle reduction, py::handle delta, py::handle pos_weight, py::handle weight,
-                   py::handle half, py::handle dout) {
+                   py::handle half, py::handle dout, py::handle count) {
   const View y = argument("y", y_object);
   const View t = argument("t", t_object);
   ComputeType type = compute_type({&y, &t});
   require_axis(y);
   require_same_shape(y, t);
-  const Batch batch(y, kind, reduction, delta, pos_weight, weight, type);
+  const Batch batch(y, kind, reduction, delta, pos_weight, {weight, count}, type);
   const std::vector<double> factor = batch.rows().factors(dout);
   const View values = contiguous_operand(y, type);
   const View targets = contiguous_operand(t, type);
@@ -215,6 +215,26 @@ py::array backward(py::handle y_object, py::handle t_object, const std::string& 
   });
   if (!half.is_none()) type.half = py::reinterpret_borrow<py::object>(half);
   return finished(dx, type);
+}
+
+// What a mean over these rows divides by, and over rows before that have `before`. x has the type
+// of their scores, and their shape but for the number of rows; the targets are checked.
+double count(py::handle x_object, py::handle t_object, const std::string& kind,
+             py::handle reduction, py::handle weight, py::handle before) {
+  const View x = argument("x", x_object);
+  const View t = argument("t", t_object);
+  require_axis(x);
+  Shape shape = shape_of(x);
+  if (t.ndim() > 0) shape[0] = t.shape(0);
+  if (shape_of(t) != shape) {
+    throw py::value_error("t: expected shape " + shape_text(shape) + ", that of the scores, got " +
+                          shape_text(t));
+  }
+  RowWeights rows(reduction_of(reduction), {weight, py::none(), number("before", before)},
+                  {shape[0]});
+  checked_targets(t, kind_of(kind), compute_type({&x}), &rows);
+  rows.count_all();
+  return rows.total();
 }
 
 // Binary labels of scores of a shape, checked: in float64.
@@ -233,10 +253,13 @@ py::object binary_labels(py::handle t_object, const Shape& shape) {
 void bind_element_loss(py::module_& module) {
   module.def("element_loss_forward", &forward, py::arg("x"), py::arg("t"), py::arg("kind"),
              py::arg("reduction"), py::arg("delta").none(true), py::arg("pos_weight").none(true),
-             py::arg("sample_weight").none(true));
+             py::arg("sample_weight").none(true), py::arg("count") = py::none());
   module.def("element_loss_backward", &backward, py::arg("y"), py::arg("t"), py::arg("kind"),
              py::arg("reduction"), py::arg("delta").none(true), py::arg("pos_weight").none(true),
-             py::arg("sample_weight").none(true), py::arg("half").none(true), py::arg("dout"));
+             py::arg("sample_weight").none(true), py::arg("half").none(true), py::arg("dout"),
+             py::arg("count") = py::none());
+  module.def("element_loss_count", &count, py::arg("x"), py::arg("t"), py::arg("kind"),
+             py::arg("reduction"), py::arg("sample_weight").none(true), py::arg("before") = 0.0);
   module.def("binary_labels", &binary_labels, py::arg("t"), py::arg("shape"));
 }
 

@@ -44,7 +44,8 @@ py::array forward(py::handle w_object, py::handle index_object) {
   return finished(out, type);
 }
 
-void backward(py::handle dout_object, py::handle index_object, py::handle dw_object) {
+void backward(py::handle dout_object, py::handle index_object, py::handle dw_object,
+              py::handle accumulate) {
   const View dout = argument("dout", dout_object);
   const View given = argument("index", index_object);
   Target target("dW", dw_object);
@@ -57,17 +58,18 @@ void backward(py::handle dout_object, py::handle index_object, py::handle dw_obj
     throw py::value_error("dout: expected shape " + shape_text(shape) +
                           ", that of the output, got " + shape_text(dout));
   }
+  const SumInto into = sum_into(accumulate);
   const ComputeType type = compute_type({&dout, &dw});
   const View gradient = contiguous_operand(dout, type);
   const bool apart = dw.shape(0) <= 1 || std::abs(dw.strides(0)) >= dw.shape(1) * dw.itemsize();
   target.prepare(type, has_contiguous_rows(dw) && apart, may_write_in_place({&target}, type),
-                 {&gradient});
+                 {&gradient}, into);
   const View& to = target.array();
   with_type(type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(static_cast<double>(gradient.size() + to.size()));
     embedding_backward<T>(input<T>(gradient), input<std::int64_t>(index), index.size(), width,
-                          output<T>(to), to.shape(0), to.strides(0) / to.itemsize());
+                          output<T>(to), to.shape(0), to.strides(0) / to.itemsize(), into);
   });
   commit({&target});
 }
@@ -76,7 +78,8 @@ void backward(py::handle dout_object, py::handle index_object, py::handle dw_obj
 
 void bind_embedding(py::module_& module) {
   module.def("embedding_forward", &forward, py::arg("W"), py::arg("index"));
-  module.def("embedding_backward", &backward, py::arg("dout"), py::arg("index"), py::arg("dW"));
+  module.def("embedding_backward", &backward, py::arg("dout"), py::arg("index"), py::arg("dW"),
+             py::arg("accumulate") = false);
 }
 
 }  // namespace nnext::bindings

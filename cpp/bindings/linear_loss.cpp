@@ -87,9 +87,9 @@ struct CountingRows {
 
 // The loss and what a mean divides by.
 py::tuple linear_loss(py::handle x, py::handle w, py::handle t, py::handle b,
-                      const LossOptions& options, py::handle weight) {
+                      const LossOptions& options, py::handle weight, py::handle count) {
   const LinearArguments in(x, w, b);
-  const LossBatch batch(options, t, weight, in.batch_shape(), in.width(), in.type);
+  const LossBatch batch(options, t, {weight, count}, in.batch_shape(), in.width(), in.type);
   batch.require_any(in.x);
   const LayerArrays arrays(in);
   CountingRows rows(batch, {});
@@ -118,13 +118,14 @@ Target target_or_new(const char* name, py::handle object, const View& like,
 py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::handle b,
                                 const LossOptions& options, py::handle weight, py::handle dout,
                                 py::handle dx_object, py::handle dw_object, py::handle db_object,
-                                py::handle input_grad) {
+                                py::handle input_grad, py::handle count, py::handle accumulate) {
   const LinearArguments in(x, w, b);
   const ComputeType& type = in.type;
-  const LossBatch batch(options, t, weight, in.batch_shape(), in.width(), type);
+  const LossBatch batch(options, t, {weight, count}, in.batch_shape(), in.width(), type);
   batch.require_any(in.x);
   const std::vector<double> factors = batch.rows().factors(dout);
   const bool needs_dx = truth(input_grad);
+  const SumInto into = sum_into(accumulate);
   std::optional<Target> dx;
   if (needs_dx) {
     if (dx_object.is_none()) {
@@ -152,8 +153,8 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
   const LayerArrays arrays(in);
   const bool in_place = may_write_in_place({&dw, db_target, dx_target}, type);
   const auto inputs = {&arrays.x.array, &arrays.w, &arrays.b, &batch.labels().soft()};
-  dw.prepare(type, is_writable_layout(dw.original()), in_place, inputs);
-  if (db) db->prepare(type, db->original().is_c_contiguous(), in_place, inputs);
+  dw.prepare(type, is_writable_layout(dw.original()), in_place, inputs, into);
+  if (db) db->prepare(type, db->original().is_c_contiguous(), in_place, inputs, into);
   if (dx) dx->prepare(type, dx->original().is_c_contiguous(), in_place, inputs);
   CountingRows rows(batch, factors);
   with_memory(in, [&](auto zero) {
@@ -161,7 +162,8 @@ py::tuple linear_loss_with_grad(py::handle x, py::handle w, py::handle t, py::ha
     const LinearGradients<T> gradients{
         {dx ? output<T>(dx->array()) : nullptr, arrays.x.rows, arrays.x.cols, arrays.x.cols, 1},
         matrix_view<T>(dw.array()),
-        db ? output<T>(db->array()) : nullptr};
+        db ? output<T>(db->array()) : nullptr,
+        into};
     const MaybeReleaseGil release(arrays.flops_of(3));
     linear_cross_entropy<T>(arrays.scores<T>(), rows.view<T>(), options.terms<T>(in.width()),
                             &gradients);
@@ -238,11 +240,13 @@ void set_budget(py::handle bytes) {
 
 void bind_linear_loss(py::module_& module) {
   module.def("linear_cross_entropy", &linear_loss, py::arg("x"), py::arg("W"), py::arg("t"),
-             py::arg("b").none(true), py::arg("options"), py::arg("sample_weight").none(true));
+             py::arg("b").none(true), py::arg("options"), py::arg("sample_weight").none(true),
+             py::arg("count") = py::none());
   module.def("linear_cross_entropy_with_grad", &linear_loss_with_grad, py::arg("x"), py::arg("W"),
              py::arg("t"), py::arg("b").none(true), py::arg("options"),
              py::arg("sample_weight").none(true), py::arg("dout"), py::arg("dx").none(true),
-             py::arg("dW").none(true), py::arg("db").none(true), py::arg("input_grad"));
+             py::arg("dW").none(true), py::arg("db").none(true), py::arg("input_grad"),
+             py::arg("count") = py::none(), py::arg("accumulate") = false);
   module.def("linear_scores", &linear_scores, py::arg("x"), py::arg("W"), py::arg("b").none(true),
              py::arg("options"));
   module.def("linear_probabilities", &linear_probabilities, py::arg("x"), py::arg("W"),

@@ -25,11 +25,11 @@ void bind_loss_batch(py::module_& module) {
   module.attr("EmptyBatchError") = py::handle(empty_batch_error);
 }
 
-LossBatch::LossBatch(const LossOptions& options, py::handle t, py::handle sample_weight,
+LossBatch::LossBatch(const LossOptions& options, py::handle t, const Counting& counting,
                      const Shape& shape, py::ssize_t classes, const ComputeType& type, bool kept)
     : options_(options),
       labels_(t, shape, classes, options.ignore_label(), type, kept),
-      rows_(options.reduction(), sample_weight, shape) {
+      rows_(options.reduction(), counting, shape) {
   options.check_classes(classes);
   with_type(type, [&](auto zero) { weigh<decltype(zero)>(classes); });
 }
@@ -68,6 +68,7 @@ void LossBatch::weigh(py::ssize_t classes) {
 }
 
 void LossBatch::require_any(const View& x) const {
+  rows_.require_finite_total();
   if (!rows_.is_mean_of_nothing()) return;
   if (size() == 0) {
     raise_empty_batch("x: expected at least 1 sample for a mean loss, got shape " + shape_text(x));

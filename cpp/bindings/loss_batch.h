@@ -11,9 +11,9 @@ namespace nnext::bindings {
 class LossBatch {
  public:
   // The labels of rows of the given shape (see labels.h) and their weights, one for each row, or
-  // None. With `kept` the labels are what an earlier batch kept. Raises
-  // what Labels raises, and ValueError for weights of a wrong shape.
-  LossBatch(const LossOptions& options, py::handle t, py::handle sample_weight, const Shape& shape,
+  // None. With `kept` the labels are what an earlier batch kept. Raises what Labels and RowWeights
+  // raise.
+  LossBatch(const LossOptions& options, py::handle t, const Counting& counting, const Shape& shape,
             py::ssize_t classes, const ComputeType& type, bool kept = false);
 
   const Labels& labels() const { return labels_; }

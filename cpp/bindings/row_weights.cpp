@@ -1,6 +1,8 @@
 // What rows count; see row_weights.h.
 #include "row_weights.h"
 
+#include <cmath>
+
 #include "scalars.h"
 
 namespace nnext::bindings {
@@ -34,22 +36,53 @@ Reduction reduction_of(py::handle object) {
 
 const char* name_of(Reduction reduction) { return kReductions[static_cast<int>(reduction)]; }
 
-RowWeights::RowWeights(Reduction reduction, py::handle weights, const Shape& shape)
-    : reduction_(reduction), shape_(shape), size_(product(shape)) {
-  if (weights.is_none()) return;
-  const View weight = argument("sample_weight", weights);
+RowWeights::RowWeights(Reduction reduction, const Counting& counting, const Shape& shape)
+    : reduction_(reduction),
+      shape_(shape),
+      size_(product(shape)),
+      before_(counting.before),
+      sum_(counting.before) {
+  if (!counting.count.is_none()) {
+    given_ = number("count", counting.count);
+    if (!(given_ > 0 && std::isfinite(given_))) {
+      throw py::value_error("count: expected a finite number above 0, got " + number_text(given_));
+    }
+    if (reduction != Reduction::kMean) {
+      throw py::value_error(std::string("count: nothing is divided by it with reduction='") +
+                            name_of(reduction) + "'");
+    }
+  }
+  if (counting.weights.is_none()) return;
+  const View weight = argument("sample_weight", counting.weights);
   compute_type({&weight});  // a type that cannot be a weight raises
   if (shape_of(weight) != shape) {
     throw py::value_error("sample_weight: expected shape " + shape_text(shape) +
                           ", a number for each row, got " + shape_text(weight));
   }
   weights_ = doubles(weight);
+  for (const double w : weights_) {
+    if (!(w >= 0 && std::isfinite(w))) {
+      throw py::value_error("sample_weight: expected finite numbers of at least 0, got " +
+                            number_text(w));
+    }
+  }
+}
+
+double RowWeights::total() const {
+  if (reduction_ != Reduction::kMean) return before_ + static_cast<double>(rows_);
+  return given_ != 0 ? given_ : sum_;
 }
 
 void RowWeights::count_all() {
   for (py::ssize_t i = 0; i < size_; ++i) {
     if ((*this)[i] != 0) count(i, 1);
   }
+}
+
+void RowWeights::require_finite_total() const {
+  if (reduction_ != Reduction::kMean || std::isfinite(sum_)) return;
+  throw py::value_error(
+      "sample_weight: the weights add up to infinity, a mean loss divides by that");
 }
 
 py::object RowWeights::kept() const {
@@ -76,7 +109,7 @@ std::vector<double> RowWeights::factors(py::handle dout) const {
   // Weighed first, then divided: weights may be so small that one by their sum is infinite.
   for (std::size_t i = 0; i < weights_.size(); ++i) factor[i] *= weights_[i];
   if (reduction_ == Reduction::kMean) {
-    for (double& f : factor) f /= sum_;
+    for (double& f : factor) f /= total();
   }
   return factor;
 }
@@ -97,7 +130,7 @@ py::object RowWeights::reduced(std::vector<double>& losses, const ComputeType& t
   }
   double sum = 0;
   for (const double loss : losses) sum += loss;
-  return py::float_(reduction_ == Reduction::kMean ? sum / sum_ : sum);
+  return py::float_(reduction_ == Reduction::kMean ? sum / total() : sum);
 }
 
 }  // namespace nnext::bindings

@@ -13,10 +13,18 @@ enum class Reduction { kMean, kSum, kNone };
 Reduction reduction_of(py::handle object);
 const char* name_of(Reduction reduction);
 
+// How the rows of a batch are counted, as the caller says it.
+struct Counting {
+  py::handle weights;             // None, for 1 each, or an array of the shape of the rows
+  py::handle count = py::none();  // what a mean divides by, where the batch is part of a larger one
+  double before = 0;              // what the rows before these count
+};
+
 class RowWeights {
  public:
-  // `weights` is None, for 1 each, or an array of the given shape of rows; ValueError for another.
-  RowWeights(Reduction reduction, py::handle weights, const Shape& shape);
+  // ValueError for weights of another shape than that of the rows, below 0 or not finite, and for a
+  // `count` that is not above 0, or where nothing is divided.
+  RowWeights(Reduction reduction, const Counting& counting, const Shape& shape);
 
   py::ssize_t size() const { return size_; }
   const Shape& shape() const { return shape_; }
@@ -39,11 +47,11 @@ class RowWeights {
   py::ssize_t counted() const { return rows_; }
   // How much the batch counts beside others: what a mean divides by, the sum of the weights; of a
   // sum, or a loss for each row, the number of rows that count.
-  double total() const {
-    return reduction_ == Reduction::kMean ? sum_ : static_cast<double>(rows_);
-  }
+  double total() const;
+  // ValueError if the weights of a mean add up to infinity.
+  void require_finite_total() const;
   // Whether the loss is a mean over nothing.
-  bool is_mean_of_nothing() const { return reduction_ == Reduction::kMean && sum_ == 0; }
+  bool is_mean_of_nothing() const { return reduction_ == Reduction::kMean && total() == 0; }
 
   // The weights in an array of its own, or None.
   py::object kept() const;
@@ -61,6 +69,8 @@ class RowWeights {
   Shape shape_;
   py::ssize_t size_;
   std::vector<double> weights_;  // empty: 1
+  double given_ = 0;             // what to divide by, if that is not the sum
+  double before_ = 0;
   double sum_ = 0;
   py::ssize_t rows_ = 0;
 };

@@ -9,6 +9,7 @@
 #include "module.h"
 #include "nnext/elementwise.h"
 #include "nnext/softmax.h"
+#include "scalars.h"
 
 namespace nnext::bindings {
 namespace {
@@ -44,10 +45,11 @@ struct Scores {
 // who may change that before backward; copying the scores costs 9 % of both passes of (128, 1000)
 // with softcap (Zen 5 EPYC). Probabilities of half-precision scores stay in float32, else the
 // gradient of a probability next to 1 would have no digit left; the scores say what it rounds to.
-py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::handle weight) {
+py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::handle weight,
+                  py::handle count) {
   const Scores scores(x);
   const ComputeType& type = scores.type;
-  const LossBatch batch(options, t, weight, scores.batch_shape(), scores.classes(), type);
+  const LossBatch batch(options, t, {weight, count}, scores.batch_shape(), scores.classes(), type);
   batch.require_any(scores.x);
   const View values = contiguous_operand(scores.x, type);
   const View y = new_like(type, values);
@@ -68,7 +70,7 @@ py::tuple forward(py::handle x, py::handle t, const LossOptions& options, py::ha
 // Everything is checked again: these are attributes of a layer, which its user may have replaced.
 // x is None where forward kept no scores.
 py::array backward(py::handle x, py::handle y_object, py::handle t, const LossOptions& options,
-                   py::handle weight, py::handle dout) {
+                   py::handle weight, py::handle dout, py::handle count) {
   const Scores y(y_object);
   const bool needs_scores = options.terms<double>(y.classes()).need_scores();
   const bool has_scores = needs_scores || !x.is_none();
@@ -78,7 +80,8 @@ py::array backward(py::handle x, py::handle y_object, py::handle t, const LossOp
     require_same_shape(y.x, x_view);
     type = compute_type({&x_view});
   }
-  const LossBatch batch(options, t, weight, y.batch_shape(), y.classes(), type, /*kept=*/true);
+  const LossBatch batch(options, t, {weight, count}, y.batch_shape(), y.classes(), type,
+                        /*kept=*/true);
   batch.require_any(y.x);
   const std::vector<double> factor = batch.rows().factors(dout);
   const View values = contiguous_operand(y.x, type);
@@ -138,14 +141,31 @@ py::object class_indices(py::handle t, Shape shape, const LossOptions& options) 
   return labels.best();
 }
 
+// What a mean over these rows divides by, and over rows before that have `before`. x has the type
+// of their scores, and their shape but for the number of rows.
+double count(py::handle x, py::handle t, const LossOptions& options, py::handle weight,
+             py::handle before) {
+  const Scores scores(x);
+  Shape shape = scores.batch_shape();
+  if (shape.empty())
+    throw py::value_error("x: expected rows of scores, got shape " + shape_text(scores.x));
+  const View labels = argument("t", t);
+  if (labels.ndim() > 0) shape[0] = labels.shape(0);
+  return LossBatch(options, t, {weight, py::none(), number("before", before)}, shape,
+                   scores.classes(), scores.type)
+      .count();
+}
+
 }  // namespace
 
 void bind_softmax_loss(py::module_& module) {
   module.def("softmax_loss_forward", &forward, py::arg("x"), py::arg("t"), py::arg("options"),
-             py::arg("sample_weight").none(true));
+             py::arg("sample_weight").none(true), py::arg("count") = py::none());
   module.def("softmax_loss_backward", &backward, py::arg("x").none(true), py::arg("y"),
-             py::arg("t"), py::arg("options"), py::arg("sample_weight").none(true),
-             py::arg("dout"));
+             py::arg("t"), py::arg("options"), py::arg("sample_weight").none(true), py::arg("dout"),
+             py::arg("count") = py::none());
+  module.def("softmax_loss_count", &count, py::arg("x"), py::arg("t"), py::arg("options"),
+             py::arg("sample_weight").none(true), py::arg("before") = 0.0);
   module.def("softmax_probabilities", &probabilities, py::arg("x"), py::arg("options"));
   module.def("softmax_predictions", &predictions, py::arg("x"), py::arg("options"));
   module.def("class_indices", &class_indices, py::arg("t"), py::arg("shape"), py::arg("options"));

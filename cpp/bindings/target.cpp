@@ -66,10 +66,16 @@ bool Target::needs_conversion(const ComputeType& type) const {
 }
 
 void Target::prepare(const ComputeType& type, bool fits, bool may_be_in_place,
-                     std::initializer_list<const View*> inputs) {
+                     std::initializer_list<const View*> inputs, SumInto into) {
   bool in_place = fits && may_be_in_place && original_.is_native() && !needs_conversion(type);
   for (const View* input : inputs) in_place = in_place && !may_overlap(original_, *input);
-  work_ = in_place ? original_ : new_like(type, original_);
+  if (in_place) {
+    work_ = original_;
+  } else if (into == SumInto::kOverwrite) {
+    work_ = new_like(type, original_);
+  } else {
+    work_ = converted(original_, float_type(type.is_double));
+  }
   half_ = type.half;
 }
 

@@ -4,6 +4,8 @@
 #include <initializer_list>
 #include <span>
 
+#include "nnext/sum.h"
+#include "scalars.h"
 #include "view.h"
 
 namespace nnext::bindings {
@@ -22,9 +24,9 @@ class Target {
 
   // Chooses where the core writes: in place if the array has the type computed in, a layout that
   // `fits`, shares no memory with `inputs`, and nothing that may fail comes after the core; else in
-  // a new C-contiguous array.
+  // a new C-contiguous array, which holds the numbers of this one if the core adds to them.
   void prepare(const ComputeType& type, bool fits, bool may_be_in_place,
-               std::initializer_list<const View*> inputs);
+               std::initializer_list<const View*> inputs, SumInto into = SumInto::kOverwrite);
 
   // The same for an array that the core updates: in place, or in a C-contiguous copy of it.
   void prepare_update(const ComputeType& type, bool in_place);
@@ -55,6 +57,11 @@ class Target {
 void commit(std::span<Target* const> targets);
 inline void commit(std::initializer_list<Target*> targets) {
   commit(std::span<Target* const>(targets.begin(), targets.size()));
+}
+
+// What gradients do with the numbers that their arrays hold, from the argument `accumulate`.
+inline SumInto sum_into(py::handle accumulate) {
+  return truth(accumulate) ? SumInto::kContinue : SumInto::kOverwrite;
 }
 
 // Whether the core may write any of these in place: no conversion is left for after it.

@@ -65,7 +65,7 @@ void add_totals(const T* dout, const std::int64_t* index, index_t n, index_t wid
   for (index_t first = 0; first < n; ++first) {
     if (!repeats.is_first(first) || index[first] < begin || index[first] >= end) continue;
     T* const row = dw + index[first] * row_stride;
-    if (repeats.is_last(first)) {  // a row of dw holds no -0, for which +0 + dout would matter
+    if (repeats.is_last(first)) {  // +0 + dout would be another number for two of -0 alone
       table.add(row, dout + first * width, width);
       continue;
     }
@@ -94,13 +94,15 @@ void embedding(const T* w, index_t row_stride, const std::int64_t* index, index_
 
 template <class T>
 void embedding_backward(const T* dout, const std::int64_t* index, index_t n, index_t width, T* dw,
-                        index_t rows, index_t row_stride) {
+                        index_t rows, index_t row_stride, SumInto into) {
   const index_t work = (rows + n) * width;
   const index_t grain = work < 2 * kLightGrain ? rows : 1;
   parallel_ranges(rows, grain, 1, [&](index_t begin, index_t end) {
-    for (index_t row = begin; row < end; ++row) std::fill_n(dw + row * row_stride, width, T{0});
-    for_sum_blocks(n, SumInto::kContinue, [&](index_t first, index_t count, SumInto into) {
-      const auto add = into == SumInto::kAdd ? &add_totals<T> : &add_each<T>;
+    if (into == SumInto::kOverwrite) {
+      for (index_t row = begin; row < end; ++row) std::fill_n(dw + row * row_stride, width, T{0});
+    }
+    for_sum_blocks(n, SumInto::kContinue, [&](index_t first, index_t count, SumInto block) {
+      const auto add = block == SumInto::kAdd ? &add_totals<T> : &add_each<T>;
       add(dout + first * width, index + first, count, width, dw, row_stride, begin, end);
     });
   });
@@ -109,7 +111,7 @@ void embedding_backward(const T* dout, const std::int64_t* index, index_t n, ind
 #define NNEXT_INSTANTIATE(T)                                                                \
   template void embedding<T>(const T*, index_t, const std::int64_t*, index_t, index_t, T*); \
   template void embedding_backward<T>(const T*, const std::int64_t*, index_t, index_t, T*,  \
-                                      index_t, index_t)
+                                      index_t, index_t, SumInto)
 NNEXT_INSTANTIATE(float);
 NNEXT_INSTANTIATE(double);
 #undef NNEXT_INSTANTIATE

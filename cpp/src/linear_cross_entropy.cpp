@@ -51,7 +51,8 @@ class ParameterGradients {
       : into_(into),
         in_blocks_(all_rows > kLongestChain),
         dw_block_(into.dw.rows * into.dw.cols),
-        db_block_(into.dw.cols) {
+        db_block_(into.dw.cols),
+        has_total_(into.into == SumInto::kContinue) {
     if (in_blocks_ && chunk_rows < kSumBlock) {
       aside_ = {dw_block_.data(), into.dw.rows, into.dw.cols, into.dw.cols, 1};
       db_aside_ = db_block_.data();
@@ -71,7 +72,8 @@ class ParameterGradients {
     const index_t block = in_blocks_ ? first / kSumBlock : 0;
     if (aside_.data == nullptr) {
       const SumInto next = in_blocks_ ? SumInto::kAdd : SumInto::kContinue;
-      compute(x, dscores, into_.dw, into_.db, is_first_ ? SumInto::kOverwrite : next);
+      compute(x, dscores, into_.dw, into_.db, has_total_ ? next : SumInto::kOverwrite);
+      has_total_ = true;
     } else {
       if (!is_first_ && block != block_) finish();
       const bool goes_on = !is_first_ && block == block_;
@@ -123,7 +125,7 @@ class ParameterGradients {
   T* db_aside_ = nullptr;
   index_t block_ = 0;
   bool is_first_ = true;
-  bool has_total_ = false;
+  bool has_total_;  // dw and db hold what the next sum is added to
 };
 
 }  // namespace

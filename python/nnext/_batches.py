@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ class SampleBatches:
     ----------
     samples : Samples
     batch_size : int
+    accumulate : int
+        So many batches are one step; the last one of an epoch may have fewer.
     drop_last : bool
         Leave out the samples that do not fill a last batch (others in each epoch).
     rng : numpy.random.RandomState or numpy.random.Generator
@@ -26,34 +29,38 @@ class SampleBatches:
     Attributes
     ----------
     count : int
-        Batches of an epoch.
+        Steps of an epoch.
 
     Raises
     ------
     ValueError
-        If `drop_last` leaves no batch.
+        If `drop_last` leaves no step.
     """
 
     count: int | None
 
-    def __init__(self, samples: Samples, batch_size: int, drop_last: bool, rng: Any) -> None:
-        n = len(samples)
-        if drop_last and batch_size > n:
+    def __init__(
+        self, samples: Samples, batch_size: int, accumulate: int, drop_last: bool, rng: Any
+    ) -> None:
+        n, rows = len(samples), batch_size * accumulate
+        if drop_last and rows > n:
+            times = "" if accumulate == 1 else f" times {accumulate} to accumulate"
             raise ValueError(
-                f"batch_size: {batch_size} is more than the {n} samples, and drop_last "
+                f"batch_size: {batch_size}{times} is more than the {n} samples, and drop_last "
                 "leaves no batch"
             )
         self._samples = samples
-        self._batch_size = batch_size
-        self._used = n - n % batch_size if drop_last else n
+        self._part = batch_size
+        self._rows = rows
+        self._used = n - n % rows if drop_last else n
         self._rng = rng
-        self.count = -(-self._used // batch_size)
+        self.count = -(-self._used // rows)
 
     def plan(self) -> dict[str, int]:
         """Return what has to be the same where an epoch is to be gone on with."""
         return {
             "samples": len(self._samples),
-            "batch_size": self._batch_size,
+            "batch_size": self._rows,
             "batches of an epoch": self.count or 0,
         }
 
@@ -61,13 +68,13 @@ class SampleBatches:
         """Return the state of the generator, or None if it tells none."""
         return rng_state(self._rng)
 
-    def epoch(self, skip: int = 0, drawn_from: Any = None) -> Iterator[Samples]:
-        """Draw an order now, and go through it.
+    def epoch(self, skip: int = 0, drawn_from: Any = None) -> Iterator[list[Samples]]:
+        """Draw an order now, and go through it; of each step give the batches.
 
         Parameters
         ----------
         skip : int
-            Leave out so many batches, which were gone through before.
+            Leave out so many steps, which were gone through before.
         drawn_from : dict, optional
             What `random_state` was when this order was drawn before; the generator is put back.
         """
@@ -78,10 +85,16 @@ class SampleBatches:
         order = self._rng.permutation(len(self._samples))
         if now is not None:
             set_rng_state(self._rng, now)
-        starts = range(0, self._used, self._batch_size)[skip:]
-        ends = (min(first + self._batch_size, self._used) for first in starts)
-        parts = zip(starts, ends, strict=True)
-        return (self._samples.take(order[first:end]) for first, end in parts)
+        starts = range(0, self._used, self._rows)[skip:]
+        ends = (min(first + self._rows, self._used) for first in starts)
+        steps = zip(starts, ends, strict=True)
+        return (self._parts(self._samples.take(order[first:end])) for first, end in steps)
+
+    def _parts(self, step: Samples) -> list[Samples]:
+        n = len(step)
+        if n <= self._part:
+            return [step]
+        return [step[first : first + self._part] for first in range(0, n, self._part)]
 
 
 class StreamBatches:
@@ -94,11 +107,13 @@ class StreamBatches:
         Floats are cast to their type.
     epochs : int
         So many passes are going to be made.
+    accumulate : int
+        So many batches are one step; the last one of an epoch may have fewer.
 
     Attributes
     ----------
     count : int or None
-        Batches of an epoch: the iterable's ``len``, if it has one.
+        Steps of an epoch, from the iterable's ``len``, if it has one.
 
     Raises
     ------
@@ -108,7 +123,7 @@ class StreamBatches:
         If it is an iterator, and more than one pass is to be made.
     """
 
-    def __init__(self, batches: Any, params: Sequence[Array], epochs: int) -> None:
+    def __init__(self, batches: Any, params: Sequence[Array], epochs: int, accumulate: int) -> None:
         if isinstance(batches, np.ndarray | str | bytes | dict) or not isinstance(
             batches, Iterable
         ):
@@ -124,7 +139,8 @@ class StreamBatches:
             )
         self._batches = batches
         self._params = params
-        self.count = len(batches) if isinstance(batches, Sized) else None
+        self._accumulate = accumulate
+        self.count = -(-len(batches) // accumulate) if isinstance(batches, Sized) else None
 
     def plan(self) -> dict[str, int]:
         """Return what has to be the same where an epoch is to be gone on with: nothing is known."""
@@ -133,8 +149,8 @@ class StreamBatches:
     def random_state(self) -> Any:
         """Return None: the order is the iterable's own affair."""
 
-    def epoch(self, skip: int = 0, drawn_from: Any = None) -> Iterator[Samples]:
-        """Go through the iterable once, and leave out the first `skip` batches.
+    def epoch(self, skip: int = 0, drawn_from: Any = None) -> Iterator[list[Samples]]:
+        """Go through the iterable once, of each step give the batches; leave out `skip` steps.
 
         Raises
         ------
@@ -144,6 +160,11 @@ class StreamBatches:
         TypeError
             If a batch is no tuple of two or three; likewise.
         """
+        batches = self._read(skip * self._accumulate)
+        while step := list(islice(batches, self._accumulate)):
+            yield step
+
+    def _read(self, skip: int) -> Iterator[Samples]:
         number = 0
         for batch in self._batches:
             number += 1

@@ -51,11 +51,19 @@ class ElementLoss(Layer, Generic[LossT]):
         self.count = 0.0
         self._sample_weight: Array | None = None
         self._half: np.dtype[Any] | None = None
+        self._count: float | None = None
+        self._forward_options: tuple[str, str, float | None, Array | None]
 
     def _options(self) -> tuple[str, str, float | None, Array | None]:
         return self._kind, self.reduction, self._delta, self._pos_weight
 
-    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> LossT:
+    def forward(
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        count: float | None = None,
+    ) -> LossT:
         """Return the loss.
 
         Parameters
@@ -66,6 +74,8 @@ class ElementLoss(Layer, Generic[LossT]):
             The targets. A vector of targets is not spread over a column of scores: ``t[:, None]``.
         sample_weight : array_like, shape (N,), optional
             What each row's loss counts; a row of weight 0 is left out, whatever its scores.
+        count : float, optional
+            What the mean divides by, where this batch is a part of a larger one: see `count_of`.
 
         Returns
         -------
@@ -83,9 +93,11 @@ class ElementLoss(Layer, Generic[LossT]):
             If a type cannot be used.
         """
         loss: LossT
+        options = self._options()
         loss, self.count, self.y, self.t, self._sample_weight, self._half = (
-            _nnext.element_loss_forward(x, t, *self._options(), sample_weight)
+            _nnext.element_loss_forward(x, t, *options, sample_weight, count)
         )
+        self._count, self._forward_options = count, options
         return loss
 
     def backward(self, dout: float | ArrayLike = 1) -> Array:
@@ -98,8 +110,9 @@ class ElementLoss(Layer, Generic[LossT]):
         """
         if self.y is None or self.t is None:
             raise before_forward(self)
+        options = self._forward_options
         return _nnext.element_loss_backward(
-            self.y, self.t, *self._options(), self._sample_weight, self._half, dout
+            self.y, self.t, *options, self._sample_weight, self._half, dout, self._count
         )
 
     def evaluate(
@@ -114,6 +127,27 @@ class ElementLoss(Layer, Generic[LossT]):
         except EmptyBatchError:
             return 0.0, 0.0
         return loss, count
+
+    def count_of(
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        before: float = 0.0,
+    ) -> float:
+        """Return the `count` that ``forward`` would have of such targets, and check them.
+
+        Parameters
+        ----------
+        x : array_like
+            What ``forward`` takes, of any rows: its type and the shape of a row are looked at.
+        t : array_like, shape (N, ...)
+        sample_weight : array_like, shape (N,), optional
+        before : float
+            The count of rows before these: counted on from there, parts of a batch have together
+            the very count of the batch.
+        """
+        return _nnext.element_loss_count(x, t, self._kind, self.reduction, sample_weight, before)
 
     def check_targets(self, t: ArrayLike, shape: tuple[int, ...]) -> None:
         """Check targets as ``forward`` does for scores of a shape."""

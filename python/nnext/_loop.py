@@ -192,12 +192,15 @@ class Loop:
         self._drawn_from = at.drawn_from or self._batches.random_state()
         stop = bool(at.batches and at.stopped_by)
         batches = self._batches.epoch(at.batches, at.drawn_from)
-        for i, samples in enumerate(() if stop else batches, at.batches):
+        for i, parts in enumerate(() if stop else batches, at.batches):
             self.batch = i
             if wants_begin:
                 callbacks("on_batch_begin")
             self._follow(step)
-            step(samples.x, samples.t, samples.weight)
+            if len(parts) == 1:
+                step(parts[0].x, parts[0].t, parts[0].weight)
+            else:
+                step.accumulate([(part.x, part.t, part.weight) for part in parts])
             history.batches += 1
             counts = step.count if self._is_mean or not step.count else 1.0
             self._point.add(step.total, counts)

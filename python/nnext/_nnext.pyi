@@ -35,6 +35,7 @@ def affine_backward(
     dW: _Float,
     db: _Float | None,
     input_grad: bool,
+    accumulate: bool = False,
 ) -> _Float | None: ...
 
 # Softmax and losses
@@ -73,7 +74,11 @@ def softmax(x: ArrayLike) -> _Float: ...
 def softmax_backward(y: ArrayLike, dout: ArrayLike) -> _Float: ...
 def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float: ...
 def softmax_loss_forward(
-    x: ArrayLike, t: ArrayLike, options: LossOptions, sample_weight: ArrayLike | None
+    x: ArrayLike,
+    t: ArrayLike,
+    options: LossOptions,
+    sample_weight: ArrayLike | None,
+    count: float | None = None,
 ) -> tuple[Any, float, _Float, NDArray[Any], NDArray[Any] | None, NDArray[np.float64] | None]: ...
 def softmax_loss_backward(
     x: ArrayLike | None,
@@ -82,7 +87,15 @@ def softmax_loss_backward(
     options: LossOptions,
     sample_weight: ArrayLike | None,
     dout: float | ArrayLike,
+    count: float | None = None,
 ) -> _Float: ...
+def softmax_loss_count(
+    x: ArrayLike,
+    t: ArrayLike,
+    options: LossOptions,
+    sample_weight: ArrayLike | None,
+    before: float = 0.0,
+) -> float: ...
 def softmax_probabilities(x: ArrayLike, options: LossOptions) -> _Float: ...
 def softmax_predictions(x: ArrayLike, options: LossOptions) -> _Index: ...
 def class_indices(t: ArrayLike, shape: Sequence[int], options: LossOptions) -> _Index: ...
@@ -96,6 +109,7 @@ def element_loss_forward(
     delta: float | None,
     pos_weight: ArrayLike | None,
     sample_weight: ArrayLike | None,
+    count: float | None = None,
 ) -> tuple[Any, float, _Float, _Float, NDArray[np.float64] | None, np.dtype[Any] | None]: ...
 def element_loss_backward(
     y: _Float,
@@ -107,7 +121,16 @@ def element_loss_backward(
     sample_weight: ArrayLike | None,
     half: np.dtype[Any] | None,
     dout: float | ArrayLike,
+    count: float | None = None,
 ) -> _Float: ...
+def element_loss_count(
+    x: ArrayLike,
+    t: ArrayLike,
+    kind: str,
+    reduction: str,
+    sample_weight: ArrayLike | None,
+    before: float = 0.0,
+) -> float: ...
 def binary_labels(t: ArrayLike, shape: Sequence[int]) -> NDArray[np.float64]: ...
 
 # A linear layer and its softmax loss in one
@@ -118,6 +141,7 @@ def linear_cross_entropy(
     b: ArrayLike | None,
     options: LossOptions,
     sample_weight: ArrayLike | None,
+    count: float | None = None,
 ) -> tuple[Any, float]: ...
 def linear_cross_entropy_with_grad(
     x: ArrayLike,
@@ -131,6 +155,8 @@ def linear_cross_entropy_with_grad(
     dW: _Float | None,
     db: _Float | None,
     input_grad: bool,
+    count: float | None = None,
+    accumulate: bool = False,
 ) -> tuple[Any, float, Any, _Float, Any]: ...
 def linear_scores(
     x: ArrayLike, W: ArrayLike, b: ArrayLike | None, options: LossOptions
@@ -170,7 +196,9 @@ def dropout_backward(dout: ArrayLike, mask: NDArray[np.bool_], ratio: float) -> 
 
 # Rows of a table, sums
 def embedding_forward(W: _Float, index: ArrayLike) -> _Float: ...
-def embedding_backward(dout: ArrayLike, index: ArrayLike, dW: _Float) -> None: ...
+def embedding_backward(
+    dout: ArrayLike, index: ArrayLike, dW: _Float, accumulate: bool = False
+) -> None: ...
 def sum(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any: ...
 
 # Optimizers: every array of every list is checked, then all are updated in place. A number may be a

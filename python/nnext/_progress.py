@@ -8,6 +8,8 @@ from typing import Literal
 
 from nnext._support import require
 
+ProgressKind = Literal["auto", "bar", "lines", "none"]
+
 
 class Progress:
     """Shows nothing; the other two displays override what they need."""
@@ -80,9 +82,7 @@ class _Bar(Progress):
         return f"epoch {self.done + epoch + 1}/{self.done + self.epochs}"
 
 
-def make_progress(
-    kind: Literal["auto", "bar", "lines", "none"], epochs: int, batches: int | None, done: int = 0
-) -> Progress:
+def make_progress(kind: ProgressKind, epochs: int, batches: int | None, done: int = 0) -> Progress:
     """Choose a display; "auto" is a bar if tqdm is there and stderr is a terminal, else lines.
 
     `epochs` are to come, of `batches` each (None: nobody knows), after `done` epochs of earlier

@@ -109,12 +109,20 @@ class MatMul(Layer):
         return y
 
     @overload
-    def backward(self, dout: ArrayLike, input_grad: Literal[True] = True) -> Array: ...
+    def backward(
+        self, dout: ArrayLike, input_grad: Literal[True] = True, *, accumulate: bool = False
+    ) -> Array: ...
     @overload
-    def backward(self, dout: ArrayLike, input_grad: Literal[False]) -> None: ...
+    def backward(
+        self, dout: ArrayLike, input_grad: Literal[False], *, accumulate: bool = False
+    ) -> None: ...
     @overload
-    def backward(self, dout: ArrayLike, input_grad: bool) -> Array | None: ...
-    def backward(self, dout: ArrayLike, input_grad: bool = True) -> Array | None:
+    def backward(
+        self, dout: ArrayLike, input_grad: bool, *, accumulate: bool = False
+    ) -> Array | None: ...
+    def backward(
+        self, dout: ArrayLike, input_grad: bool = True, *, accumulate: bool = False
+    ) -> Array | None:
         """Write ``xᵀ dout`` into ``grads[0]`` and return ``dout Wᵀ``.
 
         Parameters
@@ -123,6 +131,9 @@ class MatMul(Layer):
             Gradient by the output. Leading axes are summed over.
         input_grad : bool
             With False the gradient by the input is left out, and None returned.
+        accumulate : bool
+            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
+            parts of a batch, of up to 16384 rows in all, add up to the very bits of the whole.
 
         Returns
         -------
@@ -130,7 +141,9 @@ class MatMul(Layer):
         """
         if self.x is None:
             raise before_forward(self)
-        return _nnext.affine_backward(self.x, self.params[0], dout, self.grads[0], None, input_grad)
+        return _nnext.affine_backward(
+            self.x, self.params[0], dout, self.grads[0], None, input_grad, accumulate
+        )
 
 
 class Affine(Layer):
@@ -183,12 +196,20 @@ class Affine(Layer):
         return y
 
     @overload
-    def backward(self, dout: ArrayLike, input_grad: Literal[True] = True) -> Array: ...
+    def backward(
+        self, dout: ArrayLike, input_grad: Literal[True] = True, *, accumulate: bool = False
+    ) -> Array: ...
     @overload
-    def backward(self, dout: ArrayLike, input_grad: Literal[False]) -> None: ...
+    def backward(
+        self, dout: ArrayLike, input_grad: Literal[False], *, accumulate: bool = False
+    ) -> None: ...
     @overload
-    def backward(self, dout: ArrayLike, input_grad: bool) -> Array | None: ...
-    def backward(self, dout: ArrayLike, input_grad: bool = True) -> Array | None:
+    def backward(
+        self, dout: ArrayLike, input_grad: bool, *, accumulate: bool = False
+    ) -> Array | None: ...
+    def backward(
+        self, dout: ArrayLike, input_grad: bool = True, *, accumulate: bool = False
+    ) -> Array | None:
         """Write ``xᵀ dout`` and the sum of `dout` into ``grads`` and return ``dout Wᵀ``.
 
         Parameters
@@ -197,6 +218,9 @@ class Affine(Layer):
             Gradient by the output. Leading axes are summed over.
         input_grad : bool
             With False the gradient by the input is left out, and None returned.
+        accumulate : bool
+            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
+            parts of a batch, of up to 16384 rows in all, add up to the very bits of the whole.
 
         Returns
         -------
@@ -205,7 +229,7 @@ class Affine(Layer):
         if self.x is None:
             raise before_forward(self)
         dW, db = self.grads
-        return _nnext.affine_backward(self.x, self.params[0], dout, dW, db, input_grad)
+        return _nnext.affine_backward(self.x, self.params[0], dout, dW, db, input_grad, accumulate)
 
 
 class Dropout(Layer):
@@ -351,11 +375,14 @@ class Embedding(Layer):
         self.idx = idx
         return y
 
-    def backward(self, dout: ArrayLike) -> None:
-        """Write into ``grads[0]`` the rows of `dout` (..., D), added up where indices repeat."""
+    def backward(self, dout: ArrayLike, *, accumulate: bool = False) -> None:
+        """Write into ``grads[0]`` the rows of `dout` (..., D), added up where indices repeat.
+
+        With `accumulate` they are added to what it holds, as `Affine.backward` does.
+        """
         if self.idx is None:
             raise before_forward(self)
-        _nnext.embedding_backward(dout, self.idx, self.grads[0])
+        _nnext.embedding_backward(dout, self.idx, self.grads[0], accumulate)
         if self.padding_idx is not None:
             self.grads[0][self.padding_idx] = 0
 

@@ -126,7 +126,13 @@ class Sequential(BaseModel):
         """Compute what the last layer returns, in inference mode."""
         return self._run(x, train_flg=False)
 
-    def forward(self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def forward(
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        count: float | None = None,
+    ) -> float:
         """Compute the mean loss of a batch, in training mode.
 
         Parameters
@@ -136,23 +142,35 @@ class Sequential(BaseModel):
             Labels as the loss layer takes them: class indices or one-hot.
         sample_weight : array_like, shape (N,), optional
             What each row counts, for a loss layer that takes it.
+        count : float, optional
+            What the mean divides by, where this batch is a part of a larger one, for a loss layer
+            that takes it.
 
         Returns
         -------
         float
         """
         refuse_masked("t", t)
-        weight = () if sample_weight is None else (sample_weight,)
-        loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t, *weight)
+        loss: float = self.loss_layer.forward(
+            self._run(x, train_flg=True), t, *_given(sample_weight), **_named(count)
+        )
         return loss
 
     @overload
-    def backward(self, dout: float = 1, *, input_grad: Literal[True]) -> Array: ...
+    def backward(
+        self, dout: float = 1, *, input_grad: Literal[True], accumulate: bool = False
+    ) -> Array: ...
     @overload
-    def backward(self, dout: float, input_grad: Literal[True]) -> Array: ...
+    def backward(
+        self, dout: float, input_grad: Literal[True], *, accumulate: bool = False
+    ) -> Array: ...
     @overload
-    def backward(self, dout: float = 1, input_grad: bool = False) -> Array | None: ...
-    def backward(self, dout: float = 1, input_grad: bool = False) -> Array | None:
+    def backward(
+        self, dout: float = 1, input_grad: bool = False, *, accumulate: bool = False
+    ) -> Array | None: ...
+    def backward(
+        self, dout: float = 1, input_grad: bool = False, *, accumulate: bool = False
+    ) -> Array | None:
         """Write the gradients of the last `forward` into ``grads``, from the loss back.
 
         Parameters
@@ -162,6 +180,10 @@ class Sequential(BaseModel):
         input_grad : bool
             Whether to compute the gradient of `x` too. Training needs it not, and for wide data
             it costs as much as the first layer's whole gradient.
+        accumulate : bool
+            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
+            parts of a batch, each with the batch's `count` in its `forward`, add up to those of
+            the whole: to the bit where nnext's layers have up to 16384 rows in all.
 
         Returns
         -------
@@ -169,10 +191,17 @@ class Sequential(BaseModel):
             The gradient of `x`; None if it was not asked for and the first layer could skip it,
             or if the first layer has none to give (`Embedding`).
         """
-        return self._backward(self.loss_layer.backward(dout), input_grad)
+        grad = _layer_backward(self.loss_layer, dout, accumulate)
+        return self._backward(grad, input_grad, accumulate)
 
     def forward_backward(
-        self, x: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        count: float | None = None,
+        *,
+        accumulate: bool = False,
     ) -> float:
         """Do ``forward(x, t)`` and ``backward()``, in one pass over the loss layer where it can.
 
@@ -181,33 +210,55 @@ class Sequential(BaseModel):
         x : array_like, shape (N, D)
         t : array_like, shape (N,) or (N, C)
         sample_weight : array_like, shape (N,), optional
+        count : float, optional
+            As in `forward`.
+        accumulate : bool
+            As in `backward`.
 
         Returns
         -------
         float
             The loss.
         """
-        loss: float
-        weight = () if sample_weight is None else (sample_weight,)
-        one_pass = getattr(self.loss_layer, "forward_backward", None)
-        if one_pass is None or not has_methods_of(self, Sequential, "forward", "backward"):
-            loss = self.forward(x, t, *weight)
-            self.backward()
+        if not has_methods_of(self, Sequential, "forward", "backward"):
+            loss = self.forward(x, t, *_given(sample_weight), **_named(count))
+            self.backward(**({"accumulate": True} if accumulate else {}))
             return loss
         refuse_masked("t", t)
-        loss, grad = one_pass(self._run(x, train_flg=True), t, *weight)
-        self._backward(grad, input_grad=False)
+        h = self._run(x, train_flg=True)
+        return self._differentiate(h, t, sample_weight, count, accumulate)
+
+    def _differentiate(
+        self,
+        h: Any,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None,
+        count: float | None,
+        accumulate: bool,
+    ) -> float:
+        """Do the same from what `_run` returned last."""
+        loss: float
+        given, named = _given(sample_weight), _named(count)
+        one_pass = getattr(self.loss_layer, "forward_backward", None)
+        if one_pass is None:
+            loss = self.loss_layer.forward(h, t, *given, **named)
+            grad = _layer_backward(self.loss_layer, 1, accumulate)
+        elif accumulate:
+            loss, grad = one_pass(h, t, *given, **named, accumulate=True)
+        else:
+            loss, grad = one_pass(h, t, *given, **named)
+        self._backward(grad, False, accumulate)
         return loss
 
-    def _backward(self, grad: Any, input_grad: bool) -> Array | None:
+    def _backward(self, grad: Any, input_grad: bool, accumulate: bool) -> Array | None:
         """Take the gradient of the loss layer back through the layers."""
         first = self.layers[0]
         for layer in self.layers[:0:-1]:
-            grad = layer.backward(grad)
+            grad = _layer_backward(layer, grad, accumulate)
         if not input_grad and getattr(first, "skips_input_grad", False):
-            first.backward(grad, input_grad=False)
+            _layer_backward(first, grad, accumulate, input_grad=False)
             return None
-        grad = first.backward(grad)
+        grad = _layer_backward(first, grad, accumulate)
         return grad  # type: ignore[no-any-return]
 
 
@@ -258,6 +309,28 @@ class TwoLayerNet(Sequential):
                 affine(hidden_size, output_size, rng, dtype=dtype, weight_scale=weight_scale),
             ]
         )
+
+
+def _given(sample_weight: Any) -> tuple[Any, ...]:
+    """Return an argument that layers of one's own need not know."""
+    return () if sample_weight is None else (sample_weight,)
+
+
+def _named(count: float | None) -> dict[str, float]:
+    return {} if count is None else {"count": count}
+
+
+def _layer_backward(layer: Any, dout: Any, accumulate: bool, **options: Any) -> Any:
+    """Call ``backward`` of a layer, which need not know how to add to its gradients."""
+    if not accumulate or not layer.params:
+        return layer.backward(dout, **options)
+    if has_parameter(layer.backward, "accumulate"):
+        return layer.backward(dout, accumulate=True, **options)
+    before = [grad.copy() for grad in layer.grads]
+    dx = layer.backward(dout, **options)
+    for grad, held in zip(layer.grads, before, strict=True):
+        grad += held
+    return dx
 
 
 def _shown(what: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import is_
 from typing import Any, Literal, Protocol
@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from nnext import _nnext
-from nnext._fit_data import count_rows
+from nnext._accumulate import accumulate
+from nnext._fit_data import Samples, count_rows
 from nnext._gathered import check_gathered, list_arrays
 from nnext._nnext import EmptyBatchError
 from nnext._support import Array, check_numbers, find_shared
@@ -223,9 +224,7 @@ class Step:
             The loss of the batch, before the update.
         """
         model = self.model
-        if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
-            self._take_arrays()
-        self._calls += 1
+        self._begin()
         try:
             run: Any = model.forward_backward if self._in_one_pass else model.forward  # type: ignore[attr-defined]
             loss = _number(run(x, t) if sample_weight is None else run(x, t, sample_weight))
@@ -237,20 +236,61 @@ class Step:
         self.loss = loss
         if not count and self._mean:  # such a mean is none
             self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
-        if not count and self.join is None:
-            return loss
-
-        params, grads = model.params, model.grads
-        self._check_number()
         if count:
-            if not math.isfinite(loss):
-                self.report(
-                    "loss",
-                    f"the loss is {loss} in {self._place()}: is the learning rate too large, or a "
-                    "number of the data not finite?",
-                )
+            self._check_loss()
             if not self._in_one_pass:
                 model.backward()
+        return self._update()
+
+    def accumulate(self, parts: Sequence[tuple[Any, ...]]) -> float:
+        """Train on a batch that comes in parts: one update, with the memory that a part takes.
+
+        A `nnext.models.Sequential` of nnext's layers learns what it learns of the batch in one
+        piece, to the bit up to 16384 rows. (A layer of its own that does not take
+        ``backward(dout, accumulate=True)`` adds up apart, with other roundings; batch normalization
+        sees the rows of a part.) Another model gets the mean of the parts' gradients, each weighed
+        with what it counts.
+
+        Parameters
+        ----------
+        parts : sequence of (x, t) or (x, t, sample_weight)
+            Consecutive samples of the batch, as ``step(x, t, sample_weight)`` takes them.
+
+        Returns
+        -------
+        float
+            The loss of the batch, before the update.
+        """
+        samples = [Samples(*part) for part in parts]
+        if not samples:
+            raise ValueError("parts: expected at least one part of a batch, got none")
+        self._begin()
+        self.loss, self.count, self.total = accumulate(self.model, samples)
+        if self.count:
+            self._check_loss()
+        return self._update()
+
+    def _begin(self) -> None:
+        if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
+            self._take_arrays()
+        self._calls += 1
+
+    def _check_loss(self) -> None:
+        if not math.isfinite(self.loss):
+            self.report(
+                "loss",
+                f"the loss is {self.loss} in {self._place()}: is the learning rate too large, or a "
+                "number of the data not finite?",
+            )
+
+    def _update(self) -> float:
+        """Do what follows from the gradients of a batch, and return its loss."""
+        loss, count = self.loss, self.count
+        if not count and self.join is None:
+            return loss
+        params, grads = self.model.params, self.model.grads
+        self._check_number()
+        if count:
             for first, others in self._merged:
                 _add(grads[first], [grads[i].T if turned else grads[i] for i, turned in others])
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,7 @@ from nnext._evaluation import (
 )
 from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samples
 from nnext._loop import Loop, Position
-from nnext._progress import make_progress
+from nnext._progress import ProgressKind, make_progress
 from nnext._support import check_count, check_flag, random_source, random_state
 from nnext._whole_files import PathLike
 from nnext.callbacks import TellPlateaus
@@ -132,13 +132,14 @@ class Trainer(Generic[OptimizerT]):
         eval_interval: int | None = 20,
         *,
         sample_weight: ArrayLike | None = None,
+        accumulate: int = 1,
         validation: Validation | None = None,
         metrics: Metrics = (),
         callbacks: Iterable[Any] = (),
         drop_last: bool = False,
         on_epoch: OnEpoch | None = None,
         on_nonfinite: OnNonfinite = "warn",
-        progress: Literal["auto", "bar", "lines", "none"] = "auto",
+        progress: ProgressKind = "auto",
     ) -> History:
         """Train for some epochs; a further call goes on where this one stopped.
 
@@ -175,6 +176,11 @@ class Trainer(Generic[OptimizerT]):
         sample_weight : array_like, shape (N, ...), optional
             What each row of scores counts; the loss layer has to take it. A row of weight 0 counts
             as one whose label is ignored.
+        accumulate : int
+            So many batches are one step: their gradients add up before the parameters change once,
+            with the bits of one batch of all their rows where `nnext.step.Step.accumulate` says so,
+            and the memory of one of them. The last step of an epoch may have fewer. What else is
+            said of batches here, and callbacks see, are steps then.
         validation : (x, t), (x, t, sample_weight), or float, optional
             Samples to measure the model on after each epoch; a float in (0, 1) sets that part of
             the data apart, the same for all calls with equally many samples. The model's ``loss``
@@ -224,6 +230,7 @@ class Trainer(Generic[OptimizerT]):
         """
         max_epoch = check_count("max_epoch", max_epoch)
         batch_size = check_count("batch_size", batch_size)
+        accumulate = check_count("accumulate", accumulate)
         if eval_interval is not None:
             eval_interval = check_count("eval_interval", eval_interval)
         if on_epoch is not None and not callable(on_epoch):
@@ -234,7 +241,7 @@ class Trainer(Generic[OptimizerT]):
         batches: SampleBatches | StreamBatches
         train: Samples | None = None
         if t is None:
-            batches = StreamBatches(x, model.params, max_epoch)
+            batches = StreamBatches(x, model.params, max_epoch, accumulate)
             for name, value in (("sample_weight", sample_weight), ("drop_last", drop_last or None)):
                 if value is not None:
                     raise ValueError(f"{name}: an iterable gives its own batches")
@@ -247,7 +254,7 @@ class Trainer(Generic[OptimizerT]):
             given = read_samples(x, t, sample_weight)
             train, held_out = split(given, validation, self._split_seed)
             train = train.cast_to(model.params)
-            batches = SampleBatches(train, batch_size, drop_last, self._rng)
+            batches = SampleBatches(train, batch_size, accumulate, drop_last, self._rng)
         takes = [data for data in (train, held_out) if data is not None and data.weight is not None]
         if takes:
             check_takes_weight(model)

@@ -69,6 +69,25 @@ TYPED_TEST(Embedding, GradientsOfRepeatedIndicesAddUpInOrder) {
   }
 }
 
+TYPED_TEST(Embedding, GradientsOfPartsGoOnWhereTheLastEnded) {
+  using T = TypeParam;
+  for (const Size& size : kSizes) {
+    const std::vector<std::int64_t> index = indices(size.n, size.rows);
+    const Array<T> dout(size.n * size.width, /*seed=*/2, &real_number<T>);
+    Array<T> whole(size.rows * size.width);
+    embedding_backward(dout.data(), index.data(), size.n, size.width, whole.data(), size.rows,
+                       size.width);
+    for (const index_t first : {index_t{0}, size.n / 3, size.n}) {
+      Array<T> dw(size.rows * size.width);
+      embedding_backward(dout.data(), index.data(), first, size.width, dw.data(), size.rows,
+                         size.width);
+      embedding_backward(dout.data() + first * size.width, index.data() + first, size.n - first,
+                         size.width, dw.data(), size.rows, size.width, SumInto::kContinue);
+      ASSERT_TRUE(same_bits(whole, dw)) << first << " of " << size.n;
+    }
+  }
+}
+
 TYPED_TEST(Embedding, WithoutIndicesTheGradientIsZero) {
   using T = TypeParam;
   Matrix<T> dw(3, 5, kPadded);

@@ -126,6 +126,39 @@ TYPED_TEST(LinearCrossEntropy, BitsAreThoseOfItsPartsForAnyChunkAndThreads) {
   }
 }
 
+TYPED_TEST(LinearCrossEntropy, GradientsOfPartsGoOnWhereTheLastEnded) {
+  using T = TypeParam;
+  constexpr index_t kRows = 37;
+  const LossTerms<T> terms{.weight_sum = 133};
+  for (const std::size_t budget : {std::size_t{1}, std::size_t{1} << 24}) {
+    const ScoreBudget in_force(budget);
+    for (const Layout& layout : {kRowMajor, kTransposed}) {
+      const Case<T> c(kRows, 9, 133, kRowMajor, kRowMajor, /*ignored_every=*/5);
+      Array<T> whole_dw(9 * 133);
+      Array<T> whole_db(133);
+      Array<double> loss(static_cast<index_t>(c.row.size()));
+      const LinearGradients<T> gradients{
+          {nullptr, kRows, 9, 9, 1}, {whole_dw.data(), 9, 133, 133, 1}, whole_db.data()};
+      linear_cross_entropy<T>(c.scores(), c.rows(loss), terms, &gradients);
+      for (const index_t count : {index_t{0}, index_t{1}, index_t{11}, loss.size()}) {
+        Matrix<T> dw(9, 133, layout);
+        Array<T> db(133);
+        LinearGradients<T> parts{{nullptr, kRows, 9, 9, 1}, dw.view(), db.data()};
+        LabelledRows<T> rows = c.rows(loss);
+        rows.count = count;
+        linear_cross_entropy<T>(c.scores(), rows, terms, &parts);
+        parts.into = SumInto::kContinue;
+        linear_cross_entropy<T>(c.scores(),
+                                {rows.row + count, rows.labels.from(count), rows.factor + count,
+                                 rows.loss + count, loss.size() - count},
+                                terms, &parts);
+        ASSERT_TRUE(dw.holds(whole_dw)) << count << " rows, " << layout.name;
+        ASSERT_TRUE(same_bits(whole_db, db)) << count << " rows";
+      }
+    }
+  }
+}
+
 TYPED_TEST(LinearCrossEntropy, NoRowThatCountsGivesZeros) {
   using T = TypeParam;
   const Case<T> c(4, 3, 5, kRowMajor, kRowMajor, 0);

@@ -176,21 +176,28 @@ TYPED_TEST(LongSums, TheFusedLossSumsItsGradientsLikeItsParts) {
   Array<double> loss(kRows);
   cross_entropy<T>(scores.data(), kClasses, kRows, kClasses, {all.data()}, terms, factor.data(),
                    RowResult::kGradient, loss.data());
-  Array<T> dw(kDepth * kClasses);
-  Array<T> db(kClasses);
-  matmul<T>(x.view().transposed(), {scores.data(), kRows, kClasses, kClasses, 1},
-            {dw.data(), kDepth, kClasses, kClasses, 1});
-  sum_rows<T>(scores.data(), kClasses, db.data(), kRows, kClasses);
+  const Array<T> held(kDepth * kClasses, /*seed=*/3, &real_number<T>);
   const std::size_t before = score_budget();
   for (const std::size_t budget : {std::size_t{20'000}, std::size_t{1} << 24}) {
     set_score_budget(budget);
-    for (const Layout& layout : {kRowMajor, kTransposed}) {
+    for (const auto& [layout, into] : {std::pair{kRowMajor, SumInto::kOverwrite},
+                                       {kTransposed, SumInto::kOverwrite},
+                                       {kTransposed, SumInto::kContinue}}) {
+      Array<T> dw(kDepth * kClasses);
+      Array<T> db(kClasses);
+      std::copy_n(held.data(), dw.size(), dw.data());
+      std::copy_n(held.data(), db.size(), db.data());
       Matrix<T> got_dw(kDepth, kClasses, layout);
       Array<T> got_db(kClasses);
+      for (index_t i = 0; i < dw.size(); ++i) got_dw(i / kClasses, i % kClasses) = held[i];
+      std::copy_n(held.data(), db.size(), got_db.data());
+      matmul<T>(x.view().transposed(), {scores.data(), kRows, kClasses, kClasses, 1},
+                {dw.data(), kDepth, kClasses, kClasses, 1}, /*bias=*/nullptr, into);
+      sum_rows<T>(scores.data(), kClasses, db.data(), kRows, kClasses, into);
       Array<double> got_loss(static_cast<index_t>(row.size()));
       const Array<T> no_bias(kClasses);
       const LinearGradients<T> gradients{
-          {nullptr, kRows, kDepth, kDepth, 1}, got_dw.view(), got_db.data()};
+          {nullptr, kRows, kDepth, kDepth, 1}, got_dw.view(), got_db.data(), into};
       linear_cross_entropy<T>({x.view(), w.view(), nullptr},
                               {row.data(),
                                {t.data()},

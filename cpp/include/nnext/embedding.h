@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "nnext/sum.h"
 #include "nnext/types.h"
 
 namespace nnext {
@@ -15,9 +16,9 @@ void embedding(const T* w, index_t row_stride, const std::int64_t* index, index_
 
 // dw[v] = sum of dout[i] over the i with index[i] = v, in order, as nnext/sum.h says of n terms:
 // with more than kLongestChain indices, each kSumBlock of them add up apart. dw has `rows` rows.
-// Needs no memory of its own.
+// `into` is kOverwrite or kContinue. Needs no memory of its own.
 template <class T>
 void embedding_backward(const T* dout, const std::int64_t* index, index_t n, index_t width, T* dw,
-                        index_t rows, index_t row_stride);
+                        index_t rows, index_t row_stride, SumInto into = SumInto::kOverwrite);
 
 }  // namespace nnext

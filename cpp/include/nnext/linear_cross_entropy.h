@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "nnext/cross_entropy.h"
+#include "nnext/sum.h"
 #include "nnext/types.h"
 
 namespace nnext {
@@ -34,13 +35,15 @@ struct LabelledRows {
   index_t count;
 };
 
-// Where the gradients go; all are overwritten. dx (N, D), rows contiguous, or with null data not
-// wanted; dw (D, V), rows or columns contiguous; db (V) contiguous or null.
+// Where the gradients go. dx (N, D), rows contiguous, or with null data not wanted, is overwritten;
+// dw (D, V), rows or columns contiguous, and db (V), contiguous or null, are what `into` says,
+// kOverwrite or kContinue.
 template <class T>
 struct LinearGradients {
   MatrixView<T> dx;
   MatrixView<T> dw;
   T* db;
+  SumInto into = SumInto::kOverwrite;
 };
 
 // Losses of the rows, and with gradients not null these too. Rows of x that do not count are not

@@ -1,0 +1,506 @@
+"""Batches that come in parts: layers, losses, a step and `fit` learn what the whole teaches."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import nnext
+from nnext import Sequential, affine
+from nnext.callbacks import Callback
+from nnext.layers import (
+    AbsoluteError,
+    Affine,
+    AffineSoftmaxWithLoss,
+    Dropout,
+    Embedding,
+    HuberLoss,
+    Layer,
+    MatMul,
+    PoissonLoss,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    SquaredError,
+    Tanh,
+)
+from nnext.loss_layers import EmptyBatchError
+from nnext.optimizer import SGD, Adam
+from nnext.step import Step
+from nnext.trainer import Trainer
+from reference import normal
+
+N, D, C = 23, 4, 3
+CUTS = [(0, 7), (7, 8), (8, 8), (8, 23)]  # uneven ones, and one without rows
+
+
+def same(got, expected):
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+# Layers
+
+
+def affine_of(dtype):
+    return Affine(normal(dtype, D, C), normal(dtype, C, seed=1)), normal(dtype, N, D, seed=2)
+
+
+def matmul_of(dtype):
+    return MatMul(normal(dtype, D, C).T.copy().T), normal(dtype, N, D, seed=2)
+
+
+def embedding_of(dtype):
+    return Embedding(normal(dtype, 5, C)), np.arange(N) * 7 % 5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [affine_of, matmul_of, embedding_of])
+def test_gradients_of_parts_add_up_to_the_bits_of_the_whole(make, dtype):
+    layer, x = make(dtype)
+    dout = normal(dtype, N, C, seed=3)
+    layer.forward(x)
+    layer.backward(dout)
+    expected = [grad.copy() for grad in layer.grads]
+    grads = list(layer.grads)
+    for i, (first, end) in enumerate(CUTS):
+        layer.forward(x[first:end])
+        layer.backward(dout[first:end], accumulate=i > 0)
+    same(layer.grads, expected)
+    assert all(a is b for a, b in zip(layer.grads, grads, strict=True))
+
+
+@pytest.mark.parametrize("make", [affine_of, matmul_of, embedding_of])
+@pytest.mark.parametrize("layout", ["fortran", "every second", "reversed", ">f4", "half"])
+def test_gradients_add_up_in_arrays_of_any_kind(make, layout):
+    layer, x = make(np.float32)
+    dout = normal(np.float32, N, C, seed=3)
+    layer.forward(x)
+    layer.backward(dout)
+    once = [grad.copy() for grad in layer.grads]
+    for i, grad in enumerate(layer.grads):
+        if layout == "fortran":
+            layer.grads[i] = np.asfortranarray(grad)
+        elif layout == "every second":
+            layer.grads[i] = np.zeros([2 * n for n in grad.shape], grad.dtype)[
+                tuple(slice(None, None, 2) for _ in grad.shape)
+            ]
+            layer.grads[i][...] = grad
+        elif layout == "reversed":
+            layer.grads[i] = grad[::-1].copy()[::-1]
+        elif layout == ">f4":
+            layer.grads[i] = grad.astype(">f4")
+        else:
+            layer.grads[i] = grad.astype(np.float16)
+    layer.backward(dout, accumulate=True)
+    for grad, g in zip(layer.grads, once, strict=True):
+        np.testing.assert_allclose(grad, 2 * g, 2e-3 if layout == "half" else 1e-5, 1e-5)
+
+
+def test_the_padding_row_gets_no_gradient_in_any_part():
+    layer, idx = Embedding(np.ones((5, C)), padding_idx=0), np.arange(N) % 5
+    for accumulate in (False, True):
+        layer.forward(idx)
+        layer.backward(np.ones((N, C)), accumulate=accumulate)
+    assert not layer.grads[0][0].any()
+    assert layer.grads[0][1].tolist() == [10.0] * C
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_fused_loss_adds_up_its_gradients(dtype, bias):
+    W, b = normal(dtype, D, C), normal(dtype, C, seed=1) if bias else None
+    layer = AffineSoftmaxWithLoss(W, b, ignore_label=1)
+    x, t = normal(dtype, N, D, seed=2), np.arange(N) % C
+    whole = layer.forward(x, t)
+    dx = layer.backward()
+    count, expected = layer.count, [grad.copy() for grad in layer.grads]
+    for one_pass in (False, True):
+        loss, parts = 0.0, []
+        for i, (first, end) in enumerate(CUTS):
+            h, labels = x[first:end], t[first:end]
+            if one_pass:
+                part, grad = layer.forward_backward(h, labels, None, count, accumulate=i > 0)
+            else:
+                part = layer.forward(h, labels, count=count)
+                grad = layer.backward(accumulate=i > 0)
+            assert layer.count == count
+            loss += part
+            parts.append(grad)
+        assert loss == pytest.approx(whole, rel=1e-14)
+        same(layer.grads, expected)
+        np.testing.assert_array_equal(np.concatenate(parts), dx)
+
+
+# Losses
+
+CLASSES = [
+    (SoftmaxWithLoss, {}),
+    (SoftmaxWithLoss, {"ignore_label": 1, "label_smoothing": 0.1}),
+    (SoftmaxWithLoss, {"class_weight": [0.1, 0.7, 1.3], "z_loss": 0.01, "softcap": 3.0}),
+    (SoftmaxWithLoss, {"reduction": "sum"}),
+]
+TARGETS = [
+    (SquaredError, {}),
+    (AbsoluteError, {}),
+    (HuberLoss, {"delta": 0.5}),
+    (PoissonLoss, {}),
+    (SigmoidWithLoss, {"pos_weight": [0.5, 1.0, 2.0]}),
+    (SquaredError, {"reduction": "sum"}),
+]
+
+
+def loss_case(cls, dtype):
+    x = normal(dtype, N, C, seed=5)
+    return x, np.arange(N) * 5 % C if cls is SoftmaxWithLoss else (x[::-1] > 0).astype(dtype)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("cls", "options"), CLASSES + TARGETS, ids=str)
+def test_a_loss_of_parts_with_the_count_of_the_whole(cls, options, dtype, weighted):
+    layer = cls(**options)
+    x, t = loss_case(cls, dtype)
+    weight = np.random.default_rng(0).uniform(0, 1, N) if weighted else None
+    whole = layer.forward(x, t, weight)
+    expected, y, count = layer.backward(0.7), layer.y, layer.count
+    assert layer.count_of(x, t, weight) == count
+    counted = 0.0
+    for first, end in CUTS:
+        part = None if weight is None else weight[first:end]
+        counted = layer.count_of(x, t[first:end], part, before=counted)
+    assert counted == count
+    given = {} if layer.reduction == "sum" else {"count": count}
+    loss, grads, probabilities = 0.0, [], []
+    for first, end in CUTS:
+        part = None if weight is None else weight[first:end]
+        loss += layer.forward(x[first:end], t[first:end], part, **given)
+        grads.append(layer.backward(0.7))
+        probabilities.append(layer.y)
+    assert loss == pytest.approx(whole, rel=1e-13)
+    same([np.concatenate(grads), np.concatenate(probabilities)], [expected, y])
+
+
+@pytest.mark.parametrize(("cls", "options"), [CLASSES[0], TARGETS[0]], ids=str)
+def test_a_count_that_cannot_be_one_is_refused(cls, options):
+    layer = cls(**options)
+    x, t = loss_case(cls, np.float64)
+    for count in (0, -1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="count: expected a finite number above 0"):
+            layer.forward(x, t, count=count)
+    with pytest.raises(TypeError, match="count"):
+        layer.forward(x, t, count="many")
+    for reduction in ("sum", "none"):
+        with pytest.raises(ValueError, match="count: nothing is divided"):
+            cls(reduction=reduction).forward(x, t, count=3.0)
+    assert layer.y is None
+
+
+def test_counting_checks_labels_and_targets():
+    scores = np.zeros((1, C))
+    with pytest.raises(IndexError, match="t: "):
+        SoftmaxWithLoss().count_of(scores, [0, 3])
+    with pytest.raises(ValueError, match=r"t: expected shape"):
+        SquaredError().count_of(scores, np.zeros((5, C + 1)))
+    with pytest.raises(ValueError, match="counts of at least 0"):
+        PoissonLoss().count_of(scores, np.full((2, C), -1.0))
+    with pytest.raises(ValueError, match="sample_weight"):
+        SoftmaxWithLoss().count_of(scores, [0, 1], np.ones(3))
+
+
+def test_the_gradient_is_that_of_the_options_of_its_forward():
+    layer = HuberLoss(delta=2.0)
+    layer.forward(np.array([5.0]), np.array([0.0]))
+    layer.delta = 0.5
+    assert layer.backward().tolist() == [2.0]
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize(("cls", "options"), [CLASSES[0], TARGETS[0]], ids=str)
+def test_weights_that_are_none_are_refused(cls, options, weight):
+    x, t = loss_case(cls, np.float64)
+    with pytest.raises(ValueError, match="sample_weight: expected finite numbers of at least 0"):
+        cls(**options).forward(x, t, np.full(N, weight))
+    with pytest.raises(ValueError, match="sample_weight: the weights add up to infinity"):
+        cls(**options).forward(x, t, np.full(N, 1e308))
+
+
+@pytest.mark.parametrize("cls", [PoissonLoss, SigmoidWithLoss, SquaredError])
+def test_a_row_without_weight_may_have_any_target(cls):
+    x, t = np.ones((3, 2)), np.ones((3, 2))
+    expected = cls().forward(x[:2], t[:2])
+    t[2] = math.nan
+    layer = cls()
+    assert layer.forward(x, t, [1, 1, 0]) == expected
+    assert not layer.backward()[2].any()
+
+
+# A step
+
+
+def net(dtype=np.float32, loss=None, middle=()):
+    first, second = affine(D, 6, seed=1, dtype=dtype), affine(6, C, seed=2, dtype=dtype)
+    return Sequential([first, Tanh(), *middle, second], loss)
+
+
+def parts_of(*arrays):
+    return [tuple(a[first:end] for a in arrays) for first, end in CUTS]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("cls", "options"), CLASSES + TARGETS, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_step_in_parts_has_the_bits_of_the_whole(cls, options, dtype, weighted):
+    one, two = (net(dtype, cls(**options), [Dropout(0.3, seed=3)]) for _ in range(2))
+    t = loss_case(cls, dtype)[1]
+    data = normal(dtype, N, D), t
+    if weighted:
+        data = *data, np.random.default_rng(0).uniform(0, 2, N)
+    whole, parts = Step(one, Adam()), Step(two, Adam())
+    for _ in range(3):
+        expected = whole(*data)
+        assert parts.accumulate(parts_of(*data)) == pytest.approx(expected, rel=1e-13)
+        assert parts.count == whole.count
+        assert parts.total == pytest.approx(whole.total, rel=1e-13)
+        same(two.grads, one.grads)
+        same(two.params, one.params)
+
+
+def test_shared_weights_and_the_fused_loss():
+    def make():
+        W = normal(np.float32, 9, D)
+        return Sequential([Embedding(W), Tanh()], AffineSoftmaxWithLoss(W.T))
+
+    idx, t = np.arange(N) % 9, np.arange(N) * 4 % 9
+    one, two = make(), make()
+    Step(one, SGD(lr=1.0), max_grad=0.1)(idx, t)
+    Step(two, SGD(lr=1.0), max_grad=0.1).accumulate(parts_of(idx, t))
+    same(two.params, one.params)
+
+
+class Scale(Layer):
+    """A layer of one's own, on the book's contract alone."""
+
+    def __init__(self):
+        super().__init__(np.ones(1))
+
+    def forward(self, x):
+        self.x = x
+        return self.params[0] * x
+
+    def backward(self, dout):
+        self.grads[0][...] = (dout * self.x).sum()
+        return dout * self.params[0]
+
+
+class Wired(nnext.BaseModel):
+    """A model of one's own."""
+
+    def __init__(self, loss):
+        super().__init__([affine(D, C, seed=0, dtype=np.float64)], loss)
+
+    def loss_input(self, x):
+        return self.layers[0].forward(x)
+
+    def forward(self, x, t, sample_weight=None):
+        return self.loss_layer.forward(self.loss_input(x), t, sample_weight)
+
+    def backward(self, dout=1):
+        return self.layers[0].backward(self.loss_layer.backward(dout))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda loss: net(np.float64, loss, [Scale()]),
+        Wired,
+    ],
+)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_what_is_ones_own_adds_up_too(make, reduction):
+    x, t, weight = normal(np.float64, N, D), np.arange(N) % C, np.linspace(0, 1, N)
+    one, two = (make(SoftmaxWithLoss(ignore_label=0, reduction=reduction)) for _ in range(2))
+    whole, parts = Step(one, SGD(lr=0.1)), Step(two, SGD(lr=0.1))
+    expected = whole(x, t, weight)
+    assert parts.accumulate(parts_of(x, t, weight)) == pytest.approx(expected, rel=1e-12)
+    assert parts.count == pytest.approx(whole.count, rel=1e-12)
+    for a, b in zip(two.params, one.params, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_gradients_of_half_precision_add_up_in_float32():
+    one, two = net(np.float16), net(np.float16)
+    x, t = normal(np.float16, 2000, D), np.arange(2000) % C
+    Step(one, SGD(lr=0.0))(x, t)
+    Step(two, SGD(lr=0.0)).accumulate([(x[i : i + 8], t[i : i + 8]) for i in range(0, 2000, 8)])
+    for a, b in zip(two.grads, one.grads, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)
+
+
+def test_parts_in_which_nothing_counts():
+    x, t = normal(np.float32, N, D), np.arange(N) % C
+    t[:8] = -1
+    one, two = (net(loss=SoftmaxWithLoss(ignore_label=-1)) for _ in range(2))
+    whole, parts = Step(one, SGD(lr=0.1)), Step(two, SGD(lr=0.1))
+    whole(x, t)
+    parts.accumulate(parts_of(x, t))
+    assert parts.count == whole.count == N - 8
+    same(two.params, one.params)
+    before = [p.copy() for p in two.params]
+    assert math.isnan(parts.accumulate(parts_of(x, np.full(N, -1))))
+    assert (parts.count, parts.total) == (0, 0)
+    same(two.params, before)
+
+
+@pytest.mark.parametrize("make", [net, Wired])
+def test_rows_that_weigh_nothing_may_have_a_loss(make):
+    loss = SoftmaxWithLoss(label_smoothing=0.1, class_weight=[0, 1, 1])
+    model = make(loss=loss)
+    x = normal(np.float64, N, D)
+    step = Step(model, SGD())
+    assert math.isnan(step(x, np.zeros(N, int)))
+    expected = step.total
+    assert expected > 0
+    assert math.isnan(step.accumulate(parts_of(x, np.zeros(N, int))))
+    assert step.total == pytest.approx(expected, rel=1e-5)
+
+
+def test_labels_of_all_parts_are_checked_before_a_gradient_is_written():
+    model = net()
+    step = Step(model, SGD())
+    x, t = normal(np.float32, N, D), np.arange(N) % C
+    t[-1] = C
+    for grad in model.grads:
+        grad[...] = 7
+    before = [p.copy() for p in model.params]
+    with pytest.raises(IndexError, match="t: "):
+        step.accumulate(parts_of(x, t))
+    assert all((grad == 7).all() for grad in model.grads)
+    same(model.params, before)
+    with pytest.raises(ValueError, match="at least one part"):
+        step.accumulate([])
+
+
+def test_a_loss_that_is_not_finite_is_told_as_of_a_whole_batch():
+    model = net()
+    x, t = normal(np.float32, N, D), np.arange(N) % C
+    x[9] = math.inf
+    before = [p.copy() for p in model.params]
+    with pytest.raises(FloatingPointError, match="the loss is nan in step 1"):
+        Step(model, SGD(), on_nonfinite="raise").accumulate(parts_of(x, t))
+    same(model.params, before)
+
+
+def test_joined_gradients_are_those_of_the_whole():
+    seen = []
+
+    def join(grads, count):
+        seen.append(([g.copy() for g in grads], count))
+        return count
+
+    x, t = normal(np.float32, N, D), np.arange(N) % C
+    Step(net(), SGD(), join=join)(x, t)
+    Step(net(), SGD(), join=join).accumulate(parts_of(x, t))
+    assert seen[0][1] == seen[1][1] == N
+    same(seen[1][0], seen[0][0])
+
+
+# Training
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_fit_in_small_batches_learns_what_it_learns_in_large_ones(drop_last):
+    x, t = normal(np.float32, 50, D), np.arange(50) % C
+    weight = np.random.default_rng(1).uniform(0, 1, 50)
+    models, histories = [], []
+    for options in ({"batch_size": 12}, {"batch_size": 4, "accumulate": 3}):
+        model = net(middle=[Dropout(0.2, seed=0)])
+        trainer = Trainer(model, Adam(lr=0.01), seed=0)
+        histories.append(
+            trainer.fit(
+                x, t, 3, sample_weight=weight, drop_last=drop_last, progress="none",
+                eval_interval=2, max_grad=0.5, **options,
+            )
+        )  # fmt: skip
+        models.append(model)
+    same(models[1].params, models[0].params)
+    assert histories[1].batches == histories[0].batches == (4 if drop_last else 5) * 3
+    np.testing.assert_allclose(histories[1].loss, histories[0].loss, rtol=1e-12)
+    np.testing.assert_allclose(histories[1].epoch_loss, histories[0].epoch_loss, rtol=1e-12)
+
+
+def test_batches_of_an_iterable_are_gathered():
+    x, t = normal(np.float32, 50, D), np.arange(50) % C
+    cuts = [0, 7, 10, 22, 30, 50]
+    batches = [(x[i:j], t[i:j]) for i, j in pairwise(cuts)]
+    gathered = [(x[:10], t[:10]), (x[10:30], t[10:30]), (x[30:], t[30:])]
+    one, two = net(), net()
+    Trainer(one, SGD(lr=0.1)).fit(gathered, max_epoch=2, progress="none")
+    history = Trainer(two, SGD(lr=0.1)).fit(batches, max_epoch=2, accumulate=2, progress="none")
+    assert history.batches == 6
+    same(two.params, one.params)
+
+
+def test_callbacks_see_steps():
+    calls = []
+
+    class Note(Callback):
+        def on_batch_begin(self, trainer):
+            calls.append("begin")
+
+        def on_gradients(self, trainer):
+            calls.append("gradients")
+
+        def on_batch_end(self, trainer):
+            calls.append("end")
+            return len(calls) >= 9
+
+    x, t = normal(np.float32, 50, D), np.arange(50) % C
+    Trainer(net(), SGD()).fit(
+        x, t, 3, batch_size=4, accumulate=3, callbacks=[Note()], progress="none"
+    )
+    assert calls == ["begin", "gradients", "end"] * 3
+
+
+def test_a_run_goes_on_between_two_steps(tmp_path):
+    pytest.importorskip("safetensors")
+
+    class Save(Callback):
+        def on_batch_end(self, trainer):
+            if trainer.history.batches == 7:
+                trainer.save_checkpoint(tmp_path / "run")
+                return True
+            return None
+
+    x, t = normal(np.float32, 50, D), np.arange(50) % C
+    options = {"batch_size": 4, "accumulate": 3, "progress": "none"}
+    expected, other = net(), net()
+    Trainer(expected, Adam(), seed=0).fit(x, t, 2, **options)
+    Trainer(net(), Adam(), seed=0).fit(x, t, 2, callbacks=[Save()], **options)
+    trainer = Trainer.resume(tmp_path / "run", other, Adam())
+    with pytest.raises(ValueError, match="12 batch_size"):
+        trainer.fit(x, t, 2, **{**options, "accumulate": 2})
+    trainer.fit(x, t, 2, callbacks=[Callback()], **options)
+    assert trainer.history.batches == 10
+    same(other.params, expected.params)
+
+
+@pytest.mark.parametrize("accumulate", [0, -1, 1.5, "2", True, None])
+def test_what_cannot_be_accumulated_is_refused(accumulate):
+    with pytest.raises((TypeError, ValueError), match="accumulate"):
+        Trainer(net(), SGD()).fit(np.ones((4, D)), [0, 1, 2, 0], accumulate=accumulate)
+
+
+def test_dropping_every_step_is_refused():
+    with pytest.raises(ValueError, match=r"2 times 3 to accumulate is more than the 4 samples"):
+        Trainer(net(), SGD()).fit(
+            np.ones((4, D)), [0, 1, 2, 0], batch_size=2, accumulate=3, drop_last=True
+        )
+
+
+def test_an_empty_batch_of_the_whole_is_still_an_error_of_the_loss():
+    with pytest.raises(EmptyBatchError):
+        SoftmaxWithLoss().forward(np.ones((0, C)), np.ones(0, int))
+    layer = SoftmaxWithLoss()
+    assert layer.forward(np.ones((0, C)), np.ones(0, int), count=3) == 0
+    assert layer.backward().shape == (0, C)
