@@ -1,7 +1,7 @@
 # What can be done with this tree: `make help`. Each target sets up what it needs, builds again only
 # what changed, and says plainly what is missing. Other settings, each handed on as it is:
 #   PYTHON=python3.12   the interpreter (run `make clean` when changing it)
-#   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py
+#   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py, docs/build.py
 #   TORCH=  JAX=        bench without PyTorch, without JAX (downloads of some 200 and 100 MB)
 #   NNEXT_NO_APT=1      install nothing from Debian; otherwise scripts/need.sh says what, then does
 PYTHON ?= python3
@@ -11,7 +11,7 @@ ARGS ?=
 
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize check-python same-bits bench lint format clean
+.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize check-python same-bits bench docs lint format clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
@@ -32,7 +32,7 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
 
 # One environment per purpose, so that none can lend the package what it should have brought along.
-ENVIRONMENTS := .venv .venv-test .venv-dev .venv-bench
+ENVIRONMENTS := .venv .venv-test .venv-dev .venv-bench .venv-docs
 $(ENVIRONMENTS:%=%/.made): %/.made:
 	@scripts/need.sh python "$(PYTHON)"
 	@scripts/need.sh compiler
@@ -149,6 +149,15 @@ endef
 
 .venv-bench/.installed: .venv-bench/.peers $(SOURCES)
 	$(call pip,.venv-bench,.)
+	@touch $@
+
+# --- the pages ------------------------------------------------------------------------------------
+docs: .venv-docs/.installed ## run the code of the pages, build them into build/docs/html; ARGS=--links follows all links
+	.venv-docs/bin/python -P docs/build.py $(ARGS)
+
+.venv-docs/.installed: .venv-docs/.made dist/.built
+	@.venv-docs/bin/python -P -m pip uninstall --quiet --yes $(DISTRIBUTION) 2>/dev/null
+	$(call pip,.venv-docs,"$$(ls dist/*.whl)[docs]")
 	@touch $@
 
 # --- the sources ----------------------------------------------------------------------------------

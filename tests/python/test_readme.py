@@ -1,44 +1,16 @@
 """What a reader copies is true: the READMEs' code and output, the examples."""
 
-import ast
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 import nnext
+from pages import ROOT, blocks, code_and_output
 from programs import run
 
-ROOT = Path(__file__).resolve().parents[2]
 READMES = ["README.md", "README.ko.md"]
 # (test_word_model.py runs the one that needs a text.)
 EXAMPLES = sorted({path.name for path in (ROOT / "examples").glob("*.py")} - {"word_model.py"})
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its first line's number in the file, and its text."""
-
-    language: str
-    line: int
-    text: str
-
-
-def blocks(name):
-    """The fenced blocks of a Markdown file; they stand at the left margin and do not nest."""
-    found, language, start = [], None, 0
-    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.startswith("```"):
-            continue
-        if language is None:
-            language, start = line[3:].strip(), number
-        else:
-            found.append(Block(language, start + 1, "\n".join(lines[start : number - 1])))
-            language = None
-    assert language is None, f"{name}: the block of line {start} does not end"
-    return found
 
 
 @pytest.fixture
@@ -65,15 +37,7 @@ def test_readme_code_prints_what_the_readme_says(name, capsys, tmp_path, monkeyp
 
 
 def test_both_readmes_show_the_same_code_and_output():
-    def content(name):
-        return [
-            # comments are in the README's own language
-            ast.dump(ast.parse(block.text)) if block.language == "python" else block.text
-            for block in blocks(name)
-            if block.language in ("python", "text")
-        ]
-
-    english, korean = map(content, READMES)
+    english, korean = map(code_and_output, READMES)
     assert english == korean
 
 

@@ -1,0 +1,60 @@
+"""How the pages are built: `make docs`."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+import nnext  # noqa: E402
+
+project = "nnext"
+author = "the nnext developers"
+copyright = "the nnext developers"
+version = release = nnext.__version__
+language = "en"
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_nb",
+    "reference",
+]
+exclude_patterns = ["_generated", "_ext"]
+
+# --- the reference --------------------------------------------------------------------------------
+default_role = "name"  # of `name` in docstrings, see _ext/reference.py
+autosummary_generate = False
+autodoc_typehints = "none"  # _ext/reference.py writes the signatures, with short types
+autodoc_preserve_defaults = True
+numpydoc_show_class_members = False
+maximum_signature_line_length = 72
+python_display_short_literal_types = True
+add_module_names = True
+toc_object_entries_show_parents = "hide"
+nitpicky = True
+
+# --- the pages ------------------------------------------------------------------------------------
+myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
+nb_execution_mode = "off"  # tests and build.py run the code; see _ext/pages.py
+
+# --- the looks ------------------------------------------------------------------------------------
+html_theme = "pydata_sphinx_theme"
+html_title = f"nnext {release}"
+html_static_path = ["_static"]
+html_css_files = ["nnext.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "logo": {"text": "nnext"},
+}
+pygments_style = "a11y-high-contrast-light"
