@@ -16,12 +16,12 @@ import urllib.parse
 from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
-from sphinx.util.inventory import InventoryFile
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "tests" / "python")]
 
 import public_names  # noqa: E402
+from drawings import draw_all  # noqa: E402
 from pages import missing_modules, pages_with_code, run_page  # noqa: E402
 
 
@@ -44,6 +44,7 @@ def run_pages():
     """Run the code of all pages; return what is wrong."""
     wrong = []
     shutil.rmtree(HERE / "_generated", ignore_errors=True)
+    draw_all(HERE / "_generated" / "drawings")
     for name in pages_with_code():
         missing = missing_modules(name)
         if missing:
@@ -60,7 +61,8 @@ def run_pages():
 
 def broken_links(folder):
     """Return the links within the built pages that lead nowhere."""
-    pages = {path: _Page(path) for path in sorted(folder.rglob("*.html"))}
+    found = (path for path in folder.rglob("*.html") if "_static" not in path.parts)
+    pages = {path: _Page(path) for path in sorted(found)}
     wrong = []
     for path, page in pages.items():
         for link in page.links:
@@ -80,11 +82,13 @@ def broken_links(folder):
 
 def names_without_page(folder):
     """Return the public names that the built pages do not have."""
-    with (folder / "objects.inv").open("rb") as file:
-        inventory = InventoryFile.load(file, "", lambda _, name: name)
-    listed = {name for kind in inventory.data.values() for name in kind}
     wanted = {n.full for names in public_names.collect().values() for n in names.values()}
-    return [f"{name} has no page" for name in sorted(wanted - listed)]
+    pages = {name: folder / "reference" / "api" / f"{name}.html" for name in sorted(wanted)}
+    return [
+        f"{name} is not in the reference"
+        for name, path in pages.items()
+        if not path.exists() or name not in _Page(path).ids
+    ]
 
 
 def main():

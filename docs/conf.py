@@ -1,5 +1,6 @@
 """How the pages are built: `make docs`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -58,3 +59,31 @@ html_theme_options = {
     "logo": {"text": "nnext"},
 }
 pygments_style = "a11y-high-contrast-light"
+
+
+def read(app, docname, source):
+    """Add what Markdown on its own has no use for, and name files that are not among the pages."""
+    if docname == "performance":
+        source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\nperformance/*\n```\n"
+    page = HERE / f"{docname}.md"
+
+    def outside(link):
+        text, target = link[1], (page.parent / link[2]).resolve()
+        if target.is_relative_to(HERE) or not target.exists():
+            return link[0]
+        name = f"`{target.relative_to(HERE.parent)}`"
+        return name if text in name else f"{text} ({name})"
+
+    source[0] = re.sub(r"(?<!!)\[([^]]*)\]\((\.\./[^)#:]+)\)", outside, source[0])
+
+
+def context(app, pagename, templatename, context, doctree):
+    """Say which pages are in Korean, for screen readers, fonts and hyphenation."""
+    if pagename.startswith("ko/"):
+        context["language"] = "ko"
+
+
+def setup(app):
+    """Connect these."""
+    app.connect("source-read", read)
+    app.connect("html-page-context", context)
