@@ -10,6 +10,8 @@ followed too, which takes the network.
 
 import argparse
 import html.parser
+import logging
+import os
 import shutil
 import sys
 import urllib.parse
@@ -59,6 +61,16 @@ def run_pages():
     return wrong
 
 
+def quiet_kernels(folder):
+    """Let the notebooks' kernels say what is wrong and no more, whatever this user's settings are."""
+    profile = folder / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    text = 'c.IPKernelApp.log_level = "ERROR"\n'
+    (profile / "ipython_kernel_config.py").write_text(text, encoding="utf-8")
+    os.environ["IPYTHONDIR"] = str(folder)
+    logging.getLogger("traitlets").setLevel(logging.WARNING)
+
+
 def broken_links(folder):
     """Return the links within the built pages that lead nowhere."""
     found = (path for path in folder.rglob("*.html") if "_static" not in path.parts)
@@ -98,6 +110,7 @@ def main():
     parser.add_argument("--out", type=Path, default=HERE.parent / "build" / "docs")
     options = parser.parse_args()
     wrong = run_pages()
+    quiet_kernels(options.out / "ipython")
     common = ["-q", "-W", "--keep-going", "-n", "-d", str(options.out / "doctrees"), str(HERE)]
     status = sphinx(["-b", "html", *common, str(options.out / "html")])
     if status == 0:

@@ -39,7 +39,9 @@ nitpicky = True
 # --- the pages ------------------------------------------------------------------------------------
 myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
-nb_execution_mode = "off"  # tests and build.py run the code; see _ext/pages.py
+nb_execution_mode = "cache"  # of the notebooks; the pages' code is run by build.py
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 
 # --- the looks ------------------------------------------------------------------------------------
 html_theme = "pydata_sphinx_theme"

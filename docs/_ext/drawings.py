@@ -118,16 +118,13 @@ def chunks() -> Figure:
 def rounding() -> Figure:
     """The numbers of float32 near zero: what is normal, and what nnext takes for zero."""
     figure, ax = _axes(8.0, 1.7)
-    ax.plot([0.4, 7.7], [0.9, 0.9], color=INK, linewidth=1.2)
-    for x in np.linspace(0.7, 2.5, 10):
+    ax.plot([0.5, 7.8], [0.9, 0.9], color=INK, linewidth=1.2)
+    for x in np.arange(0.7, 2.4, 0.2):
         ax.plot([x, x], [0.82, 0.98], color=ORANGE, linewidth=1.2)
-    for start, step in ((2.5, 0.2), (4.3, 0.4), (6.1, 0.8)):
-        for k in range(int(1.8 / step) + 1):
-            x = start + k * step
-            if x <= 7.6:
-                ax.plot([x, x], [0.78, 1.02], color=GREEN, linewidth=1.6)
-    ax.plot([0.4, 0.4], [0.72, 1.08], color=INK, linewidth=2)
-    _text(ax, 0.4, 0.5, "0")
+    for x in (*np.arange(2.5, 4.4, 0.2), *np.arange(4.5, 7.6, 0.4)):
+        ax.plot([x, x], [0.78, 1.02], color=GREEN, linewidth=1.6)
+    ax.plot([0.5, 0.5], [0.72, 1.08], color=INK, linewidth=2)
+    _text(ax, 0.5, 0.5, "0")
     _text(ax, 2.5, 0.5, "1.2e-38")
     _text(ax, 1.5, 1.3, "subnormal: taken for 0", fontsize=9.5)
     _text(ax, 5.2, 1.3, "normal: twice as far apart after each doubling", fontsize=9.5)

@@ -4,9 +4,9 @@ import ast
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import re
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,5 +96,41 @@ def run_page(name, folder):
     finally:
         os.chdir(working)
         nnext.set_num_threads(threads)
-        sys.modules.pop("page", None)
+    return wrong
+
+
+def notebooks():
+    """The notebooks of docs/, as names below it."""
+    return sorted(path.relative_to(DOCS).as_posix() for path in DOCS.glob("notebooks/*.ipynb"))
+
+
+def run_notebook(name, folder):
+    """Run the cells of a notebook in a folder; return what is wrong, as `run_page` does.
+
+    What a cell prints is compared with what is stored; pictures are drawn, and not looked at.
+    """
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.use("agg")
+    cells = json.loads((DOCS / name).read_text(encoding="utf-8"))["cells"]
+    namespace, wrong, working = {"__name__": "page"}, [], os.getcwd()
+    os.chdir(folder)
+    try:
+        for cell in cells:
+            if cell["cell_type"] != "code":
+                continue
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+                warnings.simplefilter("error")
+                exec(compile("".join(cell["source"]), str(DOCS / name), "exec"), namespace)
+            kinds = {output["output_type"] for output in cell["outputs"]}
+            shown = "".join(line for out in cell["outputs"] for line in out.get("text", []))
+            if not kinds <= {"stream"}:
+                wrong.append(f"docs/{name}, cell {cell['id']} has stored more than text")
+            if printed.getvalue() != shown:
+                wrong.append(f"docs/{name}, cell {cell['id']} prints\n{printed.getvalue()}")
+    finally:
+        os.chdir(working)
+        plt.close("all")
     return wrong

@@ -7,7 +7,15 @@ import inspect
 import pytest
 
 import nnext
-from pages import DOCS, code_and_output, missing_modules, pages_with_code, run_page
+from pages import (
+    DOCS,
+    code_and_output,
+    missing_modules,
+    notebooks,
+    pages_with_code,
+    run_notebook,
+    run_page,
+)
 
 
 @pytest.fixture
@@ -26,7 +34,22 @@ def test_the_code_of_a_page_prints_what_the_page_says(name, tmp_path):
     assert run_page(name, tmp_path) == []
 
 
-KOREAN = sorted(p.relative_to(DOCS / "ko").as_posix() for p in (DOCS / "ko").rglob("*.md"))
+@pytest.mark.parametrize("name", notebooks())
+def test_the_cells_of_a_notebook_print_what_it_shows(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    assert run_notebook(name, tmp_path) == []
+
+
+def test_a_page_that_lies_is_found(tmp_path):
+    page = "```python\nprint(1)\n```\n\n```text\n2\n```\n\n```python\nprint(3)\n```\n"
+    (tmp_path / "page.md").write_text(page, encoding="utf-8")
+    found = run_page(tmp_path / "page.md", tmp_path)
+    assert len(found) == 2
+    assert ":2 prints\n1" in found[0]
+
+
+KOREAN = sorted(p.relative_to(DOCS / "ko").as_posix() for p in (DOCS / "ko").glob("*/*.md"))
 
 
 @pytest.mark.parametrize("name", KOREAN)
