@@ -24,7 +24,8 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "tests" / "python")]
 
 import public_names  # noqa: E402
 from drawings import draw_all  # noqa: E402
-from pages import missing_modules, pages_with_code, run_page  # noqa: E402
+
+from page_code import missing_modules, pages_with_code, run_page  # noqa: E402
 
 
 class _Page(html.parser.HTMLParser):
@@ -81,7 +82,11 @@ def broken_links(folder):
             parts = urllib.parse.urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
-            target = path if not parts.path else path.parent / urllib.parse.unquote(parts.path)
+            target = (
+                path
+                if not parts.path
+                else path.parent / urllib.parse.unquote(parts.path)
+            )
             target = target.resolve()
             fragment = urllib.parse.unquote(parts.fragment)
             lost = not target.exists()
@@ -94,8 +99,13 @@ def broken_links(folder):
 
 def names_without_page(folder):
     """Return the public names that the built pages do not have."""
-    wanted = {n.full for names in public_names.collect().values() for n in names.values()}
-    pages = {name: folder / "reference" / "api" / f"{name}.html" for name in sorted(wanted)}
+    wanted = {
+        n.full for names in public_names.collect().values() for n in names.values()
+    }
+    pages = {
+        name: folder / "reference" / "api" / f"{name}.html"
+        for name in sorted(wanted)
+    }
     return [
         f"{name} is not in the reference"
         for name, path in pages.items()
@@ -106,18 +116,31 @@ def names_without_page(folder):
 def main():
     """Build, and end with 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--links", action="store_true", help="follow links to other sites too")
+    parser.add_argument(
+        "--links", action="store_true", help="follow links to other sites too"
+    )
     parser.add_argument("--out", type=Path, default=HERE.parent / "build" / "docs")
     options = parser.parse_args()
     wrong = run_pages()
     quiet_kernels(options.out / "ipython")
-    common = ["-q", "-W", "--keep-going", "-n", "-d", str(options.out / "doctrees"), str(HERE)]
+    common = [
+        "-q",
+        "-W",
+        "--keep-going",
+        "-n",
+        "-d",
+        str(options.out / "doctrees"),
+        str(HERE),
+    ]
     status = sphinx(["-b", "html", *common, str(options.out / "html")])
     if status == 0:
         wrong += broken_links(options.out / "html")
         wrong += names_without_page(options.out / "html")
     if options.links:
-        status = sphinx(["-b", "linkcheck", *common, str(options.out / "links")]) or status
+        status = (
+            sphinx(["-b", "linkcheck", *common, str(options.out / "links")])
+            or status
+        )
     for line in wrong:
         print(line, file=sys.stderr)
     if status == 0 and not wrong:

@@ -27,7 +27,9 @@ exclude_patterns = ["_generated", "_ext"]
 # --- the reference --------------------------------------------------------------------------------
 default_role = "name"  # of `name` in docstrings, see _ext/reference.py
 autosummary_generate = False
-autodoc_typehints = "none"  # _ext/reference.py writes the signatures, with short types
+autodoc_typehints = (
+    "none"  # _ext/reference.py writes the signatures, with short types
+)
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 maximum_signature_line_length = 72
@@ -80,9 +82,22 @@ def read(app, docname, source):
 
 
 def context(app, pagename, templatename, context, doctree):
-    """Say which pages are in Korean, for screen readers, fonts and hyphenation."""
+    """Say which pages are in Korean, for screen readers and fonts; make lists of arguments lists."""
     if pagename.startswith("ko/"):
         context["language"] = "ko"
+
+    def arguments(
+        found,
+    ):  # Sphinx writes a <dl> without terms, which no reader understands
+        items = (
+            found[1]
+            .replace("<dd>", '<div role="listitem">')
+            .replace("</dd>", "</div>")
+        )
+        return f'<div role="list" class="sig-arguments">\n{items}</div>'
+
+    body = context.get("body", "")
+    context["body"] = re.sub(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>", arguments, body)
 
 
 def setup(app):

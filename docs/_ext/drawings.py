@@ -1,4 +1,4 @@
-"""The drawings of the explanations, as SVG: blocks of a product, orders of a sum, chunks of a loss."""
+"""The drawings of the explanations: blocks of a product, orders of a sum, chunks of a loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, ax
 
 
-def _box(ax: Any, x: float, y: float, w: float, h: float, color: str = PALE, **options: Any) -> None:
+def _box(
+    ax: Any, x: float, y: float, w: float, h: float, color: str = PALE, **options: Any
+) -> None:
     from matplotlib.patches import Rectangle
 
     ax.add_patch(Rectangle((x, y), w, h, facecolor=color, edgecolor=INK, linewidth=1, **options))
@@ -37,10 +39,13 @@ def _arrow(ax: Any, start: tuple[float, float], end: tuple[float, float], **opti
 
 
 def blocks() -> Figure:
-    """C = A B with the parts that are at work at one moment."""
+    """Draw C = A B with the parts that are at work at one moment."""
     figure, ax = _axes(8.0, 3.4)
-    for x, w, h, name, shape in ((0.2, 1.7, 1.9, "A", "M × K"), (2.7, 2.2, 1.7, "B", "K × N"),
-                                 (5.6, 2.2, 1.9, "C", "M × N")):
+    for x, w, h, name, shape in (
+        (0.2, 1.7, 1.9, "A", "M × K"),
+        (2.7, 2.2, 1.7, "B", "K × N"),
+        (5.6, 2.2, 1.9, "C", "M × N"),
+    ):
         _box(ax, x, 2.9 - h, w, h)
         _text(ax, x + w / 2, 3.1, f"{name}, {shape}", fontsize=11)
     _text(ax, 2.3, 1.9, "·", fontsize=20)
@@ -53,7 +58,12 @@ def blocks() -> Figure:
     _box(ax, 5.6 + 0.7, 2.9 - 0.75, 0.4, 0.25, GREEN)
     notes = (
         (0.95, "rows of A, kept in\nthe second cache", (1.0, 1.65), (1.0, 0.75)),
-        (3.3, "a block of k of B, in the third cache,\nand its panel, in the first", (3.6, 1.8), (3.5, 0.75)),
+        (
+            3.3,
+            "a block of k of B, in the third cache,\nand its panel, in the first",
+            (3.6, 1.8),
+            (3.5, 0.75),
+        ),
         (6.5, "a tile of C, whose sums\nstay in registers", (6.5, 2.15), (6.5, 0.75)),
     )
     for x, text, to, start in notes:
@@ -63,10 +73,16 @@ def blocks() -> Figure:
 
 
 def chains() -> Figure:
-    """One chain for each element against a sum that is split."""
+    """Draw one chain for each element against a sum that is split."""
     figure, ax = _axes(8.0, 3.7)
-    _text(ax, 0.15, 3.45, "nnext: one chain for each element; vectors run along the columns of C",
-          ha="left", fontsize=10.5)
+    _text(
+        ax,
+        0.15,
+        3.45,
+        "nnext: one chain for each element; vectors run along the columns of C",
+        ha="left",
+        fontsize=10.5,
+    )
     for row in range(3):
         y = 2.95 - 0.4 * row
         for k in range(7):
@@ -77,8 +93,14 @@ def chains() -> Figure:
                 _arrow(ax, (x + 0.52, y), (x + 0.85, y))
         _arrow(ax, (0.3 + 0.85 * 6 + 0.52, y), (6.55, y))
         _text(ax, 7.0, y, f"C[i, {row}]", fontsize=9)
-    _text(ax, 0.15, 1.55, "elsewhere: a sum is split over lanes or threads, and joined in the end",
-          ha="left", fontsize=10.5)
+    _text(
+        ax,
+        0.15,
+        1.55,
+        "elsewhere: a sum is split over lanes or threads, and joined in the end",
+        ha="left",
+        fontsize=10.5,
+    )
     for lane in range(2):
         y = 1.1 - 0.45 * lane
         for k in range(4):
@@ -92,13 +114,19 @@ def chains() -> Figure:
     _text(ax, 4.6, 0.86, "+", fontsize=11)
     _arrow(ax, (4.8, 0.86), (5.2, 0.86))
     _text(ax, 5.65, 0.86, "C[i, j]", fontsize=9)
-    _text(ax, 0.3, 0.2, "How many lanes and threads there are decides how the sum is rounded.", ha="left",
-          fontsize=9)
+    _text(
+        ax,
+        0.3,
+        0.2,
+        "How many lanes and threads there are decides how the sum is rounded.",
+        ha="left",
+        fontsize=9,
+    )
     return figure
 
 
 def chunks() -> Figure:
-    """What the two layers keep, and what the fused loss keeps."""
+    """Draw what the two layers keep, and what the fused loss keeps."""
     figure, ax = _axes(8.0, 3.0)
     _text(ax, 2.0, 2.8, "Affine and SoftmaxWithLoss", fontsize=10.5)
     for i, name in enumerate(("scores", "probabilities", "gradient")):
@@ -116,7 +144,7 @@ def chunks() -> Figure:
 
 
 def rounding() -> Figure:
-    """The numbers of float32 near zero: what is normal, and what nnext takes for zero."""
+    """Draw the numbers of float32 near zero: what is normal, and what nnext takes for zero."""
     figure, ax = _axes(8.0, 1.7)
     ax.plot([0.5, 7.8], [0.9, 0.9], color=INK, linewidth=1.2)
     for x in np.arange(0.7, 2.4, 0.2):

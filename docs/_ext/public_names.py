@@ -116,7 +116,7 @@ def missing_modules() -> set[str]:
 
 
 def members(kind: type) -> Iterator[str]:
-    """Yield what a class offers and documents: methods and properties of nnext's own, inherited too."""
+    """Yield the documented methods and properties of a class, inherited ones of nnext's too."""
     seen = set()
     for owner in kind.__mro__:
         if not owner.__module__.startswith("nnext"):

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from public_names import MODULES, Name, collect, members, missing_modules
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
-
-from public_names import MODULES, Name, collect, members, missing_modules
 
 logger = logging.getLogger(__name__)
 FOLDER = "reference/api"
@@ -61,15 +60,24 @@ def _heading(text: str) -> str:
 def _module_page(module: str, names: dict[str, Name]) -> str:
     parts = [_heading(module), f".. automodule:: {module}\n   :no-members:\n"]
     parts.append(f".. currentmodule:: {module}\n")
-    titles = {"class": "Classes", "function": "Functions", "exception": "Exceptions", "data": "Data"}
+    titles = {
+        "class": "Classes",
+        "function": "Functions",
+        "exception": "Exceptions",
+        "data": "Data",
+    }
     for kind, title in titles.items():
         own = [n for n in names.values() if n.kind == kind and n.module == module]
         if own:
             listed = "\n".join(f"   {n.name}" for n in own)
-            parts.append(f".. rubric:: {title}\n\n.. autosummary::\n   :nosignatures:\n\n{listed}\n")
+            parts.append(
+                f".. rubric:: {title}\n\n.. autosummary::\n   :nosignatures:\n\n{listed}\n"
+            )
     others = [(name, n) for name, n in names.items() if n.module != module]
     if others:
-        links = ", ".join(f":py:obj:`~{n.full}`" for _, n in sorted(others, key=lambda o: o[0].lower()))
+        links = ", ".join(
+            f":py:obj:`~{n.full}`" for _, n in sorted(others, key=lambda o: o[0].lower())
+        )
         parts.append(f".. rubric:: Known here too\n\n{links}\n")
     own_pages = [n.full for n in names.values() if n.module == module]
     if own_pages:
@@ -93,8 +101,11 @@ def _name_page(name: Name, found: dict[str, dict[str, Name]]) -> str:
             value = inspect.getattr_static(name.thing, method)
             kind = "autoproperty" if isinstance(value, property) else "automethod"
             lines.append(f"\n   .. {kind}:: {name.name}.{method}")
-    also = [f"``{module}.{name.name}``" for module, names in found.items()
-            if module != name.module and name.name in names and names[name.name] is name]
+    also = [
+        f"``{module}.{name.name}``"
+        for module, names in found.items()
+        if module != name.module and name.name in names and names[name.name] is name
+    ]
     if also:
         lines.insert(2, f"Also to be had as {', '.join(also)}.\n")
     return "\n".join(lines) + "\n"
@@ -186,7 +197,13 @@ def names() -> Names:
 
 
 def name_role(
-    role: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = ()
+    role: str,
+    rawtext: str,
+    text: str,
+    lineno: int,
+    inliner: Any,
+    options: Any = None,
+    content: Any = (),
 ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
     """Make `` `name` `` a link if it is documented, and code if it is an argument or the like."""
     env = inliner.document.settings.env
@@ -199,8 +216,14 @@ def name_role(
         return [code], []
     kind = "mod" if found in MODULES else "obj"
     link = addnodes.pending_xref(
-        rawtext, code, refdomain="py", reftype=kind, reftarget=found, refexplicit=True,
-        refwarn=True, refdoc=env.docname,
+        rawtext,
+        code,
+        refdomain="py",
+        reftype=kind,
+        reftarget=found,
+        refexplicit=True,
+        refwarn=True,
+        refdoc=env.docname,
     )
     return [link], []
 
@@ -227,4 +250,3 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("missing-reference", missing_reference)
     app.add_role("name", name_role)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-

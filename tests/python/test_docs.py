@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import nnext
-from pages import (
+from page_code import (
     DOCS,
     code_and_output,
     missing_modules,

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import nnext
-from pages import ROOT, blocks, code_and_output
+from page_code import ROOT, blocks, code_and_output
 from programs import run
 
 READMES = ["README.md", "README.ko.md"]
