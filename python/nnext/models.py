@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
@@ -152,7 +153,7 @@ class Sequential(BaseModel):
         """
         refuse_masked("t", t)
         loss: float = self.loss_layer.forward(
-            self._run(x, train_flg=True), t, *_given(sample_weight), **_named(count)
+            self._run(x, train_flg=True), t, *_more(sample_weight, count)
         )
         return loss
 
@@ -191,7 +192,8 @@ class Sequential(BaseModel):
             The gradient of `x`; None if it was not asked for and the first layer could skip it,
             or if the first layer has none to give (`Embedding`).
         """
-        grad = _layer_backward(self.loss_layer, dout, accumulate)
+        backward = _adding(self.loss_layer) if accumulate else self.loss_layer.backward
+        grad = backward(dout)
         return self._backward(grad, input_grad, accumulate)
 
     def forward_backward(
@@ -221,7 +223,7 @@ class Sequential(BaseModel):
             The loss.
         """
         if not has_methods_of(self, Sequential, "forward", "backward"):
-            loss = self.forward(x, t, *_given(sample_weight), **_named(count))
+            loss = self.forward(x, t, *_more(sample_weight, count))
             self.backward(**({"accumulate": True} if accumulate else {}))
             return loss
         refuse_masked("t", t)
@@ -238,27 +240,29 @@ class Sequential(BaseModel):
     ) -> float:
         """Do the same from what `_run` returned last."""
         loss: float
-        given, named = _given(sample_weight), _named(count)
+        more = _more(sample_weight, count)
         one_pass = getattr(self.loss_layer, "forward_backward", None)
         if one_pass is None:
-            loss = self.loss_layer.forward(h, t, *given, **named)
-            grad = _layer_backward(self.loss_layer, 1, accumulate)
+            loss = self.loss_layer.forward(h, t, *more)
+            backward = _adding(self.loss_layer) if accumulate else self.loss_layer.backward
+            grad = backward(1)
         elif accumulate:
-            loss, grad = one_pass(h, t, *given, **named, accumulate=True)
+            loss, grad = one_pass(h, t, *more, accumulate=True)
         else:
-            loss, grad = one_pass(h, t, *given, **named)
+            loss, grad = one_pass(h, t, *more)
         self._backward(grad, False, accumulate)
         return loss
 
     def _backward(self, grad: Any, input_grad: bool, accumulate: bool) -> Array | None:
         """Take the gradient of the loss layer back through the layers."""
-        first = self.layers[0]
         for layer in self.layers[:0:-1]:
-            grad = _layer_backward(layer, grad, accumulate)
+            grad = _adding(layer)(grad) if accumulate else layer.backward(grad)
+        first = self.layers[0]
+        backward = _adding(first) if accumulate else first.backward
         if not input_grad and getattr(first, "skips_input_grad", False):
-            _layer_backward(first, grad, accumulate, input_grad=False)
+            backward(grad, input_grad=False)
             return None
-        grad = _layer_backward(first, grad, accumulate)
+        grad = backward(grad)
         return grad  # type: ignore[no-any-return]
 
 
@@ -311,26 +315,28 @@ class TwoLayerNet(Sequential):
         )
 
 
-def _given(sample_weight: Any) -> tuple[Any, ...]:
-    """Return an argument that layers of one's own need not know."""
+def _more(sample_weight: Any, count: float | None) -> tuple[Any, ...]:
+    """Return the arguments of a loss that one of one's own need not take."""
+    if count is not None:
+        return sample_weight, count
     return () if sample_weight is None else (sample_weight,)
 
 
-def _named(count: float | None) -> dict[str, float]:
-    return {} if count is None else {"count": count}
-
-
-def _layer_backward(layer: Any, dout: Any, accumulate: bool, **options: Any) -> Any:
-    """Call ``backward`` of a layer, which need not know how to add to its gradients."""
-    if not accumulate or not layer.params:
-        return layer.backward(dout, **options)
+def _adding(layer: Any) -> Callable[..., Any]:
+    """Return a ``backward`` that adds to the layer's gradients, whose own may write over them."""
+    if not layer.params:
+        return layer.backward  # type: ignore[no-any-return]
     if has_parameter(layer.backward, "accumulate"):
-        return layer.backward(dout, accumulate=True, **options)
-    before = [grad.copy() for grad in layer.grads]
-    dx = layer.backward(dout, **options)
-    for grad, held in zip(layer.grads, before, strict=True):
-        grad += held
-    return dx
+        return partial(layer.backward, accumulate=True)
+
+    def backward(dout: Any, **options: Any) -> Any:
+        held = [grad.copy() for grad in layer.grads]
+        dx = layer.backward(dout, **options)
+        for grad, before in zip(layer.grads, held, strict=True):
+            grad += before
+        return dx
+
+    return backward
 
 
 def _shown(what: object) -> str:

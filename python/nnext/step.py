@@ -237,7 +237,8 @@ class Step:
         if not count and self._mean:  # such a mean is none
             self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
         if count:
-            self._check_loss()
+            if not math.isfinite(loss):
+                self._report_loss()
             if not self._in_one_pass:
                 model.backward()
         return self._update()
@@ -266,8 +267,8 @@ class Step:
             raise ValueError("parts: expected at least one part of a batch, got none")
         self._begin()
         self.loss, self.count, self.total = accumulate(self.model, samples)
-        if self.count:
-            self._check_loss()
+        if self.count and not math.isfinite(self.loss):
+            self._report_loss()
         return self._update()
 
     def _begin(self) -> None:
@@ -275,13 +276,12 @@ class Step:
             self._take_arrays()
         self._calls += 1
 
-    def _check_loss(self) -> None:
-        if not math.isfinite(self.loss):
-            self.report(
-                "loss",
-                f"the loss is {self.loss} in {self._place()}: is the learning rate too large, or a "
-                "number of the data not finite?",
-            )
+    def _report_loss(self) -> None:
+        self.report(
+            "loss",
+            f"the loss is {self.loss} in {self._place()}: is the learning rate too large, or a "
+            "number of the data not finite?",
+        )
 
     def _update(self) -> float:
         """Do what follows from the gradients of a batch, and return its loss."""
