@@ -71,13 +71,15 @@ class Sequential(BaseModel):
         loss = SoftmaxWithLoss() if loss is None else loss
         if not layers:
             raise ValueError("layers: expected at least one layer, got none")
+        seen: set[int] = set()
         for i, layer in enumerate(layers):
             _check_layer(f"layers[{i}]", layer, inputs=1)
-            if any(layer is other for other in layers[:i]):
+            if id(layer) in seen:
                 raise ValueError(
                     f"layers[{i}] stands in the list twice; a layer remembers one call of forward. "
                     "To share a weight, give the same array to two layers"
                 )
+            seen.add(id(layer))
         _check_layer("loss", loss, inputs=2)
         super().__init__(layers, loss)
         self._note_layers()
@@ -91,8 +93,9 @@ class Sequential(BaseModel):
         for i, layer in enumerate(self.layers):
             _check_layer(f"layers[{i}]", layer, inputs=1)
         check_gathered(self)
+        present = {*map(id, self.layers)}
         for layer in self._noted:
-            if layer.params and not any(layer is other for other in self.layers):
+            if layer.params and id(layer) not in present:
                 raise ValueError(
                     f"layers: {layer!r} was taken out after the model was made, which still has "
                     "its parameters; make a new model of the layers"
