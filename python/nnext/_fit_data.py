@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,6 +128,35 @@ def _read_weight(weight: Any, t: Array) -> Array:
     return array
 
 
+def weighted_share(right: Array, counted: Array, weight: Any) -> float:
+    """Return the share of the weight of what counts that is right.
+
+    Parameters
+    ----------
+    right, counted : ndarray of bool, shape (N, ...)
+    weight : array_like
+        A weight for each of these, or for the first axes of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are no weights or do not fit, or are 0 wherever something counts.
+    """
+    weight = _read_weight(weight, counted)
+    if weight.shape != counted.shape[: weight.ndim]:
+        raise ValueError(
+            f"sample_weight: expected shape {counted.shape}, that of the labels, or of its first "
+            f"axes, got {weight.shape}"
+        )
+    whole = np.broadcast_to(
+        weight.reshape(weight.shape + (1,) * (counted.ndim - weight.ndim)), counted.shape
+    )
+    total = math.fsum(whole[counted].tolist())
+    if total == 0:
+        raise ValueError("sample_weight: the weight of every label that counts is 0")
+    return math.fsum(whole[right].tolist()) / total
+
+
 def check_takes_weight(model: Any) -> None:
     """Refuse weights where the model or its loss does not take them."""
     loss_layer = getattr(model, "loss_layer", None)
@@ -165,8 +195,13 @@ def read_data(x: Any, t: Any, name: str = "x") -> tuple[Array, Array]:
     return x, t
 
 
-def check_labels(model: Any, samples: Samples) -> None:
+def check_labels(model: Any, samples: Samples) -> Array | None:
     """Check all labels in one pass, where the model and its loss can tell what fits them.
+
+    Returns
+    -------
+    ndarray of int64, or None
+        The labels as class indices, below 0 where one is ignored; None where the loss has none.
 
     Raises
     ------
@@ -180,12 +215,13 @@ def check_labels(model: Any, samples: Samples) -> None:
         if labels is None:
             if samples.weight is not None and not np.any(samples.weight):
                 raise EmptyBatchError("sample_weight: every row has weight 0")
-            return
+            return None
         if np.all(labels < 0):
             raise EmptyBatchError(
                 "t: every label is ignored, so that there is nothing to learn from"
             )
         _check_weights(model, samples)
+        return labels
 
 
 def check_rows(model: Any, x: Any, t: Array) -> Array | None:
@@ -206,13 +242,8 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
     read_labels = getattr(loss_layer, "labels", check)
     if read_labels is None:
         return None
-    try:
-        shape = np.shape(scores(take_rows(x, slice(1))))
-    except Exception as error:  # no scores, or not of one row: each batch is checked as it comes
-        if isinstance(error, TypeError) and not isinstance(x, np.ndarray):
-            raise  # the model takes no several inputs
-        return None
-    if shape[:1] != (1,):
+    shape = one_row_shape(model, x)
+    if shape is None:
         return None
     whole = (len(t), *shape[1:])
     try:
@@ -222,6 +253,17 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
         if len(whole) > 2 and t.shape in (whole, whole[:-1]):
             _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))
         raise
+
+
+def one_row_shape(model: Any, x: Any) -> tuple[int, ...] | None:
+    """Return the shape of the scores of the first sample, (1, ...), if the model can tell it."""
+    try:
+        shape = np.shape(model.scores(take_rows(x, slice(1))))
+    except Exception as error:  # no scores, or not of one row: each batch is checked as it comes
+        if isinstance(error, TypeError) and not isinstance(x, np.ndarray):
+            raise  # the model takes no several inputs
+        return None
+    return shape if shape[:1] == (1,) else None
 
 
 def _check_indices(scores: Any, x: Array) -> None:

@@ -17,6 +17,7 @@ from nnext._fit_data import (
     count_rows,
     read_samples,
     take_rows,
+    weighted_share,
 )
 from nnext._gathered import check_gathered
 from nnext._input import as_input
@@ -280,7 +281,13 @@ class BaseModel:
         batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
         return np.concatenate([function(take_rows(x, rows)) for rows in batches])
 
-    def accuracy(self, x: Any, t: ArrayLike, batch_size: int | None = None) -> float:
+    def accuracy(
+        self,
+        x: Any,
+        t: ArrayLike,
+        batch_size: int | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Compute the share of samples that `predict` gets right.
 
         Parameters
@@ -293,11 +300,14 @@ class BaseModel:
             between counts as 1 if it is above 0.5.
         batch_size : int, optional
             How many samples to compute at a time, all if left out.
+        sample_weight : array_like, shape (N, ...), optional
+            What each label counts, or all labels of each sample; the share is of their sum.
 
         Raises
         ------
         ValueError
-            If the labels do not fit the scores, or there are none.
+            If the labels do not fit the scores, or there are none; or the weights do not fit, or
+            are 0 wherever a label counts.
         TypeError
             If the labels are not of a type that the loss takes, or the loss knows no predictions.
         IndexError
@@ -320,6 +330,8 @@ class BaseModel:
         counted = labels >= 0
         if not counted.any():
             raise ValueError("t: every label is ignored")
+        if sample_weight is not None:
+            return weighted_share((y == labels) & counted, counted, sample_weight)
         return float(np.count_nonzero((y == labels) & counted) / np.count_nonzero(counted))
 
     def _scores_shape(self, h: Any) -> tuple[int, ...]:

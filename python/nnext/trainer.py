@@ -11,16 +11,10 @@ from numpy.typing import ArrayLike
 
 from nnext._batches import SampleBatches, StreamBatches
 from nnext._called_callbacks import Callbacks
-from nnext._evaluation import (
-    Evaluation,
-    Metrics,
-    Validation,
-    read_metric_functions,
-    read_validation,
-    split,
-)
+from nnext._evaluation import Evaluation, Validation, read_validation, split
 from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samples
 from nnext._loop import Loop, Position
+from nnext._metric_functions import Metrics, read_metric_functions
 from nnext._progress import ProgressKind, make_progress
 from nnext._support import check_count, check_flag, random_source, random_state
 from nnext._whole_files import PathLike
@@ -187,9 +181,13 @@ class Trainer(Generic[OptimizerT]):
             there is ``history.metrics["val_loss"]``.
         metrics : iterable of str or callable, or dict of these
             What else is measured, on the validation's samples, as ``"val_accuracy"``, or without
-            them on those trained on, as ``"accuracy"``. ``"accuracy"`` is the model's method;
-            a function of the labels and ``model.predict(x)`` is named by its ``__name__`` or the
-            key of a dict: those of ``sklearn.metrics`` will do.
+            them on those trained on, as ``"accuracy"``. ``"accuracy"`` is the model's method; a
+            function is called with the labels and ``model.predict(x)``, in this order, as those of
+            ``sklearn.metrics`` are, and returns a number. Where the loss has classes the labels are
+            class indices, of sequences in one row; rows that do not count (an ignored label, weight
+            0) are left out, and a function with a parameter ``sample_weight`` gets the weights. It
+            is named by its ``__name__``, or the key of a dict. Each is tried before the training,
+            on the first samples.
         callbacks : iterable of callbacks
             What else happens meanwhile; see `nnext.callbacks`.
         drop_last : bool

@@ -180,7 +180,7 @@ def test_metrics_may_be_monitored_and_stand_beside_what_on_epoch_returns():
         ([3], TypeError, r"metrics: expected a name or a function\(t, y\), got 3"),
         ([lambda t, y: 0], TypeError, "metrics: <function .* has no name; give a dict"),
         ([share, share], ValueError, "metrics: there are two of the name 'share'"),
-        ({"loss": share}, ValueError, "metrics: there are two of the name 'loss'"),
+        ({"loss": share}, ValueError, "metrics: every history has a column 'loss'"),
         ({1: share}, TypeError, "has no name"),
         ({"a": lambda t, y: "b"}, TypeError, "metrics: expected a number from 'a', got 'b'"),
     ],
