@@ -217,6 +217,7 @@ def read_validation(validation: Any) -> Samples:
         raise TypeError(
             f"validation: expected (x, t) or (x, t, sample_weight), got {type(validation).__name__}"
             + (f" of length {len(validation)}" if hasattr(validation, "__len__") else "")
+            + ("; no part of an iterable can be set apart" if np.isscalar(validation) else "")
         )
     try:
         return read_samples(*validation)

@@ -77,10 +77,16 @@ def count_rows(x: Any, t: Any = None) -> int:
     return len(x[0])
 
 
-def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
+def read_samples(x: Any, t: Any, weight: Any = None, *, is_batch: bool = False) -> Samples:
     """Return samples and labels as arrays of equally many rows, at least one.
 
-    A dict or a tuple of arrays that have as many rows as `t` are several inputs.
+    A dict, or a tuple of arrays that are no rows themselves, is several inputs.
+
+    Parameters
+    ----------
+    x, t, weight : array_like
+    is_batch : bool
+        Whether it is one of several batches: all its weights may be 0.
 
     Raises
     ------
@@ -90,21 +96,41 @@ def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
         If there are no rows or not equally many, or the weights are not one finite number of at
         least 0 for each row of scores, or all 0.
     """
-    if isinstance(x, dict) and _several(tuple(x.values())):
-        named = {name: read_data(part, t, f"x[{name!r}]")[0] for name, part in x.items()}
-        samples = Samples(named, _as_array("t", t))
-    elif isinstance(x, tuple) and _several(x) and _are_inputs(x, np.shape(t)[:1]):
-        inputs = tuple(read_data(part, t, f"x[{i}]")[0] for i, part in enumerate(x))
-        samples = Samples(inputs, _as_array("t", t))
+    if isinstance(x, dict):
+        arrays, labels = _read_inputs(x, t)
+        samples = Samples(dict(zip(x, arrays, strict=True)), labels)
+    elif isinstance(x, tuple) and _several(x) and _are_inputs(x, _as_array("t", t).shape[:1]):
+        arrays, labels = _read_inputs(dict(enumerate(x)), t)
+        samples = Samples(tuple(arrays), labels)
     else:
         samples = Samples(*read_data(x, t))
-    return samples if weight is None else Samples(samples.x, samples.t, _read_weight(weight, t))
+    if weight is None:
+        return samples
+    weight = _read_weight(weight, samples.t)
+    if not (is_batch or weight.any()):
+        raise ValueError("sample_weight: every weight is 0, so that there is nothing to learn from")
+    return Samples(samples.x, samples.t, weight)
 
 
 def _are_inputs(parts: tuple[Array, ...], rows: tuple[int, ...]) -> bool:
-    """Whether these are several inputs of so many rows, not as many rows themselves."""
-    are_rows = (len(parts),) == rows and all(part.ndim == 1 for part in parts)
-    return {*map(len, parts)} == {*rows} and not are_rows
+    """Whether these are several inputs, not as many rows themselves."""
+    as_many, vectors = (len(parts),) == rows, all(part.ndim == 1 for part in parts)
+    if {*map(len, parts)} == {*rows}:
+        return not (as_many and vectors)
+    return len(parts) > 1 and not as_many and not vectors  # inputs of which one is too short
+
+
+def _read_inputs(inputs: dict[Any, Any], t: Any) -> tuple[list[Array], Array]:
+    """Return several inputs and their labels, all of equally many rows."""
+    if not inputs:
+        raise ValueError("x: expected at least one input, got an empty dict")
+    t = _as_array("t", t)
+    named = {f"x[{name!r}]": _as_array(f"x[{name!r}]", part) for name, part in inputs.items()}
+    lengths = {len(part) if part.ndim else 0 for part in named.values()}
+    if len(lengths) > 1 and 0 not in lengths:
+        rows = ", ".join(f"{name} of {len(part)}" for name, part in named.items())
+        raise ValueError(f"x: expected inputs of as many rows as t, of shape {t.shape}, got {rows}")
+    return [read_data(part, t, name)[0] for name, part in named.items()], t
 
 
 def _read_weight(weight: Any, t: Array) -> Array:
@@ -123,8 +149,6 @@ def _read_weight(weight: Any, t: Array) -> Array:
         raise ValueError(
             f"sample_weight: expected finite numbers of at least 0, row {row} holds {array[row]}"
         )
-    if not array.any():
-        raise ValueError("sample_weight: every weight is 0, so that there is nothing to learn from")
     return array
 
 
@@ -344,9 +368,37 @@ def _as_array(name: str, value: Any) -> Array:
         if _several(value):
             raise _one_array(name, value) from None
         raise ValueError(
-            f"{name}: expected an array, got rows of different lengths ({error})"
+            f"{name}: expected an array, got rows of different lengths ({_uneven(value) or error})"
+        ) from None
+    except (
+        TypeError,
+        RuntimeError,
+        BufferError,
+    ) as error:  # a tensor with a gradient, or elsewhere
+        raise TypeError(
+            f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
+            f"can be made: {error}"
         ) from None
     if array.dtype.hasobject:
         what = f"objects, {array.dtype} {array.shape}" if array.ndim else type(value).__name__
         raise TypeError(f"{name}: expected a NumPy array of numbers, got {what}")
+    if array.dtype.kind not in "biuf" and not _is_number_type(array.dtype):
+        text = array.dtype.kind in "US"
+        hint = "; np.unique(t, return_inverse=True) gives names of classes numbers"
+        raise TypeError(
+            f"{name}: expected an array of numbers, got type {array.dtype}"
+            f"{hint if text and name == 't' else ''}"
+        )
     return array
+
+
+def _is_number_type(dtype: np.dtype[Any]) -> bool:
+    """Whether this is a type of numbers that another package gave NumPy, such as bfloat16."""
+    return dtype.kind == "V" and dtype.type is not np.void
+
+
+def _uneven(rows: Any) -> str:
+    """Say which of some rows is the first that is not as long as the first one."""
+    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in rows]
+    other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+    return "" if other is None else f"row 0 has {lengths[0]}, row {other} has {lengths[other]}"

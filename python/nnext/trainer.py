@@ -121,7 +121,7 @@ class Trainer(Generic[OptimizerT]):
         x: Any,
         t: ArrayLike | None = None,
         max_epoch: int = 10,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         max_grad: float | None = None,
         eval_interval: int | None = 20,
         *,
@@ -161,8 +161,9 @@ class Trainer(Generic[OptimizerT]):
         max_epoch : int
             How often to go through the data, in a new order each time. Shown epochs are counted
             over all calls: after two calls with 2, they went from 1/2 to 4/4.
-        batch_size : int
-            Also that of the validation, if it is more than 1024.
+        batch_size : int, optional
+            32 if left out. Also that of the validation, if it is more than 1024. An iterable has
+            its own.
         max_grad : float, optional
             The largest norm of all gradients together; longer ones are scaled down to it.
         eval_interval : int, optional
@@ -227,7 +228,7 @@ class Trainer(Generic[OptimizerT]):
             If a bar is asked for and tqdm is not installed.
         """
         max_epoch = check_count("max_epoch", max_epoch)
-        batch_size = check_count("batch_size", batch_size)
+        rows = 32 if batch_size is None else check_count("batch_size", batch_size)
         accumulate = check_count("accumulate", accumulate)
         if eval_interval is not None:
             eval_interval = check_count("eval_interval", eval_interval)
@@ -239,8 +240,9 @@ class Trainer(Generic[OptimizerT]):
         batches: SampleBatches | StreamBatches
         train: Samples | None = None
         if t is None:
-            batches = StreamBatches(x, model.params, max_epoch, accumulate)
-            for name, value in (("sample_weight", sample_weight), ("drop_last", drop_last or None)):
+            batches = StreamBatches(x, model, max_epoch, accumulate)
+            unused = {"sample_weight": sample_weight, "batch_size": batch_size}
+            for name, value in [*unused.items(), ("drop_last", drop_last or None)]:
                 if value is not None:
                     raise ValueError(f"{name}: an iterable gives its own batches")
             held_out = None
@@ -252,7 +254,7 @@ class Trainer(Generic[OptimizerT]):
             given = read_samples(x, t, sample_weight)
             train, held_out = split(given, validation, self._split_seed)
             train = train.cast_to(model.params)
-            batches = SampleBatches(train, batch_size, accumulate, drop_last, self._rng)
+            batches = SampleBatches(train, rows, accumulate, drop_last, self._rng)
         takes = [data for data in (train, held_out) if data is not None and data.weight is not None]
         if takes:
             check_takes_weight(model)
@@ -260,9 +262,9 @@ class Trainer(Generic[OptimizerT]):
         evaluation = None
         if held_out is not None:
             held_out = held_out.cast_to(model.params)
-            evaluation = Evaluation(model, held_out, measured, True, max(batch_size, 1024))
+            evaluation = Evaluation(model, held_out, measured, True, max(rows, 1024))
         elif measured and train is not None:
-            evaluation = Evaluation(model, train, measured, False, max(batch_size, 1024))
+            evaluation = Evaluation(model, train, measured, False, max(rows, 1024))
         names = [] if evaluation is None else evaluation.names
         # What on_epoch returns is not known before.
         columns = {"loss", *names} if on_epoch is None else None
