@@ -12,7 +12,7 @@ import numpy as np
 from nnext._fit_data import Samples, check_labels, one_row_shape, read_samples, take_rows
 from nnext._metric_functions import Answers, Metric, one_number
 from nnext._putting_back import putting_back
-from nnext._support import Array, check_numbers, has_parameter
+from nnext._support import Array, as_number, has_parameter
 
 Validation = float | tuple[Any, ...]
 
@@ -138,7 +138,7 @@ class Evaluation:
             if self._is_validation:
                 weight = {} if samples.weight is None else {"sample_weight": samples.weight}
                 loss = model.loss(samples.x, samples.t, **self._batched(model.loss), **weight)
-                values.append(float(loss))
+                values.append(one_number("loss", loss, "validation"))
             if self._metrics:
                 values += self._measured()
         return dict(zip(self.names, values, strict=True))
@@ -189,13 +189,14 @@ def split(samples: Samples, validation: Any, seed: int) -> tuple[Samples, Sample
         return samples, None
     if isinstance(validation, tuple | list):
         return samples, read_validation(validation)
-    check_numbers(validation=validation)
-    if isinstance(validation, bool) or np.ndim(validation) or not 0 < validation < 1:
-        raise ValueError(
-            f"validation: expected (x, t) or a part of the samples in (0, 1), got {validation!r}"
-        )
+    expected = "validation: expected (x, t) or a part of the samples in (0, 1), got"
+    part = as_number(validation)
+    if part is None:
+        raise TypeError(f"{expected} {type(validation).__name__}")
+    if isinstance(validation, bool) or not 0 < part < 1:
+        raise ValueError(f"{expected} {validation!r}")
     n = len(samples)
-    apart = round(n * float(validation))
+    apart = round(n * part)
     if not 0 < apart < n:
         raise ValueError(
             f"validation: {validation!r} of {n} samples leaves {apart} to validate on and "

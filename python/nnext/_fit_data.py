@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnext._input import cast_to_parameters
+from nnext._input import cast_to_parameters, make_array
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._support import Array, has_parameter, refuse_masked, refuse_sparse
@@ -363,24 +363,14 @@ def _as_array(name: str, value: Any) -> Array:
     refuse_sparse(name, value)
     refuse_masked(name, value)
     try:
-        array = np.asarray(value)
-    except ValueError as error:
+        array = make_array(name, value)
+    except ValueError:
         if _several(value):
             raise _one_array(name, value) from None
-        raise ValueError(
-            f"{name}: expected an array, got rows of different lengths ({_uneven(value) or error})"
-        ) from None
-    except (
-        TypeError,
-        RuntimeError,
-        BufferError,
-    ) as error:  # a tensor with a gradient, or elsewhere
-        raise TypeError(
-            f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
-            f"can be made: {error}"
-        ) from None
+        raise
     if array.dtype.hasobject:
-        what = f"objects, {array.dtype} {array.shape}" if array.ndim else type(value).__name__
+        shape = array.shape
+        what = f"objects, {array.dtype} {shape}" if shape else type(array.item()).__name__
         raise TypeError(f"{name}: expected a NumPy array of numbers, got {what}")
     if array.dtype.kind not in "biuf" and not _is_number_type(array.dtype):
         text = array.dtype.kind in "US"
@@ -395,10 +385,3 @@ def _as_array(name: str, value: Any) -> Array:
 def _is_number_type(dtype: np.dtype[Any]) -> bool:
     """Whether this is a type of numbers that another package gave NumPy, such as bfloat16."""
     return dtype.kind == "V" and dtype.type is not np.void
-
-
-def _uneven(rows: Any) -> str:
-    """Say which of some rows is the first that is not as long as the first one."""
-    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in rows]
-    other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
-    return "" if other is None else f"row 0 has {lengths[0]}, row {other} has {lengths[other]}"

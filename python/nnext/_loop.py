@@ -173,9 +173,12 @@ class Loop:
                     break
             if self._eval_interval is not None and self._point.weight:
                 self._end_point(shown)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self._history.trim()
-            self._callbacks("on_train_end")
+            try:
+                self._callbacks("on_train_end")
+            except Exception as error:  # a loop around fit that goes on after errors is to end too
+                raise interrupt from error
             raise
         self._callbacks("on_train_end")
         return self._history

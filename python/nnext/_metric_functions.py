@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from nnext._fit_data import Samples
-from nnext._support import Array, has_parameter
+from nnext._support import Array, as_number, has_parameter
+from nnext.history import COLUMNS
 
 Metric = str | Callable[..., float]
 Metrics = Iterable[Metric] | Mapping[str, Metric]
 
 # The metrics that have a name: methods of the model.
 _NAMED = ("accuracy",)
-
-_COLUMNS = ("loss", "seconds")  # of every history, which a metric of the training's would hide
 
 
 def read_metric_functions(metrics: Any) -> dict[str, Metric]:
@@ -55,7 +53,7 @@ def read_metric_functions(metrics: Any) -> dict[str, Metric]:
         name = _name_of(metric) if own_name is None else own_name
         if not isinstance(name, str) or name == "<lambda>":
             raise TypeError(f'metrics: {metric!r} has no name; give a dict, {{"name": function}}')
-        if name in _COLUMNS:
+        if name in COLUMNS:
             raise ValueError(f"metrics: every history has a column {name!r}, take another name")
         if name in named:
             raise ValueError(
@@ -160,16 +158,13 @@ def takes_weight(metric: Any) -> bool:
     return has_parameter(metric, "sample_weight")
 
 
-def one_number(name: str, value: Any) -> float:
+def one_number(name: str, value: Any, argument: str = "metrics") -> float:
     """Return what a metric answered as a float; a TypeError if it is not one number."""
-    try:
-        math.isnan(value)  # float() would take a string
-        if np.ndim(value) == 0:
-            return float(value)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    what = f"an array of shape {np.shape(value)}" if isinstance(value, np.ndarray) else repr(value)
-    raise TypeError(f"metrics: expected a number from {name!r}, got {what}")
+    number = as_number(value)
+    if number is None:
+        what = f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        raise TypeError(f"{argument}: expected a number from {name!r}, got {what}")
+    return number
 
 
 def _read_only(array: Array) -> Array:

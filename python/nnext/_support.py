@@ -60,6 +60,15 @@ def check_numbers(**numbers: Any) -> None:
             raise ValueError(f"{name}: expected a number of 64 bits, got a larger one") from None
 
 
+def as_number(value: Any) -> float | None:
+    """Return one number as a float, or None for anything else: text, an array, a complex number."""
+    try:
+        math.isnan(value)  # float() would take text
+        return float(value) if np.ndim(value) == 0 else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def whole_number(name: str, value: Any, expected: str = "a whole number") -> int:
     """Return a whole number as an int, NumPy's integers too: these would overflow in sums.
 

@@ -20,12 +20,12 @@ from nnext._fit_data import (
     weighted_share,
 )
 from nnext._gathered import check_gathered
-from nnext._input import as_input
+from nnext._input import as_input, make_array
 from nnext._names import Unmatched, load_state, model_arrays, state_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._summary import repr_of, summary_of
-from nnext._support import Array, check_count, find_shared, refuse_sparse
+from nnext._support import Array, check_count, find_shared, refuse_masked, refuse_sparse
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -271,7 +271,10 @@ class BaseModel:
             if isinstance(x, dict) or any(isinstance(part, np.ndarray) for part in parts):
                 return function(x)  # inputs of one number a row or rows: who knows
             refuse_sparse("x", x)
-            x = np.asarray(x)
+            refuse_masked("x", x)
+            x = make_array("x", x)
+            if x.ndim == 0:
+                return function(x)
         elif len({len(part) for part in parts}) > 1:
             lengths = ", ".join(str(len(part)) for part in parts)
             raise ValueError(f"x: expected inputs of equally many rows, got {lengths}")

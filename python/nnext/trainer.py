@@ -222,11 +222,18 @@ class Trainer(Generic[OptimizerT]):
             nor False; likewise. Also if `on_epoch` returns anything but a dict of numbers or None.
         IndexError
             If a label is out of range; likewise.
+        RuntimeError
+            Within another call of `fit`, from a callback or another thread.
         FloatingPointError
             With ``on_nonfinite="raise"``.
         ImportError
             If a bar is asked for and tqdm is not installed.
         """
+        if self._loop is not None:
+            raise RuntimeError(
+                "fit: this trainer is in a call of fit; what it calls, and other threads, cannot "
+                "begin another one"
+            )
         max_epoch = check_count("max_epoch", max_epoch)
         rows = 32 if batch_size is None else check_count("batch_size", batch_size)
         accumulate = check_count("accumulate", accumulate)
