@@ -116,7 +116,11 @@ def test_nobody_is_sent_to_another_project_of_the_package_index():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_and_learns(name, tmp_path):
-    needed = {"digits.py": ("sklearn", "matplotlib"), "scikit_learn.py": ("sklearn",)}
+    needed = {
+        "digits.py": ("sklearn", "matplotlib"),
+        "scikit_learn.py": ("sklearn",),
+        "seeing.py": ("matplotlib",),
+    }
     for module in needed.get(name, ()):
         pytest.importorskip(module)
     printed = run(ROOT / "examples" / name, folder=tmp_path)
@@ -127,6 +131,16 @@ def test_example_runs_and_learns(name, tmp_path):
         return
     share = re.search(r"(\d+\.\d)%", printed)
     assert float(share[1]) >= 95, printed
+    if name == "seeing.py":
+        drawn = ["boundary.png", "confusion.png", "graph.png", "learning_curve.png"]
+        found = sorted(path.name for path in tmp_path.iterdir())
+        assert found == [*drawn, "parameters.png"]
+    if name == "from_pytorch.py":
+        moved = re.findall(r"^layers\.(\d)\.\w moved by up to (\d\.\d+)$", printed, re.MULTILINE)
+        assert [place for place, how_far in moved if float(how_far) == 0] == ["0", "0"]
+        assert len(moved) == 6
+        assert "the same scores, but for roundings: True" in printed
+        assert "the same bits: True" in printed
 
 
 def test_there_are_examples():
