@@ -1,7 +1,7 @@
 """The method's own NumPy code, to compare with: common/ of "Deep Learning from Scratch 2".
 
-The formulas and the order of operations are the book's. ReLU and Tanh, which the book does not
-have, are written as NumPy's users write them.
+The formulas and the order of operations are the book's. ReLU, Tanh, LeakyReLU, SiLU and GELU, which
+the book does not have, are written as NumPy's users write them.
 """
 
 from typing import Any
@@ -97,6 +97,48 @@ class Tanh:
 
     def backward(self, dout: Array) -> Array:
         dx: Array = dout * (1 - self.out**2)
+        return dx
+
+
+class LeakyReLU:
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = slope
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return np.where(x > 0, x, self.slope * x)
+
+    def backward(self, dout: Array) -> Array:
+        return np.where(self.x > 0, dout, self.slope * dout)
+
+
+class SiLU:
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y: Array = 1 / (1 + np.exp(-x))
+        out: Array = x * self.y
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        dx: Array = dout * self.y * (1 + self.x * (1 - self.y))
+        return dx
+
+
+class GELU:
+    """By tanh: NumPy has no error function."""
+
+    root = (2 / np.pi) ** 0.5
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.tanh: Array = np.tanh(self.root * (x + 0.044715 * x * x * x))
+        out: Array = 0.5 * x * (1 + self.tanh)
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        x, y = self.x, self.tanh
+        inner = self.root * (1 + 3 * 0.044715 * x * x)
+        dx: Array = dout * (0.5 * (1 + y) + 0.5 * x * (1 - y * y) * inner)
         return dx
 
 

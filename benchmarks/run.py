@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 PARTS = (
     "matmul",
     "softmax",
+    "losses",
     "vocabulary",
     "elementwise",
     "near_zero",
