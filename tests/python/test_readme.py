@@ -1,7 +1,9 @@
 """What a reader copies is true: the READMEs' code and output, the examples."""
 
 import ast
+import importlib
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from programs import run
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ["README.md", "README.ko.md"]
+DOCS = sorted(f"docs/{path.relative_to(ROOT / 'docs')}" for path in (ROOT / "docs").rglob("*.md"))
 # (test_word_model.py runs the one that needs a text.)
 EXAMPLES = sorted({path.name for path in (ROOT / "examples").glob("*.py")} - {"word_model.py"})
 
@@ -89,11 +92,27 @@ def test_readme_shows_the_demos_real_output(tmp_path):
     assert same_everywhere(printed) == same_everywhere(shown)
 
 
-@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", READMES)
+def test_readmes_list_every_example_extra_and_public_name(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"| [{path.name}](examples/{path.name}) |" in text
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for extra in settings["project"]["optional-dependencies"]:
+        assert f"| `{extra}` |" in text, extra
+    inside = {"Layer", "before_forward", "Model", "Optimizer"}  # for those who write such
+    modules = ("functions", "layers", "nodes", "callbacks", "schedules", "optimizer", "models")
+    for module in (*modules, "plotting", "step"):
+        (line,) = re.findall(rf"^\| `nnext\.{module}` \|.*$", text, re.MULTILINE)
+        listed = importlib.import_module(f"nnext.{module}").__all__
+        assert set(listed) - inside <= set(re.findall(r"`(\w+)`", line)), module
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", *DOCS])
 def test_documents_name_files_and_commands_that_are_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert ((ROOT / name).parent / target).exists(), target
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{''.join(command)}:", makefile, re.MULTILINE), command
