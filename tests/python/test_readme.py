@@ -67,6 +67,13 @@ def test_readme_code_prints_what_the_readme_says(name, capsys, tmp_path, monkeyp
         assert printed == shown, f"{name}:{block.line}"
 
 
+def test_code_of_the_page_about_files_prints_what_it_says(tmp_path):
+    code = "\n".join(block.text for block in blocks("docs/files.md") if block.language == "python")
+    printed = run("-c", code, folder=tmp_path).splitlines()
+    assert printed == re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+    assert len(printed) == 2
+
+
 def test_both_readmes_show_the_same_code_and_output():
     def content(name):
         return [
