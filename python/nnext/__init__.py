@@ -60,16 +60,18 @@ from nnext.functions import (
 )
 from nnext.gradient_check import check_gradients, numerical_gradient
 from nnext.history import History
-from nnext.init import affine
+from nnext.init import affine, batch_norm, layer_norm
 from nnext.layers import (
     GELU,
     AbsoluteError,
     Affine,
     AffineSoftmaxWithLoss,
+    BatchNorm,
     Dropout,
     Embedding,
     Flatten,
     HuberLoss,
+    LayerNorm,
     LeakyReLU,
     MatMul,
     PoissonLoss,
@@ -98,12 +100,14 @@ __all__ = [
     "Affine",
     "AffineSoftmaxWithLoss",
     "BaseModel",
+    "BatchNorm",
     "Dropout",
     "Embedding",
     "EmptyBatchError",
     "Flatten",
     "History",
     "HuberLoss",
+    "LayerNorm",
     "LeakyReLU",
     "MatMul",
     "Momentum",
@@ -124,6 +128,7 @@ __all__ = [
     "TwoLayerNet",
     "__version__",
     "affine",
+    "batch_norm",
     "check_gradients",
     "cross_entropy_error",
     "datasets",
@@ -132,6 +137,7 @@ __all__ = [
     "gelu",
     "get_num_threads",
     "get_score_budget",
+    "layer_norm",
     "leaky_relu",
     "load_model",
     "log",

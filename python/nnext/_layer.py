@@ -17,7 +17,11 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class Layer:
-    """What nnext's own layers share: the two lists. Other layers need not derive from it.
+    """What nnext's own layers share: the lists. Other layers need not derive from it.
+
+    ``params`` and ``grads`` are trained; ``buffers`` are arrays that are saved and not trained, such
+    as running statistics: none in most layers. One that has some puts them there after
+    ``super().__init__``, names them in ``buffer_names`` and writes into them in place.
 
     Parameters
     ----------
@@ -37,7 +41,7 @@ class Layer:
     """What the parameters are called in files, in order; ``params.0`` and so on without."""
 
     buffer_names: ClassVar[tuple[str, ...]] = ()
-    """What the buffers are called: arrays that are saved, and not trained."""
+    """What the ``buffers`` are called, in order; ``buffers.0`` and so on without."""
 
     counter_names: ClassVar[tuple[str, ...]] = ()
     """Attributes beside arrays that training changes, whole numbers, which checkpoints keep."""
@@ -47,6 +51,7 @@ class Layer:
             check_parameter(f"params[{i}]", p)
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]
+        self.buffers: list[Array] = []
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output and remember what ``backward`` needs."""

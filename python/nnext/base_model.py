@@ -35,6 +35,10 @@ class LayerLike(Protocol):
 
     ``backward`` writes the gradients into ``grads[i]``, an array of the shape of ``params[i]`` that
     is never replaced, and returns the gradient of the layer's input.
+
+    A layer may have a list ``buffers`` too: arrays that it writes into and that are not trained, such
+    as running statistics. They are stored with the parameters, copied, and put back where a batch
+    or an epoch does not count. What it calls its arrays is in ``param_names`` and ``buffer_names``.
     """
 
     @property
@@ -89,6 +93,11 @@ class BaseModel:
         for layer in self._all_layers():
             self.params += layer.params
             self.grads += layer.grads
+
+    @property
+    def buffers(self) -> list[Array]:
+        """The layers' arrays that are saved and not trained (`LayerLike`), in their order."""
+        return [b for layer in self._all_layers() for b in getattr(layer, "buffers", [])]
 
     def loss_input(self, x: ArrayLike) -> Any:
         """Compute what the loss layer takes of `x`, in inference mode: `scores`, if not overridden.
@@ -451,7 +460,10 @@ class BaseModel:
         save_model(path, self)
 
     def save_params(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters to a file in NumPy's ``.npz`` format.
+        """Write the parameters and buffers to a file in NumPy's ``.npz`` format.
+
+        The buffers are in it since a network is not what it was without them: `BatchNorm` computes
+        by its running statistics. The file of a model that has none holds parameters alone.
 
         The file is written beside its final place and then moved there, so that a failure never
         leaves half a file or harms an older one, and whoever reads meanwhile, in any thread or
@@ -473,16 +485,16 @@ class BaseModel:
         from nnext import model_files  # here, since it brings zipfile, which few programs need
 
         check_gathered(self)
-        model_files.save_params(path, self.params)
+        model_files.save_params(path, self.params, self.buffers)
 
     def load_params(self, path: str | os.PathLike[str]) -> None:
-        """Read parameters that `save_params` wrote, into the arrays that the model has.
+        """Read parameters and buffers that `save_params` wrote, into the arrays of the model.
 
         Raises
         ------
         ValueError
-            If the file is something else, or the numbers, shapes or types of its parameters are
-            not those of this model, or a parameter is read-only, or an array of a layer is not the
+            If the file is something else, or the numbers, shapes or types of its arrays are not
+            those of this model, or one of these is read-only, or an array of a layer is not the
             model's any more (`check_gathered`). Nothing is overwritten then.
         OSError
             If the file cannot be opened, or is a directory, a device or a pipe.
@@ -490,7 +502,7 @@ class BaseModel:
         from nnext import model_files
 
         check_gathered(self, writable=True)
-        model_files.load_params(path, self.params)
+        model_files.load_params(path, self.params, self.buffers)
 
     def __getstate__(self) -> dict[str, Any]:
         """Put places for the layers' arrays in ``params`` and ``grads``; say which share memory.
@@ -504,24 +516,35 @@ class BaseModel:
             places = {id(array): place for place, array in enumerate(inside)}
             state[name] = [places.get(id(array), array) for array in state[name]]
             state[f"_shared_{name}"] = find_shared([*inside, *getattr(self, name)])
+        buffers = [b for layer in self._all_layers() for b in getattr(layer, "buffers", [])]
+        state["_shared_buffers"] = find_shared(buffers)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
+        layers = [*state["layers"], state["loss_layer"]]
         for name in ("params", "grads"):
             state[name] = list(state[name])  # not the list of whoever copies
-            shared = state.pop(f"_shared_{name}")
-            lists = [getattr(layer, name) for layer in [*state["layers"], state["loss_layer"]]]
-            places = [(arrays, j) for arrays in [*lists, state[name]] for j in range(len(arrays))]
-            for (arrays, j), (first, transposed) in zip(places, shared, strict=True):
-                if isinstance(place := arrays[j], int):
-                    of, k = places[place]
-                    arrays[j] = of[k]
-                    continue
-                of, k = places[first]
-                if find_shared([of[k], arrays[j]])[1][0] != 0:  # they shared it, and do no longer
-                    arrays[j] = of[k].T if transposed else of[k]
+            lists = [getattr(layer, name) for layer in layers]
+            _share_again([*lists, state[name]], state.pop(f"_shared_{name}"))
+        # A file of an earlier version has none.
+        shared = state.pop("_shared_buffers", None)
+        if shared:
+            _share_again([getattr(layer, "buffers", []) for layer in layers], shared)
         vars(self).update(state)
 
     def _all_layers(self) -> list[LayerLike]:
         return [*self.layers, self.loss_layer]
+
+
+def _share_again(lists: Sequence[list[Any]], shared: Sequence[tuple[int, bool]]) -> None:
+    """Give arrays one memory again where they had one; a whole number is the place of an array."""
+    places = [(arrays, j) for arrays in lists for j in range(len(arrays))]
+    for (arrays, j), (first, transposed) in zip(places, shared, strict=True):
+        if isinstance(place := arrays[j], int):
+            of, k = places[place]
+            arrays[j] = of[k]
+            continue
+        of, k = places[first]
+        if find_shared([of[k], arrays[j]])[1][0] != 0:  # they shared it, and do no longer
+            arrays[j] = of[k].T if transposed else of[k]

@@ -20,6 +20,7 @@ from nnext._accumulate import accumulate
 from nnext._fit_data import Samples, count_rows
 from nnext._gathered import check_gathered, list_arrays
 from nnext._nnext import EmptyBatchError
+from nnext._putting_back import copies_of, restore
 from nnext._support import Array, check_numbers, find_shared
 
 __all__ = ["Model", "Optimizer", "Step"]
@@ -68,7 +69,8 @@ class Step:
     layer. (That a whole list was replaced is seen when a `Step` is made, and by `Trainer` after
     ``on_epoch``.)
     A step that raises has changed no parameter, as long as the optimizer's own ``update`` keeps to
-    that; nnext's do.
+    that; nnext's do. The model's ``buffers``, such as the running statistics of `BatchNorm`, are
+    what they were before a step that raises, changes nothing or is left out.
 
     Parameters
     ----------
@@ -223,8 +225,11 @@ class Step:
         float
             The loss of the batch, before the update.
         """
+        return self._whole_or_not(self._train, x, t, sample_weight)
+
+    def _train(self, x: Any, t: Any, sample_weight: Any) -> bool:
+        """Train on a batch; say whether its update was done."""
         model = self.model
-        self._begin()
         try:
             run: Any = model.forward_backward if self._in_one_pass else model.forward  # type: ignore[attr-defined]
             loss = _number(run(x, t) if sample_weight is None else run(x, t, sample_weight))
@@ -265,16 +270,27 @@ class Step:
         samples = [Samples(*part) for part in parts]
         if not samples:
             raise ValueError("parts: expected at least one part of a batch, got none")
-        self._begin()
-        self.loss, self.count, self.total = accumulate(self.model, samples)
+        return self._whole_or_not(self._train_on_parts, samples)
+
+    def _train_on_parts(self, parts: list[Samples]) -> bool:
+        self.loss, self.count, self.total = accumulate(self.model, parts)
         if self.count and not math.isfinite(self.loss):
             self._report_loss()
         return self._update()
 
-    def _begin(self) -> None:
+    def _whole_or_not(self, train: Callable[..., bool], *batch: Any) -> float:
+        """Train on a batch and return its loss; without an update the buffers are what they were."""
         if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
             self._take_arrays()
         self._calls += 1
+        kept = copies_of(getattr(self.model, "buffers", ()))
+        done = False
+        try:
+            done = train(*batch)
+        finally:
+            if not done:
+                restore(kept)
+        return self.loss
 
     def _report_loss(self) -> None:
         self.report(
@@ -283,11 +299,11 @@ class Step:
             "number of the data not finite?",
         )
 
-    def _update(self) -> float:
-        """Do what follows from the gradients of a batch, and return its loss."""
-        loss, count = self.loss, self.count
+    def _update(self) -> bool:
+        """Do what follows from the gradients of a batch; say whether the parameters changed."""
+        count = self.count
         if not count and self.join is None:
-            return loss
+            return False
         params, grads = self.model.params, self.model.grads
         self._check_number()
         if count:
@@ -299,7 +315,7 @@ class Step:
         if len(self._own) < len(params):
             params, grads = [params[i] for i in self._own], [grads[i] for i in self._own]
         if self.join is not None and not self.join(grads, count):
-            return loss
+            return False
         if self.on_gradients is not None:
             self.on_gradients()
         if self.max_grad is not None:
@@ -310,9 +326,9 @@ class Step:
                     f"the norm of the gradients is {norm} in {self._place()}: such steps are not "
                     "done",
                 )
-                return loss
+                return False
         self.optimizer.update(params, grads)
-        return loss
+        return True
 
     def report(self, kind: str, message: str) -> None:
         """Warn or raise, as `on_nonfinite` says, that something is not finite.

@@ -1,11 +1,13 @@
 // Normalization of rows (layer norm: Ba et al. 2016) and of columns (batch norm: Ioffe and Szegedy
 // 2015) of a contiguous matrix, N rows of D, and their gradients. Outputs never overlap inputs.
 //
-// Whatever T is, all is computed in float64 and rounded once. Mean and variance are those of two
-// passes: the mean is x_0 + sum(x - x_0) / n, x_0 the first element, the variance sum((x - mean)^2)
-// / n. So n equal elements have exactly their value as mean, and the variance 0. A number below the
-// smallest normal one of T counts as zero with its sign, given or computed; a NaN or an infinite
-// element makes all that depends on its row (layer norm) or column (batch norm) NaN.
+// Whatever T is, all is computed in float64 and rounded once. Mean and variance come of the sums of
+// d = x - x_0, x_0 the first element, and of d^2: mean = x_0 + sum(d) / n, variance = (sum(d^2) -
+// sum(d)^2 / n) / n; for float64 and for more than kLongestChain elements a second time with the
+// mean in the place of x_0 (Chan, Golub and LeVeque 1983). So n equal elements have exactly their
+// value as mean, and the variance 0. A number below the smallest normal one of T counts as zero
+// with its sign, given or computed; a NaN or an infinite element makes all that depends on its row
+// (layer norm) or column (batch norm) NaN.
 #pragma once
 
 #include "nnext/types.h"

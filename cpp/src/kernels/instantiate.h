@@ -63,10 +63,8 @@ constexpr Kernels<T> make_kernels() {
   k.inverse_root = &inverse_root_array<T>;
   k.layer_norm = &layer_norm_rows<T>;
   k.layer_norm_backward = &layer_norm_backward_rows<T>;
-  k.layer_norm_sums = &norm_parameter_sums<T, /*PerRow=*/true>;
-  k.batch_norm_sums = &norm_parameter_sums<T, /*PerRow=*/false>;
-  k.distances = &column_distances<T, /*Squares=*/false>;
-  k.squared_distances = &column_distances<T, /*Squares=*/true>;
+  k.distances = &column_distances<T>;
+  k.batch_norm_sums = &batch_norm_sums_rows<T>;
   k.batch_norm = &normalize_columns<T>;
   k.batch_norm_backward = &batch_norm_backward_rows<T>;
   k.sgd = &sgd_step<T>;

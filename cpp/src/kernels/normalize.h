@@ -1,9 +1,13 @@
 // Normalization of rows (layer norm) and of columns (batch norm), and their gradients.
 //
-// All is computed in float64, whatever the type, and rounded once as it is stored: the sums are
-// then as good as exact for float32, and a variance that is small beside the mean loses nothing.
-// Mean and variance are taken in two passes, the first of which adds up distances from an element,
-// so that equal elements have exactly their own value as mean and the variance 0.
+// All is computed in float64, whatever the type, and rounded once as it is stored. Mean and
+// variance come of the sums of the distances d from some element, the origin, and of their squares:
+// mean = origin + sum(d) / n, variance = (sum(d^2) - sum(d)^2 / n) / n. Equal elements have exactly
+// their value as mean, and the variance 0. If the origin is one of the n elements, its distance
+// from the mean is at most sqrt(n) standard deviations, so that the difference loses no more than
+// the digits of n + 1: float64 has them to spare for float32 of up to kLongestChain elements, else
+// the mean is the origin of a second pass (Chan, Golub and LeVeque, Algorithms for Computing the
+// Sample Variance, 1983).
 #pragma once
 
 #include "kernels/small.h"
@@ -14,6 +18,9 @@ namespace {
 
 // How many rows share what is loaded once for a column.
 constexpr int kNormRows = 4;
+// Of how many of these the sums along the row are taken together: as many as have registers. With
+// one at a time and two vectors a sum, additions wait for each other.
+constexpr int kSumRows = kParts<double> == 2 ? kNormRows : 1;
 
 // Calls block(first row, how many, as the value of a type) for all rows in order.
 template <int N>
@@ -71,12 +78,12 @@ NNEXT_INLINE void store_wide(double* p, Lanes<double> x, index_t n) {
   store_lanes<double>(p, x, n);
 }
 
-// The first n of 16, the others 0.
-NNEXT_INLINE Lanes<double> first_lanes(const Lanes<double>& x, index_t n) {
-  if (n >= kLanes) return x;
-  double all[kLanes];
-  store_lanes<double>(all, x, kLanes);
-  return load_lanes<double>(all, n, 0.0);
+// Calls step(first, how many) for 16 elements at a time; the last may be fewer.
+template <class Step>
+NNEXT_INLINE void for_lanes(index_t n, const Step& step) {
+  index_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) step(i, index_t{kLanes});
+  if (i < n) step(i, n - i);
 }
 
 // x less y, a number or one for each lane.
@@ -104,53 +111,55 @@ void inverse_root_array(const T* x, T* y, index_t n, T eps) {
   }
 }
 
-// The mean of a row and 1 / sqrt(variance + eps).
-struct RowMoments {
-  double mean;
-  double rstd;
+// Sums of the distances from an origin and of their squares.
+struct DistanceSums {
+  double sum;
+  double squares;
 };
 
-template <class T>
-NNEXT_INLINE RowMoments row_moments(const T* x, index_t n, double eps) {
-  const T first = flushed<T>(broadcast<T>(x[0]))[0];
-  const VecD origin = broadcast<double>(static_cast<double>(first));
-  Lanes<double> sum{};
-  for (index_t i = 0; i < n; i += kLanes) {
-    add_lanes(sum, distances<T>(load_wide(x + i, n - i, first), origin));
-  }
-  const double count = static_cast<double>(n);
-  const double from_first = normal_number(sum_lanes(sum)) / count;
-  const double mean = normal_number(static_cast<double>(first) + normal_number(from_first));
-  Lanes<double> squares{};
-  for (index_t i = 0; i < n; i += kLanes) {
-    const Lanes<double> all = distances<T>(load_wide(x + i, n - i), broadcast<double>(mean));
-    const Lanes<double> d = first_lanes(all, n - i);
-    for (int j = 0; j < kParts<double>; ++j) {
-      squares.part[j] = Wide<T>::add_square(d.part[j], squares.part[j]);
-    }
-  }
-  const double variance = normal_number(sum_lanes(squares) / count);
-  return {mean, 1.0 / square_root(broadcast<double>(variance + eps))[0]};
-}
-
-// y = (x - mean) rstd gamma + beta of some rows.
 template <class T, int Rows>
-NNEXT_INLINE void normalize_rows(const T* x, const T* gamma, const T* beta, const double* mean,
-                                 const double* rstd, T* y, index_t cols) {
-  for (index_t i = 0; i < cols; i += kLanes) {
-    const index_t left = cols - i;
-    const Lanes<double> g = load_wide(gamma + i, left);
-    const Lanes<double> b = load_wide(beta + i, left);
+NNEXT_INLINE void row_distances(const T* x, index_t cols, const T* origin, DistanceSums* sums) {
+  Lanes<double> sum[Rows] = {};
+  Lanes<double> squares[Rows] = {};
+  for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) {
-      const VecD m = broadcast<double>(mean[r]);
-      const VecD s = broadcast<double>(rstd[r]);
-      Lanes<double> v = distances<T>(load_wide(x + r * cols + i, left), m);
+      const VecD o = broadcast<double>(static_cast<double>(origin[r]));
+      // Past the end lies the origin, at no distance.
+      const Lanes<double> d = distances<T>(load_wide(x + r * cols + i, left, origin[r]), o);
       for (int j = 0; j < kParts<double>; ++j) {
-        v.part[j] = Wide<T>::add_product(Wide<T>::times(v.part[j], s), g.part[j], b.part[j]);
+        sum[r].part[j] = Wide<T>::normal(sum[r].part[j] + d.part[j]);
+        squares[r].part[j] = Wide<T>::add_square(d.part[j], squares[r].part[j]);
       }
-      store_wide(y + r * cols + i, v, left);
     }
+  });
+  for (int r = 0; r < Rows; ++r) sums[r] = {sum_lanes(sum[r]), sum_lanes(squares[r])};
+}
+
+template <class T, int Rows>
+NNEXT_INLINE void row_moments(const T* x, index_t cols, double eps, double* mean, double* rstd) {
+  const auto count = static_cast<double>(cols);
+  T origin[Rows];
+  DistanceSums sums[Rows];
+  double from_origin[Rows];
+  const auto take_sums = [&]() NNEXT_LAMBDA {
+    row_distances<T, Rows>(x, cols, origin, sums);
+    for (int r = 0; r < Rows; ++r) {
+      from_origin[r] = normal_number(normal_number(sums[r].sum) / count);
+      mean[r] = normal_number(static_cast<double>(origin[r]) + from_origin[r]);
+    }
+  };
+  for (int r = 0; r < Rows; ++r) origin[r] = flushed<T>(broadcast<T>(x[r * cols]))[0];
+  take_sums();
+  if (sizeof(T) == 8 || cols > kLongestChain) {
+    for (int r = 0; r < Rows; ++r) origin[r] = flushed<T>(broadcast<T>(static_cast<T>(mean[r])))[0];
+    take_sums();
+  }
+  for (int r = 0; r < Rows; ++r) {
+    const double squares = sums[r].squares - normal_number(sums[r].sum) * from_origin[r];
+    const double variance = squares < Normal<double>::kLeast * count ? 0 : squares / count;
+    const double root = square_root(broadcast<double>(variance + eps))[0];
+    rstd[r] = 1.0 / root;
   }
 }
 
@@ -158,87 +167,135 @@ template <class T>
 void layer_norm_rows(const T* x, const T* gamma, const T* beta, double eps, T* y, double* mean,
                      double* rstd, index_t rows, index_t cols) {
   for_norm_rows(rows, [&](index_t first, auto count) NNEXT_LAMBDA {
-    const index_t at = first * cols;
-    for (int r = 0; r < count.value; ++r) {
-      const RowMoments moments = row_moments<T>(x + at + r * cols, cols, eps);
-      mean[first + r] = moments.mean;
-      rstd[first + r] = moments.rstd;
+    constexpr int kRows = decltype(count)::value;
+    constexpr int kTogether = kRows < kSumRows ? kRows : kSumRows;
+    const T* const from = x + first * cols;
+    T* const to = y + first * cols;
+    const double* const m = mean + first;
+    const double* const s = rstd + first;
+    for (int r = 0; r < kRows; r += kTogether) {
+      row_moments<T, kTogether>(from + r * cols, cols, eps, mean + first + r, rstd + first + r);
     }
-    normalize_rows<T, count.value>(x + at, gamma, beta, mean + first, rstd + first, y + at, cols);
+    for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
+      const Lanes<double> g = load_wide(gamma + i, left);
+      const Lanes<double> b = load_wide(beta + i, left);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const VecD scale = broadcast<double>(s[r]);
+        Lanes<double> v =
+            distances<T>(load_wide(from + r * cols + i, left), broadcast<double>(m[r]));
+        for (int j = 0; j < kParts<double>; ++j) {
+          const VecD z = Wide<T>::times(v.part[j], scale);
+          v.part[j] = Wide<T>::add_product(z, g.part[j], b.part[j]);
+        }
+        store_wide(to + r * cols + i, v, left);
+      }
+    });
   });
 }
 
-// dx of a row: rstd (h - mean of h - z mean of h z), with h = dout gamma and z = (x - mean) rstd.
-template <class T>
-NNEXT_INLINE void layer_norm_backward_row(const T* x, const T* dout, const T* gamma, double mean,
-                                          double rstd, T* dx, index_t cols) {
-  const VecD m = broadcast<double>(mean);
-  const VecD s = broadcast<double>(rstd);
-  const auto load_terms = [&](index_t i, Lanes<double>& h, Lanes<double>& z) NNEXT_LAMBDA {
-    const index_t left = cols - i;
-    h = load_wide(dout + i, left);
-    z = distances<T>(load_wide(x + i, left), m);
+// With d = x - mean and h = dout gamma of a row: adds d rstd dout to dgamma and dout to dbeta, and
+// returns the sums of h and of h d.
+template <class T, int Rows>
+NNEXT_INLINE void layer_norm_sums(const T* x, const T* dout, const T* gamma, const double* mean,
+                                  const double* rstd, index_t cols, double* dgamma, double* dbeta,
+                                  double* sum_h, double* sum_hd) {
+  Lanes<double> of_h[Rows] = {};
+  Lanes<double> of_hd[Rows] = {};
+  for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
     const Lanes<double> g = load_wide(gamma + i, left);
-    for (int j = 0; j < kParts<double>; ++j) {
-      h.part[j] = Wide<T>::times(h.part[j], g.part[j]);
-      z.part[j] = Wide<T>::times(z.part[j], s);
+    Lanes<double> to_gamma = load_lanes<double>(dgamma + i, left, 0.0);
+    Lanes<double> to_beta = load_lanes<double>(dbeta + i, left, 0.0);
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) {
+      const VecD scale = broadcast<double>(rstd[r]);
+      const Lanes<double> o = load_wide(dout + r * cols + i, left);
+      const Lanes<double> d =
+          distances<T>(load_wide(x + r * cols + i, left), broadcast<double>(mean[r]));
+      for (int j = 0; j < kParts<double>; ++j) {
+        const VecD h = Wide<T>::times(o.part[j], g.part[j]);  // past the end 0
+        const VecD z = Wide<T>::times(d.part[j], scale);
+        of_h[r].part[j] = Wide<T>::normal(of_h[r].part[j] + h);
+        of_hd[r].part[j] = Wide<T>::add_product(d.part[j], h, of_hd[r].part[j]);
+        to_beta.part[j] = Wide<T>::normal(to_beta.part[j] + o.part[j]);
+        to_gamma.part[j] = Wide<T>::add_product(z, o.part[j], to_gamma.part[j]);
+      }
     }
-  };
-  Lanes<double> sum{};
-  Lanes<double> products{};
-  for (index_t i = 0; i < cols; i += kLanes) {
-    Lanes<double> h;
-    Lanes<double> z;
-    load_terms(i, h, z);
-    add_lanes(sum, h);
-    // Past the end h is 0, and z no NaN unless the mean is one.
-    for (int j = 0; j < kParts<double>; ++j) {
-      products.part[j] = Wide<T>::add_product(z.part[j], h.part[j], products.part[j]);
-    }
-  }
-  const double count = static_cast<double>(cols);
-  const VecD mean_h = broadcast<double>(normal_number(sum_lanes(sum) / count));
-  const VecD mean_hz = broadcast<double>(normal_number(sum_lanes(products) / count));
-  for (index_t i = 0; i < cols; i += kLanes) {
-    Lanes<double> h;
-    Lanes<double> z;
-    load_terms(i, h, z);
-    for (int j = 0; j < kParts<double>; ++j) {
-      const VecD d = Wide<T>::normal(h.part[j] - mean_h);
-      h.part[j] = Wide<T>::times(Wide<T>::add_product(-z.part[j], mean_hz, d), s);
-    }
-    store_wide(dx + i, h, cols - i);
+    store_lanes<double>(dgamma + i, to_gamma, left);
+    store_lanes<double>(dbeta + i, to_beta, left);
+  });
+  for (int r = 0; r < Rows; ++r) {
+    sum_h[r] = normal_number(sum_lanes(of_h[r]));
+    sum_hd[r] = normal_number(sum_lanes(of_hd[r]));
   }
 }
 
+// dx = rstd (h - mean(h) - d rstd^2 mean(h d))
 template <class T>
 void layer_norm_backward_rows(const T* x, const T* dout, const T* gamma, const double* mean,
-                              const double* rstd, T* dx, index_t rows, index_t cols) {
-  for (index_t r = 0; r < rows; ++r, x += cols, dout += cols, dx += cols) {
-    layer_norm_backward_row<T>(x, dout, gamma, mean[r], rstd[r], dx, cols);
-  }
+                              const double* rstd, T* dx, double* dgamma, double* dbeta,
+                              index_t rows, index_t cols) {
+  const auto n = static_cast<double>(cols);
+  for_norm_rows(rows, [&](index_t first, auto count) NNEXT_LAMBDA {
+    constexpr int kRows = decltype(count)::value;
+    constexpr int kTogether = kRows < kSumRows ? kRows : kSumRows;
+    const T* const from = x + first * cols;
+    const T* const given = dout + first * cols;
+    const double* const m = mean + first;
+    const double* const s = rstd + first;
+    double mean_h[kRows];
+    double slope[kRows];
+    for (int r = 0; r < kRows; r += kTogether) {
+      layer_norm_sums<T, kTogether>(from + r * cols, given + r * cols, gamma, m + r, s + r, cols,
+                                    dgamma, dbeta, mean_h + r, slope + r);
+    }
+    if (dx == nullptr) return;
+    T* const to = dx + first * cols;
+    for (int r = 0; r < kRows; ++r) {
+      mean_h[r] = normal_number(mean_h[r] / n);
+      slope[r] = normal_number(normal_number(slope[r] / n) * s[r]);
+      slope[r] = normal_number(slope[r] * s[r]);
+    }
+    for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
+      const Lanes<double> g = load_wide(gamma + i, left);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const Lanes<double> d =
+            distances<T>(load_wide(from + r * cols + i, left), broadcast<double>(m[r]));
+        Lanes<double> h = load_wide(given + r * cols + i, left);
+        for (int j = 0; j < kParts<double>; ++j) {
+          h.part[j] = Wide<T>::times(h.part[j], g.part[j]);
+          const VecD apart = Wide<T>::normal(h.part[j] - broadcast<double>(mean_h[r]));
+          const VecD rest = Wide<T>::add_product(-d.part[j], broadcast<double>(slope[r]), apart);
+          h.part[j] = Wide<T>::times(rest, broadcast<double>(s[r]));
+        }
+        store_wide(to + r * cols + i, h, left);
+      }
+    });
+  });
 }
 
-// Adds to sums[j] the distances of column j from origin[j], or with Squares their squares.
-template <class T, bool Squares>
+// Adds to sums[j] the distances of column j from origin[j], and to squares[j] their squares.
+template <class T>
 void column_distances(const T* x, index_t row_stride, const double* origin, double* sums,
-                      index_t rows, index_t cols) {
+                      double* squares, index_t rows, index_t cols) {
   for_norm_rows(rows, [&](index_t first, auto count) NNEXT_LAMBDA {
     const T* const from = x + first * row_stride;
-    for (index_t i = 0; i < cols; i += kLanes) {
-      const index_t left = cols - i;
+    for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
       const Lanes<double> o = load_lanes<double>(origin + i, left, 0.0);
       Lanes<double> sum = load_lanes<double>(sums + i, left, 0.0);
+      Lanes<double> square = load_lanes<double>(squares + i, left, 0.0);
 #pragma GCC unroll 4
-      for (int r = 0; r < count.value; ++r) {
+      for (int r = 0; r < decltype(count)::value; ++r) {
         const Lanes<double> d = distances<T>(load_wide(from + r * row_stride + i, left), o);
         for (int j = 0; j < kParts<double>; ++j) {
-          sum.part[j] = Squares ? Wide<T>::add_square(d.part[j], sum.part[j])
-                                : Wide<T>::normal(sum.part[j] + d.part[j]);
+          sum.part[j] = Wide<T>::normal(sum.part[j] + d.part[j]);
+          square.part[j] = Wide<T>::add_square(d.part[j], square.part[j]);
         }
       }
       store_lanes<double>(sums + i, sum, left);
-    }
+      store_lanes<double>(squares + i, square, left);
+    });
   });
 }
 
@@ -248,13 +305,12 @@ void normalize_columns(const T* x, index_t row_stride, const double* mean, const
                        const double* shift, T* y, index_t rows, index_t cols) {
   for_norm_rows(rows, [&](index_t first, auto count) NNEXT_LAMBDA {
     const index_t at = first * row_stride;
-    for (index_t i = 0; i < cols; i += kLanes) {
-      const index_t left = cols - i;
+    for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
       const Lanes<double> m = load_lanes<double>(mean + i, left, 0.0);
       const Lanes<double> a = load_lanes<double>(scale + i, left, 0.0);
       const Lanes<double> b = load_lanes<double>(shift + i, left, 0.0);
 #pragma GCC unroll 4
-      for (int r = 0; r < count.value; ++r) {
+      for (int r = 0; r < decltype(count)::value; ++r) {
         const index_t here = at + r * row_stride + i;
         Lanes<double> v = distances<T>(load_wide(x + here, left), m);
         for (int j = 0; j < kParts<double>; ++j) {
@@ -262,45 +318,33 @@ void normalize_columns(const T* x, index_t row_stride, const double* mean, const
         }
         store_wide(y + here, v, left);
       }
-    }
+    });
   });
 }
 
-// Adds to dbeta[j] the sum of dout, and to dgamma[j] that of dout (x - mean) rstd: with PerRow mean
-// and rstd are those of the rows, else those of the columns, and rstd is not read but left to the
-// caller.
-template <class T, bool PerRow>
-void norm_parameter_sums(const T* x, const T* dout, index_t row_stride, const double* mean,
-                         const double* rstd, double* dgamma, double* dbeta, index_t rows,
-                         index_t cols) {
+// Adds to dbeta[j] the sum of dout, and to products[j] that of dout (x - mean).
+template <class T>
+void batch_norm_sums_rows(const T* x, const T* dout, index_t row_stride, const double* mean,
+                          double* products, double* dbeta, index_t rows, index_t cols) {
   for_norm_rows(rows, [&](index_t first, auto count) NNEXT_LAMBDA {
     const index_t at = first * row_stride;
-    for (index_t i = 0; i < cols; i += kLanes) {
-      const index_t left = cols - i;
-      Lanes<double> products = load_lanes<double>(dgamma + i, left, 0.0);
+    for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
+      const Lanes<double> m = load_lanes<double>(mean + i, left, 0.0);
+      Lanes<double> product = load_lanes<double>(products + i, left, 0.0);
       Lanes<double> sum = load_lanes<double>(dbeta + i, left, 0.0);
-      Lanes<double> m{};
-      if constexpr (!PerRow) m = load_lanes<double>(mean + i, left, 0.0);
 #pragma GCC unroll 4
-      for (int r = 0; r < count.value; ++r) {
+      for (int r = 0; r < decltype(count)::value; ++r) {
         const index_t here = at + r * row_stride + i;
-        const Lanes<double> d = load_wide(dout + here, left);
-        Lanes<double> z = load_wide(x + here, left);
-        if constexpr (PerRow) {
-          z = distances<T>(z, broadcast<double>(mean[first + r]));
-          const VecD s = broadcast<double>(rstd[first + r]);
-          for (int j = 0; j < kParts<double>; ++j) z.part[j] = Wide<T>::times(z.part[j], s);
-        } else {
-          z = distances<T>(z, m);
-        }
+        const Lanes<double> o = load_wide(dout + here, left);
+        const Lanes<double> d = distances<T>(load_wide(x + here, left), m);
         for (int j = 0; j < kParts<double>; ++j) {
-          sum.part[j] = Wide<T>::normal(sum.part[j] + d.part[j]);
-          products.part[j] = Wide<T>::add_product(z.part[j], d.part[j], products.part[j]);
+          sum.part[j] = Wide<T>::normal(sum.part[j] + o.part[j]);
+          product.part[j] = Wide<T>::add_product(d.part[j], o.part[j], product.part[j]);
         }
       }
-      store_lanes<double>(dgamma + i, products, left);
+      store_lanes<double>(products + i, product, left);
       store_lanes<double>(dbeta + i, sum, left);
-    }
+    });
   });
 }
 
@@ -311,24 +355,23 @@ void batch_norm_backward_rows(const T* x, const T* dout, index_t row_stride, con
                               T* dx, index_t rows, index_t cols) {
   for_norm_rows(rows, [&](index_t first, auto count) NNEXT_LAMBDA {
     const index_t at = first * row_stride;
-    for (index_t i = 0; i < cols; i += kLanes) {
-      const index_t left = cols - i;
+    for_lanes(cols, [&](index_t i, index_t left) NNEXT_LAMBDA {
       const Lanes<double> m = load_lanes<double>(mean + i, left, 0.0);
       const Lanes<double> a = load_lanes<double>(scale + i, left, 0.0);
       const Lanes<double> c = load_lanes<double>(mean_dout + i, left, 0.0);
       const Lanes<double> b = load_lanes<double>(slope + i, left, 0.0);
 #pragma GCC unroll 4
-      for (int r = 0; r < count.value; ++r) {
+      for (int r = 0; r < decltype(count)::value; ++r) {
         const index_t here = at + r * row_stride + i;
-        const Lanes<double> z = distances<T>(load_wide(x + here, left), m);
-        Lanes<double> d = distances<T>(load_wide(dout + here, left), c);
+        const Lanes<double> d = distances<T>(load_wide(x + here, left), m);
+        Lanes<double> o = distances<T>(load_wide(dout + here, left), c);
         for (int j = 0; j < kParts<double>; ++j) {
-          d.part[j] =
-              Wide<T>::times(Wide<T>::add_product(-z.part[j], b.part[j], d.part[j]), a.part[j]);
+          const VecD rest = Wide<T>::add_product(-d.part[j], b.part[j], o.part[j]);
+          o.part[j] = Wide<T>::times(rest, a.part[j]);
         }
-        store_wide(dx + here, d, left);
+        store_wide(dx + here, o, left);
       }
-    }
+    });
   });
 }
 

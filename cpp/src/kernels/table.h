@@ -157,21 +157,16 @@ struct Kernels {
   // As in nnext/normalize.h; all in float64 but what is of type T. cols >= 1.
   void (*layer_norm)(const T* x, const T* gamma, const T* beta, double eps, T* y, double* mean,
                      double* rstd, index_t rows, index_t cols);
+  // Adds to dgamma and dbeta, row by row; dx may be null.
   void (*layer_norm_backward)(const T* x, const T* dout, const T* gamma, const double* mean,
-                              const double* rstd, T* dx, index_t rows, index_t cols);
-  // dbeta[j] += sum of dout, dgamma[j] += sum of dout (x - mean) rstd, of the rows in order; for
-  // batch norm, whose mean is that of the columns, without rstd.
-  void (*layer_norm_sums)(const T* x, const T* dout, index_t row_stride, const double* mean,
-                          const double* rstd, double* dgamma, double* dbeta, index_t rows,
-                          index_t cols);
-  void (*batch_norm_sums)(const T* x, const T* dout, index_t row_stride, const double* mean,
-                          const double* rstd, double* dgamma, double* dbeta, index_t rows,
-                          index_t cols);
-  // sums[j] += sum of x - origin[j], or of its square.
+                              const double* rstd, T* dx, double* dgamma, double* dbeta,
+                              index_t rows, index_t cols);
+  // sums[j] += sum of x - origin[j], and squares[j] += that of its square.
   void (*distances)(const T* x, index_t row_stride, const double* origin, double* sums,
-                    index_t rows, index_t cols);
-  void (*squared_distances)(const T* x, index_t row_stride, const double* origin, double* sums,
-                            index_t rows, index_t cols);
+                    double* squares, index_t rows, index_t cols);
+  // products[j] += sum of dout (x - mean[j]), dbeta[j] += sum of dout.
+  void (*batch_norm_sums)(const T* x, const T* dout, index_t row_stride, const double* mean,
+                          double* products, double* dbeta, index_t rows, index_t cols);
   // y = (x - mean[j]) scale[j] + shift[j]
   void (*batch_norm)(const T* x, index_t row_stride, const double* mean, const double* scale,
                      const double* shift, T* y, index_t rows, index_t cols);
