@@ -35,13 +35,15 @@ def layers(dtype):
         "Tanh": (nnext.Tanh(), x),
         "Softmax": (nnext.Softmax(), x),
         "Dropout": (nnext.Dropout(0.4, seed=3), x),
+        "LayerNorm": (nnext.LayerNorm(normal(dtype, D), normal(dtype, D, seed=2)), x),
+        "BatchNorm": (nnext.BatchNorm(normal(dtype, D), normal(dtype, D, seed=2)), x),
         "Embedding": (nnext.Embedding(normal(dtype, 7, D)), np.array([[1, 6, 1], [0, 1, 2]])),
     }
 
 
 NAMES = list(layers(np.float32))
 FLOAT_INPUT = [name for name in NAMES if name != "Embedding"]
-WITH_PARAMS = ["MatMul", "Affine", "Embedding"]
+WITH_PARAMS = ["MatMul", "Affine", "LayerNorm", "BatchNorm", "Embedding"]
 
 
 # The two lists
