@@ -24,8 +24,10 @@ Pair = tuple[Candidate, Candidate]  # forward, backward
 SIZE = 500_000
 WIDTHS = (10, 1000)  # of the rows of a softmax
 WORDS, WIDTH = 10_000, 100  # of an embedding
+NORMS = (100, 1000)  # of the rows of a layer norm, and columns of a batch norm
 RATIO = 0.5  # of a dropout
 SLOPE = 0.01  # of a leaky ReLU, below 0
+EPS = 1e-5  # of both norms, as all three have it
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ def cases() -> list[Case]:
         name = f"Softmax of {len(rows):,} rows"
         ours, books = nnext.Softmax(), book.Softmax()
         found.append(Case(name, rows, douts, ours, books, _softmax, true_softmax))
+    for width in NORMS:
+        rows, douts = x.reshape(-1, width), dout.reshape(-1, width)
+        arrays = [rng.standard_normal(width, dtype=np.float32) for _ in range(2)]
+        for kind, axis, norm in (("LayerNorm", 1, _layer_norm), ("BatchNorm", 0, _batch_norm)):
+            ours, books = (getattr(m, kind)(*arrays) for m in (nnext, book))
+            name = f"{kind} of {len(rows):,} rows"
+            true = partial(true_norm, axis, *arrays)
+            found.append(Case(name, rows, douts, ours, books, partial(norm, *arrays), true))
     W = rng.standard_normal((WORDS, WIDTH), dtype=np.float32)
     count = SIZE // WIDTH
     idx = np.minimum(rng.zipf(1.3, count) - 1, WORDS - 1)  # a few words are most of a text
@@ -170,6 +180,14 @@ def true_softmax(x: Array, dout: Array) -> tuple[Array, Array]:
     return y, y * (dout - (y * dout).sum(axis=1, keepdims=True))
 
 
+def true_norm(axis: int, gamma: Array, beta: Array, x: Array, dout: Array) -> tuple[Array, Array]:
+    x = x.astype(np.float64)
+    s = np.sqrt(x.var(axis, keepdims=True) + EPS)
+    z, h = (x - x.mean(axis, keepdims=True)) / s, gamma * dout
+    dx = (h - h.mean(axis, keepdims=True) - z * (h * z).mean(axis, keepdims=True)) / s
+    return gamma * z + beta, dx
+
+
 def true_embedding(W: Array, idx: Array, dout: Array) -> tuple[Array, Array]:
     dW = np.zeros(W.shape)
     np.add.at(dW, idx, dout)
@@ -227,6 +245,36 @@ def _softmax(torch: Any, x: Any, dout: Any) -> Pair:
     backward = torch.ops.aten._softmax_backward_data
     y = torch.softmax(x, 1)
     return partial(torch.softmax, x, 1), partial(backward, dout, y, 1, x.dtype)
+
+
+def _layer_norm(gamma: Array, beta: Array, torch: Any, x: Any, dout: Any) -> Pair:
+    options = [len(gamma)], torch.from_numpy(gamma), torch.from_numpy(beta)
+    norm, norm_backward = (
+        torch.ops.aten.native_layer_norm,
+        torch.ops.aten.native_layer_norm_backward,
+    )
+    _, mean, rstd = norm(x, *options, EPS)
+
+    def backward() -> Any:
+        size, *params = options
+        return norm_backward(dout, x, size, mean, rstd, *params, [True] * 3)[0]
+
+    return lambda: norm(x, *options, EPS)[0], backward
+
+
+def _batch_norm(gamma: Array, beta: Array, torch: Any, x: Any, dout: Any) -> Pair:
+    weight, bias = torch.from_numpy(gamma), torch.from_numpy(beta)
+    running = torch.zeros(len(gamma)), torch.ones(len(gamma))
+    norm, norm_backward = (
+        torch.ops.aten.native_batch_norm,
+        torch.ops.aten.native_batch_norm_backward,
+    )
+    _, mean, rstd = norm(x, weight, bias, *running, True, 0.1, EPS)
+
+    def backward() -> Any:
+        return norm_backward(dout, x, weight, *running, mean, rstd, True, EPS, [True] * 3)[0]
+
+    return lambda: norm(x, weight, bias, *running, True, 0.1, EPS)[0], backward
 
 
 def _embedding(W: Array, torch: Any, idx: Any, dout: Any) -> Pair:

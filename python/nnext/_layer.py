@@ -19,9 +19,9 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 class Layer:
     """What nnext's own layers share: the lists. Other layers need not derive from it.
 
-    ``params`` and ``grads`` are trained; ``buffers`` are arrays that are saved and not trained, such
-    as running statistics: none in most layers. One that has some puts them there after
-    ``super().__init__``, names them in ``buffer_names`` and writes into them in place.
+    ``params`` are trained; ``buffers`` are arrays that are saved and not trained, such as running
+    statistics: none in most layers. One that has some puts them there after ``super().__init__``,
+    names them in ``buffer_names`` and writes into them in place.
 
     Parameters
     ----------

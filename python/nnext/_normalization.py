@@ -58,8 +58,9 @@ class LayerNorm(Layer):
 
     def forward(self, x: ArrayLike) -> Array:
         """Return `x`, shape (..., D), with its rows normalized."""
-        y, *moments = _nnext.layer_norm_forward(x, *self.params, self.eps)
-        self.x, self._moments = x, (moments[0], moments[1])
+        gamma, beta = self.params
+        y, mean, rstd = _nnext.layer_norm_forward(x, gamma, beta, self.eps)
+        self.x, self._moments = x, (mean, rstd)
         return y
 
     @overload
@@ -84,8 +85,9 @@ class LayerNorm(Layer):
         """
         if self.x is None or self._moments is None:
             raise before_forward(self)
+        (mean, rstd), (dgamma, dbeta) = self._moments, self.grads
         return _nnext.layer_norm_backward(
-            self.x, self.params[0], dout, *self._moments, *self.grads, input_grad
+            self.x, self.params[0], dout, mean, rstd, dgamma, dbeta, input_grad
         )
 
     def _arguments(self) -> str:
@@ -183,13 +185,16 @@ class BatchNorm(Layer):
         With `train_flg` by the batch's statistics, which go into the running ones once all else is
         done; without it by the running ones, a row the same alone and in a batch.
         """
+        (gamma, beta), (running_mean, running_var) = self.params, self.buffers
         if train_flg:
-            y, *moments = _nnext.batch_norm_forward(
-                x, *self.params, *self.buffers, self.momentum, self.eps
+            y, mean, var = _nnext.batch_norm_forward(
+                x, gamma, beta, running_mean, running_var, self.momentum, self.eps
             )
         else:
-            y, *moments = _nnext.batch_norm_inference(x, *self.params, *self.buffers, self.eps)
-        self.x, self._moments, self.train_flg = x, (moments[0], moments[1]), bool(train_flg)
+            y, mean, var = _nnext.batch_norm_inference(
+                x, gamma, beta, running_mean, running_var, self.eps
+            )
+        self.x, self._moments, self.train_flg = x, (mean, var), bool(train_flg)
         return y
 
     @overload
@@ -217,15 +222,10 @@ class BatchNorm(Layer):
         """
         if self.x is None or self._moments is None:
             raise before_forward(self)
+        (mean, var), (dgamma, dbeta) = self._moments, self.grads
+        of_batch = bool(self.train_flg)
         return _nnext.batch_norm_backward(
-            self.x,
-            self.params[0],
-            dout,
-            *self._moments,
-            self.eps,
-            self.train_flg,
-            *self.grads,
-            input_grad,
+            self.x, self.params[0], dout, mean, var, self.eps, of_batch, dgamma, dbeta, input_grad
         )
 
     def _arguments(self) -> str:

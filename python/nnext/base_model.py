@@ -36,9 +36,9 @@ class LayerLike(Protocol):
     ``backward`` writes the gradients into ``grads[i]``, an array of the shape of ``params[i]`` that
     is never replaced, and returns the gradient of the layer's input.
 
-    A layer may have a list ``buffers`` too: arrays that it writes into and that are not trained, such
-    as running statistics. They are stored with the parameters, copied, and put back where a batch
-    or an epoch does not count. What it calls its arrays is in ``param_names`` and ``buffer_names``.
+    A layer may have a list ``buffers`` too: arrays that it writes into and that are not trained,
+    such as running statistics. They are stored and copied with the parameters, and put back where a
+    batch does not count. What its arrays are called is in ``param_names`` and ``buffer_names``.
     """
 
     @property

@@ -99,8 +99,9 @@ class EarlyStopping(Monitoring):
         Whether lower or higher is better. ``"auto"`` goes by the last word of the name: loss and
         error are to be low, accuracy, score, r2 and f1 high; others need a ``mode``.
     restore_best : bool
-        Whether the parameters of the best epoch are put back at the end of ``fit``, also if all
-        epochs were done or Ctrl-C ended it. The optimizer's state stays that of the last step.
+        Whether the parameters and buffers of the best epoch are put back at the end of ``fit``,
+        also if all epochs were done or Ctrl-C ended it. The optimizer's state stays that of the
+        last step.
 
     Attributes
     ----------

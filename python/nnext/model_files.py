@@ -139,9 +139,7 @@ def _check_member(
     named = _MEMBER.fullmatch(member.filename)
     kind = (named and named[3]) or str(dtype.newbyteorder("="))
     if shape != p.shape or not _fits(dtype, kind, p.dtype):
-        raise ValueError(
-            f"{path}: {what} is {kind} {shape}, the model's is {p.dtype} {p.shape}"
-        )
+        raise ValueError(f"{path}: {what} is {kind} {shape}, the model's is {p.dtype} {p.shape}")
     if member.file_size != start + p.nbytes:
         raise ValueError(
             f"{path} is not a file of save_params ({what} is {kind} {shape}, which takes "

@@ -1,8 +1,8 @@
 """Models as ONNX files, for other programs to compute with.
 
 It needs the package onnx: ``pip install "nnext-core[onnx]"``. What is written is inference:
-`Dropout` does nothing, `BatchNorm` goes by its running statistics, and the output are the scores. Numbers agree up to rounding: other programs
-add in another order.
+`Dropout` does nothing, `BatchNorm` goes by its running statistics, and the output are the scores.
+Numbers agree up to rounding: other programs add in another order.
 """
 
 from __future__ import annotations

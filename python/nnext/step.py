@@ -279,7 +279,7 @@ class Step:
         return self._update()
 
     def _whole_or_not(self, train: Callable[..., bool], *batch: Any) -> float:
-        """Train on a batch and return its loss; without an update the buffers are what they were."""
+        """Train on a batch and return its loss; if nothing was updated, no buffer has changed."""
         if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
             self._take_arrays()
         self._calls += 1

@@ -135,7 +135,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_not_killed(tmp_path):
     resumed.fit(X, T, 2, 7, progress="none")
     check_same(resumed.model.params, whole.model.params)
     check_same(resumed.model.buffers, whole.model.buffers)
-    with pytest.raises(ValueError, match="momentum is 0.8 in the file, 0.9 here"):
+    with pytest.raises(ValueError, match=r"momentum is 0\.8 in the file, 0\.9 here"):
         Trainer.resume(tmp_path / "run", make_model(), nnext.Momentum())
 
 

@@ -62,7 +62,9 @@ LAYERS = {
     "Add": lambda: Add(),
     "Affine": lambda: Affine(W.copy(), W[0].copy()),
     "AffineSoftmaxWithLoss": lambda: AffineSoftmaxWithLoss(W.copy(), W[0].copy(), **OPTIONS),
-    "BatchNorm": lambda: BatchNorm(W[0].copy(), W[1].copy(), W[0] * 2, W[1] * 2, momentum=0.5, eps=0.125),
+    "BatchNorm": lambda: BatchNorm(
+        W[0].copy(), W[1].copy(), W[0] * 2, W[1] * 2, momentum=0.5, eps=0.125
+    ),
     "Branch": lambda: Branch(3),
     "Dropout": lambda: Dropout(0.125, seed=2**63 - 2, offset=2**40),
     "Embedding": lambda: Embedding(W.copy(), padding_idx=1),

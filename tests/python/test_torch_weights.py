@@ -232,9 +232,7 @@ def test_normalizations_of_torch_come_over_and_go_back():
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(4), torch.nn.LayerNorm(4))
     x = random(10, 4)
     net(torch.from_numpy(x))
-    model = Sequential(
-        [BatchNorm(*random(4, 4)), LayerNorm(random(4), random(4, seed=1))]
-    )
+    model = Sequential([BatchNorm(*random(4, 4)), LayerNorm(random(4), random(4, seed=1))])
     from_torch(net.state_dict(), model)
     np.testing.assert_array_equal(model.buffers[0], net[0].running_mean.numpy())
     np.testing.assert_array_equal(model.buffers[1], net[0].running_var.numpy())
