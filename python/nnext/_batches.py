@@ -85,13 +85,13 @@ class SampleBatches:
         starts = range(0, self._used, self._rows)[skip:]
         ends = (min(first + self._rows, self._used) for first in starts)
         steps = zip(starts, ends, strict=True)
-        return (self._parts(self._samples.take(order[first:end])) for first, end in steps)
+        taken = (self._samples.take(order[first:end]) for first, end in steps)
+        if self._part == self._rows:
+            return ([batch] for batch in taken)
+        return (self._parts(step) for step in taken)
 
     def _parts(self, step: Samples) -> list[Samples]:
-        n = len(step)
-        if n <= self._part:
-            return [step]
-        return [step[first : first + self._part] for first in range(0, n, self._part)]
+        return [step[first : first + self._part] for first in range(0, len(step), self._part)]
 
 
 class StreamBatches:
@@ -142,8 +142,8 @@ class StreamBatches:
         self.count = None if n is None else -(-n // accumulate)
 
     def plan(self) -> dict[str, int]:
-        """Return what has to be the same where an epoch is to be gone on with: nothing is known."""
-        return {}
+        """Return what has to be the same where an epoch is to be gone on with, as far as known."""
+        return {} if self._accumulate == 1 else {"batches of a step": self._accumulate}
 
     def random_state(self) -> Any:
         """Return None: the order is the iterable's own affair."""
@@ -182,7 +182,8 @@ class StreamBatches:
                     self._takes_weight = True
             except (TypeError, ValueError) as error:
                 raise type(error)(f"batch {number}: {error}") from None
-            yield samples
+            # The next batch may be written into the arrays of this one.
+            yield samples if self._accumulate == 1 else samples.copy()
         if number == 0:
             raise ValueError(
                 "x: the iterable gave no batch; an epoch is one pass over it, and a generator can "

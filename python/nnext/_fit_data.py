@@ -47,6 +47,11 @@ class Samples:
         x = map_inputs(lambda a: a.take(rows, axis=0), self.x)
         return Samples(x, self.t.take(rows, axis=0), weight)
 
+    def copy(self) -> Samples:
+        """Return the same in arrays of its own."""
+        weight = None if self.weight is None else self.weight.copy()
+        return Samples(map_inputs(lambda a: a.copy(), self.x), self.t.copy(), weight)
+
     def cast_to(self, params: Sequence[Array]) -> Samples:
         """Return the same with floats in the type of a model's parameters."""
         return Samples(

@@ -201,7 +201,8 @@ class Loop:
                 callbacks("on_batch_begin")
             self._follow(step)
             if len(parts) == 1:
-                step(parts[0].x, parts[0].t, parts[0].weight)
+                (samples,) = parts
+                step(samples.x, samples.t, samples.weight)
             else:
                 step.accumulate([(part.x, part.t, part.weight) for part in parts])
             history.batches += 1

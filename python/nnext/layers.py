@@ -137,8 +137,9 @@ class MatMul(Layer):
         input_grad : bool
             With False the gradient by the input is left out, and None returned.
         accumulate : bool
-            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
-            parts of a batch, of up to 16384 rows in all, add up to the very bits of the whole.
+            Add to what ``grads`` hold instead of writing over it. Where all is of one type, float32
+            or float64, the gradients of consecutive parts of a batch, of up to 16384 rows in all,
+            add up to the very bits of the whole.
 
         Returns
         -------
@@ -224,8 +225,9 @@ class Affine(Layer):
         input_grad : bool
             With False the gradient by the input is left out, and None returned.
         accumulate : bool
-            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
-            parts of a batch, of up to 16384 rows in all, add up to the very bits of the whole.
+            Add to what ``grads`` hold instead of writing over it. Where all is of one type, float32
+            or float64, the gradients of consecutive parts of a batch, of up to 16384 rows in all,
+            add up to the very bits of the whole.
 
         Returns
         -------

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nnext._layer import has_methods_of
+from nnext._layer import adding_backward, has_methods_of
 from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
@@ -155,9 +154,8 @@ class Sequential(BaseModel):
         float
         """
         refuse_masked("t", t)
-        loss: float = self.loss_layer.forward(
-            self._run(x, train_flg=True), t, *_more(sample_weight, count)
-        )
+        given, named = _of_loss(sample_weight, count)
+        loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t, *given, **named)
         return loss
 
     @overload
@@ -187,7 +185,8 @@ class Sequential(BaseModel):
         accumulate : bool
             Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
             parts of a batch, each with the batch's `count` in its `forward`, add up to those of
-            the whole: to the bit where nnext's layers have up to 16384 rows in all.
+            the whole: to the bit where all is of one type, float32 or float64, and up to 16384
+            rows in all.
 
         Returns
         -------
@@ -195,9 +194,9 @@ class Sequential(BaseModel):
             The gradient of `x`; None if it was not asked for and the first layer could skip it,
             or if the first layer has none to give (`Embedding`).
         """
-        backward = _adding(self.loss_layer) if accumulate else self.loss_layer.backward
-        grad = backward(dout)
-        return self._backward(grad, input_grad, accumulate)
+        if accumulate:
+            return self._add_backward(adding_backward(self.loss_layer)(dout), input_grad)
+        return self._backward(self.loss_layer.backward(dout), input_grad)
 
     def forward_backward(
         self,
@@ -226,8 +225,9 @@ class Sequential(BaseModel):
             The loss.
         """
         if not has_methods_of(self, Sequential, "forward", "backward"):
-            loss = self.forward(x, t, *_more(sample_weight, count))
-            self.backward(**({"accumulate": True} if accumulate else {}))
+            given, named = _of_loss(sample_weight, count)
+            loss = self.forward(x, t, *given, **named)
+            (adding_backward(self) if accumulate else self.backward)()
             return loss
         refuse_masked("t", t)
         h = self._run(x, train_flg=True)
@@ -243,29 +243,39 @@ class Sequential(BaseModel):
     ) -> float:
         """Do the same from what `_run` returned last."""
         loss: float
-        more = _more(sample_weight, count)
-        one_pass = getattr(self.loss_layer, "forward_backward", None)
+        loss_layer: Any = self.loss_layer
+        given, named = _of_loss(sample_weight, count)
+        one_pass = getattr(loss_layer, "forward_backward", None)
         if one_pass is None:
-            loss = self.loss_layer.forward(h, t, *more)
-            backward = _adding(self.loss_layer) if accumulate else self.loss_layer.backward
-            grad = backward(1)
+            loss = loss_layer.forward(h, t, *given, **named)
+            grad = (adding_backward(loss_layer) if accumulate else loss_layer.backward)(1)
         elif accumulate:
-            loss, grad = one_pass(h, t, *more, accumulate=True)
+            loss, grad = one_pass(h, t, *given, **named, accumulate=True)
         else:
-            loss, grad = one_pass(h, t, *more)
-        self._backward(grad, False, accumulate)
+            loss, grad = one_pass(h, t, *given, **named)
+        (self._add_backward if accumulate else self._backward)(grad, False)
         return loss
 
-    def _backward(self, grad: Any, input_grad: bool, accumulate: bool) -> Array | None:
+    def _backward(self, grad: Any, input_grad: bool) -> Array | None:
         """Take the gradient of the loss layer back through the layers."""
-        for layer in self.layers[:0:-1]:
-            grad = _adding(layer)(grad) if accumulate else layer.backward(grad)
         first = self.layers[0]
-        backward = _adding(first) if accumulate else first.backward
+        for layer in self.layers[:0:-1]:
+            grad = layer.backward(grad)
         if not input_grad and getattr(first, "skips_input_grad", False):
-            backward(grad, input_grad=False)
+            first.backward(grad, input_grad=False)
             return None
-        grad = backward(grad)
+        grad = first.backward(grad)
+        return grad  # type: ignore[no-any-return]
+
+    def _add_backward(self, grad: Any, input_grad: bool) -> Array | None:
+        """Do the same, adding to the gradients of the layers."""
+        first = self.layers[0]
+        for layer in self.layers[:0:-1]:
+            grad = adding_backward(layer)(grad)
+        if not input_grad and getattr(first, "skips_input_grad", False):
+            adding_backward(first)(grad, input_grad=False)
+            return None
+        grad = adding_backward(first)(grad)
         return grad  # type: ignore[no-any-return]
 
 
@@ -318,28 +328,11 @@ class TwoLayerNet(Sequential):
         )
 
 
-def _more(sample_weight: Any, count: float | None) -> tuple[Any, ...]:
-    """Return the arguments of a loss that one of one's own need not take."""
-    if count is not None:
-        return sample_weight, count
-    return () if sample_weight is None else (sample_weight,)
-
-
-def _adding(layer: Any) -> Callable[..., Any]:
-    """Return a ``backward`` that adds to the layer's gradients, whose own may write over them."""
-    if not layer.params:
-        return layer.backward  # type: ignore[no-any-return]
-    if has_parameter(layer.backward, "accumulate"):
-        return partial(layer.backward, accumulate=True)
-
-    def backward(dout: Any, **options: Any) -> Any:
-        held = [grad.copy() for grad in layer.grads]
-        dx = layer.backward(dout, **options)
-        for grad, before in zip(layer.grads, held, strict=True):
-            grad += before
-        return dx
-
-    return backward
+def _of_loss(sample_weight: Any, count: float | None) -> tuple[tuple[Any, ...], dict[str, float]]:
+    """Return the arguments of a loss that one of one's own need not take, where there are any."""
+    return () if sample_weight is None else (sample_weight,), (
+        {} if count is None else {"count": count}
+    )
 
 
 def _shown(what: object) -> str:

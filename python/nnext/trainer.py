@@ -174,8 +174,8 @@ class Trainer(Generic[OptimizerT]):
         accumulate : int
             So many batches are one step: their gradients add up before the parameters change once,
             with the bits of one batch of all their rows where `nnext.step.Step.accumulate` says so,
-            and the memory of one of them. The last step of an epoch may have fewer. What else is
-            said of batches here, and callbacks see, are steps then.
+            while the layers keep the numbers of one of them. The last step of an epoch may have
+            fewer. What else is said of batches here, and callbacks see, are steps then.
         validation : (x, t), (x, t, sample_weight), or float, optional
             Samples to measure the model on after each epoch; a float in (0, 1) sets that part of
             the data apart, the same for all calls with equally many samples. The model's ``loss``
