@@ -340,8 +340,8 @@ def test_gradients_of_half_precision_lose_nothing_in_small_parts():
     x, t = normal(np.float16, n, D) * np.float16(0.01), np.arange(n) * 7 % C
     Step(exact, SGD(lr=0.0))(x.astype(np.float64), t)
     Step(model, SGD(lr=0.0)).accumulate([(x[i : i + 4], t[i : i + 4]) for i in range(0, n, 4)])
-    for a, b in zip(model.grads, exact.grads, strict=True):
-        assert np.linalg.norm(a - b) <= 2e-3 * np.linalg.norm(b)  # parts of 1 / n: 1e-2
+    got, expected = (np.concatenate([g.ravel() for g in m.grads]) for m in (model, exact))
+    assert np.linalg.norm(got - expected) <= 1e-3 * np.linalg.norm(expected)
 
 
 def test_more_rows_than_one_chain_has_do_not_drift():
@@ -349,7 +349,9 @@ def test_more_rows_than_one_chain_has_do_not_drift():
     x, t = np.full((n, 1), 0.1, np.float32), np.zeros((n, 1), np.float32)
     model = Sequential([MatMul(np.ones((1, 1), np.float32))], SquaredError(reduction="sum"))
     Step(model, SGD(lr=0.0)).accumulate([(x[i : i + 512], t[:512]) for i in range(0, n, 512)])
-    assert model.grads[0][0, 0] == pytest.approx(n * 2 * float(np.float32(0.1)) ** 2, rel=2e-6)
+    assert model.grads[0][0, 0] == pytest.approx(
+        n * 2 * float(np.float32(0.1)) ** 2, rel=2e-5
+    )  # of one chain: 1 %
 
 
 class Tied(Layer):
@@ -666,7 +668,7 @@ def test_a_stream_goes_on_with_as_many_batches_a_step(tmp_path):
 
 @pytest.mark.parametrize("parts", [5, [5], [(np.ones(3),)], np.ones((3, 4)), [(1, 2, 3, 4)], "ab"])
 def test_what_are_no_parts_is_refused(parts):
-    with pytest.raises(TypeError, match="parts: expected \\(x, t\\) or .*part 1 is"):
+    with pytest.raises(TypeError, match=r"parts: expected \(x, t\) or .*part 1 is"):
         Step(net(), SGD()).accumulate(parts)
 
 
