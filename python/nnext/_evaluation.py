@@ -86,7 +86,8 @@ class Evaluation:
         except (IndexError, TypeError, ValueError) as error:
             raise type(error)(f"{what}: {error}") from None
         if self._labels is not None:
-            shape = one_row_shape(model, samples.x) or ()
+            with putting_back(model):
+                shape = one_row_shape(model, samples.x) or ()
             self._are_rows = self._labels.shape[1:] == shape[1:-1] != shape[1:]
         if any(not isinstance(metric, str) for metric in self._metrics.values()):
             self._try_functions()

@@ -154,8 +154,8 @@ class Trainer(Generic[OptimizerT]):
         x : array_like, shape (N, ...); a tuple or dict of such; or an iterable of batches
             Samples. A model with several inputs gets a tuple or dict of batches of each. With `t`
             left out, an iterable of ``(x, t)`` or ``(x, t, sample_weight)``, each a batch as it
-            is: an epoch is one pass over it. An iterator, such as a generator, can be gone through
-            once, so that `max_epoch` has to be 1.
+            is: an epoch is one pass over it, in its order. An iterator, such as a generator, can be
+            gone through once, so that `max_epoch` has to be 1.
         t : array_like, shape (N, ...)
             Labels, as the model takes them.
         max_epoch : int
@@ -190,7 +190,7 @@ class Trainer(Generic[OptimizerT]):
             is named by its ``__name__``, or the key of a dict. Each is tried before the training,
             on the first samples.
         callbacks : iterable of callbacks
-            What else happens meanwhile; see `nnext.callbacks`.
+            What else happens meanwhile, each object once; see `nnext.callbacks`.
         drop_last : bool
             Leave out the samples that do not fill a last batch (others in each epoch).
         on_epoch : callable, optional

@@ -104,7 +104,9 @@ def test_what_the_end_raises_comes_out_and_loses_nothing():
     ("rate", "kind", "message"),
     [
         (math.nan, ValueError, "^lr: expected a finite number of at least 0 from .*, got nan"),
-        (10**400, ValueError, "^lr: expected a finite number of at least 0 from .*, got 1000"),
+        pytest.param(
+            10**400, ValueError, "^lr: expected a finite number of at least 0 from .*", id="huge"
+        ),
         ("0.1", TypeError, "^lr: expected a number from .* at step 0, got '0.1'"),
         (None, TypeError, "^lr: expected a number from .* at step 0, got None"),
     ],
@@ -136,7 +138,9 @@ def test_on_epoch_takes_no_name_that_every_history_has(name):
         fit(trainer(), on_epoch=lambda over: {name: 1.0})
 
 
-@pytest.mark.parametrize("value", ["b", None, np.ones(1), np.ones(2), 10**400, 1j])
+@pytest.mark.parametrize(
+    "value", ["b", None, np.ones(1), np.ones(2), pytest.param(10**400, id="huge"), 1j]
+)
 def test_on_epoch_returns_one_number_for_a_name(value):
     with pytest.raises(TypeError, match="on_epoch: expected a number for 'a', got"):
         fit(trainer(), on_epoch=lambda over: {"a": value})
