@@ -12,9 +12,11 @@ import numpy as np
 from nnext._input import cast_to_parameters, make_array
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, has_parameter, refuse_masked, refuse_sparse
+from nnext._support import Array, as_number, has_parameter, refuse_masked, refuse_sparse
 
 _ROWS = 64  # looked at together for one that counts
+
+_CLASSES = "; np.unique(t, return_inverse=True) gives names of classes numbers"
 
 _COLUMNS = 32  # so many columns of indices are looked at one by one
 
@@ -376,15 +378,26 @@ def _as_array(name: str, value: Any) -> Array:
     if array.dtype.hasobject:
         shape = array.shape
         what = f"objects, {array.dtype} {shape}" if shape else type(array.item()).__name__
-        raise TypeError(f"{name}: expected a NumPy array of numbers, got {what}")
+        at, first = _no_number(array) if shape else ("", None)
+        raise TypeError(
+            f"{name}: expected a NumPy array of numbers, got {what}{at}"
+            f"{_CLASSES if name == 't' and isinstance(first, str) else ''}"
+        )
     if array.dtype.kind not in "biuf" and not _is_number_type(array.dtype):
-        text = array.dtype.kind in "US"
-        hint = "; np.unique(t, return_inverse=True) gives names of classes numbers"
         raise TypeError(
             f"{name}: expected an array of numbers, got type {array.dtype}"
-            f"{hint if text and name == 't' else ''}"
+            f"{_CLASSES if name == 't' and array.dtype.kind in 'UST' else ''}"
         )
     return array
+
+
+def _no_number(array: Array) -> tuple[str, Any]:
+    """Say where objects have the first that is no number, and return it; nothing if all are."""
+    for place, value in np.ndenumerate(array):
+        if as_number(value) is None:
+            shown = repr(value) if value is None or isinstance(value, str) else type(value).__name__
+            return f"; {list(place)} is {shown}", value
+    return "", None
 
 
 def _is_number_type(dtype: np.dtype[Any]) -> bool:

@@ -89,6 +89,8 @@ class Frame:
         return self.array
 
 
+MIXED = X.astype(object)
+MIXED[:, 1] = "cat"
 STRINGS = np.array(["cat", "dog", "cow"])[T]
 
 
@@ -106,7 +108,15 @@ STRINGS = np.array(["cat", "dog", "cow"])[T]
         (X, Tensor(), TypeError, "^t: .* got Tensor, of which none can be made"),
         ([[1.0, 2]] * 4 + [[1.0]], T[:5], ValueError, "^x: .* lengths .row 0 has 2, row 4 has 1."),
         (X, [[0]] * 29 + [[0, 1]], ValueError, "^t: .* lengths .row 0 has 1, row 29 has 2."),
-        (X, [*T[:29].tolist(), None], TypeError, r"^t: .* got objects, object \(30,\)"),
+        (
+            X,
+            [*T[:29].tolist(), None],
+            TypeError,
+            r"^t: .* objects, object \(30,\); \[29\] is None$",
+        ),
+        (X, STRINGS.astype(object), TypeError, r"^t: .*; \[0\] is '.*'; np.unique.t, return_inv"),
+        (MIXED, T, TypeError, r"^x: .* got objects, object \(30, 2\); \[0, 1\] is 'cat'$"),
+        (X.astype(object), T, TypeError, r"^x: .* got objects, object \(30, 2\)$"),
         (X[:, :1], T, ValueError, "."),
         (X, T[:29], ValueError, "^t: expected 30 labels"),
         (X, T.astype(float) + 0.5, (TypeError, ValueError), "."),
