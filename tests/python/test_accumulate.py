@@ -333,15 +333,16 @@ def test_what_is_ones_own_adds_up_too(make, reduction):
 
 
 def test_gradients_of_half_precision_lose_nothing_in_small_parts():
-    exact, model = net(np.float64), net(np.float16)
+    exact, whole, model = net(np.float64), net(np.float16), net(np.float16)
     for p, q in zip(exact.params, model.params, strict=True):
         p[...] = q
     n = 4096
     x, t = normal(np.float16, n, D) * np.float16(0.01), np.arange(n) * 7 % C
     Step(exact, SGD(lr=0.0))(x.astype(np.float64), t)
+    Step(whole, SGD(lr=0.0))(x, t)
     Step(model, SGD(lr=0.0)).accumulate([(x[i : i + 4], t[i : i + 4]) for i in range(0, n, 4)])
-    got, expected = (np.concatenate([g.ravel() for g in m.grads]) for m in (model, exact))
-    assert np.linalg.norm(got - expected) <= 1e-3 * np.linalg.norm(expected)
+    for a, b, c in zip(model.grads, whole.grads, exact.grads, strict=True):
+        assert np.linalg.norm(a - c) <= 1.5 * np.linalg.norm(b - c)
 
 
 def test_more_rows_than_one_chain_has_do_not_drift():
