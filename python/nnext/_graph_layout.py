@@ -11,7 +11,7 @@ LETTER, LINE = 0.073, 0.17  # what a letter and a line of text take
 WIDTH = 7.2  # of a row: in print the width of a page, with letters of seven points and more
 APART = 0.045  # of an arrow forward, and of one back, from the middle between them
 _GAP, _PORT, _LANE = 0.55, 0.26, 0.46  # between nodes of a column, arrows at a node, and rows
-_MARGIN = 0.15
+_MARGIN, _WIDEST = 0.15, 2.2
 _PLACES = (0.5, 0.38, 0.62, 0.26, 0.74, 0.16, 0.84)  # of a label, along a stretch
 
 Point = tuple[float, float]
@@ -101,11 +101,14 @@ def _place(nodes: Sequence[Node], edges: Sequence[Edge], room: float) -> tuple[f
     ports = _ports(nodes, edges)
 
     label = max(LETTER * len(text) for e in edges for text in (e.shape, e.grad))
-    gap = label + 0.35 * room
+    gaps = dict.fromkeys(columns, label + 0.35 * room)  # to the next column
+    for first, second in (pair for edge in edges for pair in pairwise(edge.path)):
+        # A steep fan of arrows is cut through by its own labels.
+        gaps[first.column] = max(gaps[first.column], min(abs(first.y - second.y) / 2, _WIDEST))
     wide = {number: max(node.width for node in column) for number, column in columns.items()}
     side = _MARGIN
     while True:  # the more arrows go from row to row, the narrower the rows
-        rows = _rows(columns, wide, gap, WIDTH - 2 * side)
+        rows = _rows(columns, wide, gaps, WIDTH - 2 * side)
         row_of = {number: i for i, row in enumerate(rows) for number in row}
         crossing: list[list[tuple[Node, Node]]] = [[] for _ in rows]
         for edge in edges:
@@ -123,8 +126,8 @@ def _place(nodes: Sequence[Node], edges: Sequence[Edge], room: float) -> tuple[f
         for number in row:
             for node in columns[number]:
                 node.x = x + wide[number] / 2
-            x += wide[number] + gap
-        right = max(right, x - gap)
+            x += wide[number] + gaps[number]
+        right = max(right, x - gaps[row[-1]])
     lanes: dict[tuple[int, int], tuple[float, float, float]] = {}
     top = 0.0
     for row, over in zip(rows, crossing, strict=True):
@@ -183,14 +186,14 @@ def _ports(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[list[float]]:
 
 
 def _rows(
-    columns: dict[int, list[Node]], wide: dict[int, float], gap: float, room: float
+    columns: dict[int, list[Node]], wide: dict[int, float], gaps: dict[int, float], room: float
 ) -> list[list[int]]:
     """Part the columns into rows that are so wide, as far as that can be."""
     numbers = sorted(columns)
     rows: list[list[int]] = [[]]
     for number in numbers:
         row = rows[-1]
-        if row and sum(wide[n] + gap for n in row) + wide[number] > room:
+        if row and sum(wide[n] + gaps[n] for n in row) + wide[number] > room:
             rows.append([])
             # The end does not stand alone, nor a value apart from what takes it.
             if number == numbers[-1] and len(row) > 1:

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from nnext import plotting
 
@@ -338,17 +338,27 @@ def graph(what, path):
 def test_a_graph_is_readable_on_a_page(path, make):
     figure = graph(make(), path)
     assert_readable(figure, PAGE)
+    shown = drawn_texts(figure)
     (ax,) = figure.axes
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [box.get_window_extent(renderer) for box in ax.patches]
+    extents = [box.get_window_extent() for box in ax.patches]
+    boxes = [
+        (((b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2), b.width / 2, b.height / 2, 0.0) for b in extents
+    ]
     for one, two in combinations(boxes, 2):
-        assert not one.overlaps(two)
-    inside = [box.padded(-1) for box in boxes]
-    for line in ax.lines:  # arrows end at the boxes of their nodes and go through none
-        points = ax.transData.transform(np.column_stack(line.get_data()))
-        for first, last in pairwise(points):
-            for point in np.linspace(first, last, 50):
-                assert not any(box.contains(*point) for box in inside)
+        assert not overlap(one, two)
+    drawn = [np.column_stack(line.get_data()) for line in ax.lines]
+    arrows = [tip for tip in ax.texts if isinstance(tip, Annotation)]
+    drawn += [np.array([tip.xyann, tip.xy]) for tip in arrows]
+    stretches = []
+    for first, last in (pair for line in drawn for pair in pairwise(ax.transData.transform(line))):
+        along = last - first
+        angle = math.atan2(along[1], along[0])
+        stretches.append(((first + last) / 2, np.hypot(*along) / 2, 0.5, angle))
+    assert len(stretches) >= len(boxes) - 1
+    for stretch in stretches:  # arrows end at the boxes of their nodes, and go through no number
+        assert not any(overlap(stretch, box) for box in boxes)
+        for text, box in shown:
+            assert not overlap(stretch, box, slack=0.0), text.get_text()
 
 
 def test_a_long_model_goes_on_in_rows(path):
