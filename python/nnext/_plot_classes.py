@@ -59,7 +59,7 @@ def plot_predictions(
         (first, mistakes),
         rows,
         (
-            f"The first {len(first)}: predicted digit and its probability (mistakes in red)",
+            f"The first {len(first)}: predicted digit, probability, and the true digit of mistakes",
             f"{'All' if len(wrong) == len(mistakes) else f'The first {len(mistakes)} of'} "
             f"{len(wrong)} mistakes: predicted digit, probability, and the true digit",
         ),

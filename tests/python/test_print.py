@@ -190,6 +190,17 @@ def test_a_confusion_matrix_is_readable(path, classes, width, names):
     assert_readable(figure, width)
 
 
+@pytest.mark.parametrize("wrong", [0, 3, 40])
+def test_predictions_are_readable_on_a_page(path, wrong):
+    t, proba = np.zeros(60, int), np.tile(np.float32([0.75, 0.25]), (60, 1))
+    proba[:wrong] = proba[:wrong, ::-1]
+    figure = plotting.plot_predictions(RNG.random((60, 8, 8)), t, proba, path=path)
+    assert_readable(figure, PAGE)
+    said = [text.get_text() for text, _ in drawn_texts(figure)]
+    assert said.count("0  (75 %)") == 40 - wrong
+    assert said.count("1  (75 %)\ntrue: 0") == wrong + min(wrong, 20)  # words tell them, not red
+
+
 # Numbers
 
 
