@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nnext._names import buffers_of
 from nnext._support import Array
 
 
@@ -19,7 +20,7 @@ def putting_back(model: object) -> Iterator[None]:
     """
     parts = list(_parts(model, {}).values())
     kept = [(vars(part), dict(vars(part))) for part in parts]
-    buffers = copies_of(b for part in parts for b in vars(part).get("buffers") or ())
+    buffers = copies_of(b for part in parts for b in buffers_of(part))
     try:
         yield
     finally:
@@ -33,7 +34,7 @@ def putting_back(model: object) -> Iterator[None]:
 @contextmanager
 def putting_buffers_back(model: Any) -> Iterator[None]:
     """Put back the numbers in a model's ``buffers`` alone."""
-    kept = copies_of(getattr(model, "buffers", ()))
+    kept = copies_of(buffers_of(model))
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from nnext._fit_data import (
 )
 from nnext._gathered import check_gathered
 from nnext._input import as_input, make_array
-from nnext._names import Unmatched, load_state, model_arrays, state_of
+from nnext._names import Unmatched, buffers_of, load_state, model_arrays, state_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._summary import repr_of, summary_of
@@ -97,7 +97,7 @@ class BaseModel:
     @property
     def buffers(self) -> list[Array]:
         """The layers' arrays that are saved and not trained (`LayerLike`), in their order."""
-        return [b for layer in self._all_layers() for b in getattr(layer, "buffers", [])]
+        return [b for layer in self._all_layers() for b in buffers_of(layer)]
 
     def loss_input(self, x: ArrayLike) -> Any:
         """Compute what the loss layer takes of `x`, in inference mode: `scores`, if not overridden.
@@ -516,7 +516,7 @@ class BaseModel:
             places = {id(array): place for place, array in enumerate(inside)}
             state[name] = [places.get(id(array), array) for array in state[name]]
             state[f"_shared_{name}"] = find_shared([*inside, *getattr(self, name)])
-        buffers = [b for layer in self._all_layers() for b in getattr(layer, "buffers", [])]
+        buffers = [b for layer in self._all_layers() for b in buffers_of(layer)]
         state["_shared_buffers"] = find_shared(buffers)
         return state
 
@@ -530,7 +530,8 @@ class BaseModel:
         # A file of an earlier version has none.
         shared = state.pop("_shared_buffers", None)
         if shared:
-            _share_again([getattr(layer, "buffers", []) for layer in layers], shared)
+            found = map(buffers_of, layers)
+            _share_again([b if isinstance(b, list) else list(b) for b in found], shared)
         vars(self).update(state)
 
     def _all_layers(self) -> list[LayerLike]:

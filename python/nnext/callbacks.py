@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnext._callback import Callback
+from nnext._names import buffers_of
 from nnext._record_parameters import RecordParameters
 from nnext._support import Array, check_count, check_flag, check_numbers, whole_number
 from nnext._whole_files import PathLike, check_folder, file_name
@@ -487,4 +488,4 @@ def _check_names(state: Any, own: Mapping[str, Any]) -> None:
 
 
 def _arrays(model: Any) -> Sequence[Array]:
-    return [*model.params, *getattr(model, "buffers", [])]
+    return [*model.params, *buffers_of(model)]

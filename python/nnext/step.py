@@ -19,6 +19,7 @@ from nnext import _nnext
 from nnext._accumulate import Totals, go_on, goes_on
 from nnext._fit_data import Samples, count_rows
 from nnext._gathered import check_gathered, list_arrays
+from nnext._names import buffers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import copies_of, restore
 from nnext._support import Array, check_numbers, find_shared
@@ -182,7 +183,7 @@ class Step:
         self._check_number()
         check_gathered(model, writable=True)
         self._own, self._merged = _plan(model)
-        self._has_buffers = len(getattr(model, "buffers", ())) > 0
+        self._has_buffers = len(buffers_of(model)) > 0
         self._lists = list_arrays(model)
         self._arrays = tuple(chain.from_iterable(self._lists))
 
@@ -275,7 +276,7 @@ class Step:
             differentiate(*batch)
             self._update()
             return self.loss
-        kept = copies_of(self.model.buffers)  # type: ignore[attr-defined]
+        kept = copies_of(buffers_of(self.model))
         done = False
         try:
             differentiate(*batch)

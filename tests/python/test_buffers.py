@@ -43,6 +43,9 @@ class OldLayer:
 
     params, grads = (), ()
 
+    def buffers(self):
+        """Mean something else by the name, as PyTorch's modules do."""
+
     def forward(self, x):
         return x
 

@@ -411,6 +411,15 @@ NNEXT_INLINE unsigned lane_bits(VecI64 mask) {
 #endif
 }
 
+// Whether a < b in some lane; not where either is NaN.
+NNEXT_INLINE bool any_less(VecD a, VecD b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) != 0;
+#else
+  return lane_bits(a < b) != 0;
+#endif
+}
+
 template <class T>
 NNEXT_INLINE bool all_lanes(IntVec<T> mask) {
   return lane_bits(mask) == (1u << Simd<T>::lanes) - 1;
