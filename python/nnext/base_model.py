@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nnext._copying import copied_state, state_to_copy
 from nnext._fit_data import (
     Samples,
     check_rows,
@@ -25,7 +26,7 @@ from nnext._names import Unmatched, buffers_of, load_state, model_arrays, state_
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._summary import repr_of, summary_of
-from nnext._support import Array, check_count, find_shared, refuse_masked, refuse_sparse
+from nnext._support import Array, check_count, refuse_masked, refuse_sparse
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -505,47 +506,10 @@ class BaseModel:
         model_files.load_params(path, self.params, self.buffers)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Put places for the layers' arrays in ``params`` and ``grads``; say which share memory.
-
-        So they are the layers' own again whatever copies or loads the model, also where that knows
-        no two places of one array (joblib), and views of shared weights are views again.
-        """
-        state = dict(vars(self))
-        for name in ("params", "grads"):
-            inside = [array for layer in self._all_layers() for array in getattr(layer, name)]
-            places = {id(array): place for place, array in enumerate(inside)}
-            state[name] = [places.get(id(array), array) for array in state[name]]
-            state[f"_shared_{name}"] = find_shared([*inside, *getattr(self, name)])
-        buffers = [b for layer in self._all_layers() for b in buffers_of(layer)]
-        state["_shared_buffers"] = find_shared(buffers)
-        return state
+        return state_to_copy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        layers = [*state["layers"], state["loss_layer"]]
-        for name in ("params", "grads"):
-            state[name] = list(state[name])  # not the list of whoever copies
-            lists = [getattr(layer, name) for layer in layers]
-            _share_again([*lists, state[name]], state.pop(f"_shared_{name}"))
-        # A file of an earlier version has none.
-        shared = state.pop("_shared_buffers", None)
-        if shared:
-            found = map(buffers_of, layers)
-            _share_again([b if isinstance(b, list) else list(b) for b in found], shared)
-        vars(self).update(state)
+        vars(self).update(copied_state(state))
 
     def _all_layers(self) -> list[LayerLike]:
         return [*self.layers, self.loss_layer]
-
-
-def _share_again(lists: Sequence[list[Any]], shared: Sequence[tuple[int, bool]]) -> None:
-    """Give arrays one memory again where they had one; a whole number is the place of an array."""
-    places = [(arrays, j) for arrays in lists for j in range(len(arrays))]
-    for (arrays, j), (first, transposed) in zip(places, shared, strict=True):
-        if isinstance(place := arrays[j], int):
-            of, k = places[place]
-            arrays[j] = of[k]
-            continue
-        of, k = places[first]
-        if find_shared([of[k], arrays[j]])[1][0] != 0:  # they shared it, and do no longer
-            arrays[j] = of[k].T if transposed else of[k]
