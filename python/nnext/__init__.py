@@ -33,7 +33,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 
 from typing import TYPE_CHECKING
 
-from nnext import datasets, nodes
+from nnext import _threadpoolctl, datasets, nodes
 from nnext._layer import no_attribute
 from nnext._nnext import EmptyBatchError, __version__
 from nnext.base_model import BaseModel
@@ -41,6 +41,7 @@ from nnext.config import (
     empty_cache,
     get_num_threads,
     get_score_budget,
+    register_threadpoolctl,
     set_num_threads,
     set_score_budget,
     show_config,
@@ -146,6 +147,7 @@ __all__ = [
     "numerical_gradient",
     "register_layer",
     "register_model",
+    "register_threadpoolctl",
     "relu",
     "set_num_threads",
     "set_score_budget",
@@ -155,6 +157,8 @@ __all__ = [
     "softmax",
     "tanh",
 ]
+
+_threadpoolctl.register_if_loaded()
 
 if not TYPE_CHECKING:
 
