@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnext._sklearn_data import Data
+from nnext._sklearn_input import check_stored, native
 from nnext._sklearn_network import Network, Weights, outputs
 from nnext._sklearn_optimizers import make_optimizer
 from nnext._sklearn_options import Options
@@ -52,12 +53,28 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         ------
         ValueError, TypeError
             For parameters and data that cannot be used. Also if a weight is not finite in the end.
+
+        Notes
+        -----
+        A fit that raises, out of a callback too, leaves the estimator as it was.
         """
         return self._fit(X, y, sample_weight)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
     ) -> Any:
+        """Fit a draft of the estimator, which it becomes only when nothing can fail any more."""
+        draft = type(self).__new__(type(self))
+        draft.__dict__.update(self.__dict__)
+        before = set(self.__dict__)
+        draft._learn(X, y, sample_weight, incremental, classes)
+        for name in before - draft.__dict__.keys():
+            self.__dict__.pop(name, None)
+        self.__dict__.update(draft.__dict__)
+        return self
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> None:
+        """Check everything, and train; arrays and lists of an earlier fit are not written."""
         options = Options(self.get_params(deep=False))
         if incremental and options.early_stopping:
             raise ValueError("partial_fit: an epoch is all it makes; it needs early_stopping=False")
@@ -78,7 +95,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
             weights.draw(rng, 2.0 if options.activation == "logistic" else 6.0)
             self.__dict__.pop("_optimizer", None)
         else:
-            weights = self._held_weights(sizes)
+            weights = self._copied_weights(sizes)
         self._begin(weights, targets, fresh)
         if options.is_stochastic:
             self._fit_epochs(data, weights, options, targets, rng, incremental)
@@ -89,22 +106,22 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
                 "the weights are not finite after the fit: are the data of a very large scale, or "
                 "is learning_rate_init too large?"
             )
-        return self
 
     def _read(self, X: Any, y: Any, dtype: Any, fresh: bool) -> tuple[Any, Any]:
         """Check the data, and note the features if it is a new fit."""
+        check_stored("X", X)
+        check_stored("y", y)
         X, y = validate_data(
             self,
             X,
             y,
             reset=fresh,
             accept_sparse="csr",
-            dtype=dtype,
+            dtype=native(X, dtype),
             order="C",
             multi_output=True,
             y_numeric=self._y_is_numeric,
         )
-        _check_indices(X)
         if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
             y = column_or_1d(y, warn=True)
         return X, y
@@ -127,30 +144,21 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
             raise ValueError("sample_weight: all weights are zero, nothing counts")
         return Data(X, t, weight, given)
 
-    def _held_weights(self, sizes: tuple[int, ...]) -> Weights:
-        """Return the weights of the last fit, to go on with."""
-        held: Weights | None = getattr(self, "_weights", None)
+    def _copied_weights(self, sizes: tuple[int, ...]) -> Weights:
+        """Return a copy of the weights of the last fit, to go on with."""
         found = [W.shape[0] for W in self.coefs_] + [self.coefs_[-1].shape[1]]
         if tuple(found) != sizes:
             raise ValueError(
                 f"hidden_layer_sizes: going on with a fit needs layers of {found} units, got "
                 f"{list(sizes)} (the first are the features, the last the outputs)"
             )
-        own = [] if held is None else [*held.coefs, *held.intercepts]
-        arrays = [*self.coefs_, *self.intercepts_]
-        if len(own) == len(arrays) and all(map(lambda a, b: a is b, own, arrays)):
-            assert held is not None  # it has arrays
-            return held
-        # A copy of an estimator, or arrays that somebody put there.
         weights = Weights(sizes, self.coefs_[0].dtype)
         weights.take(self.coefs_, self.intercepts_)
-        if hasattr(self, "_optimizer"):
-            self._optimizer = self._optimizer.copy()  # another estimator may have this one
         return weights
 
     def _begin(self, weights: Weights, targets: Labels | Values, fresh: bool) -> None:
         """Set the attributes that are known before the fit."""
-        self._weights, self._targets = weights, targets
+        self._targets = targets
         self.coefs_, self.intercepts_ = list(weights.coefs), list(weights.intercepts)
         self.n_layers_ = len(weights.sizes)
         self.n_outputs_ = targets.n_outputs
@@ -170,8 +178,10 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         rng: np.random.RandomState,
         incremental: bool,
     ) -> None:
-        self._begin_records(options.early_stopping)
-        if not incremental or not hasattr(self, "_optimizer"):
+        self._begin_records(options.early_stopping, weights)
+        if incremental and hasattr(self, "_optimizer"):
+            self._optimizer = self._optimizer.copy()
+        else:
             self._optimizer = make_optimizer(options)
         train, held_out = data, None
         if options.early_stopping:
@@ -189,18 +199,21 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
             rng, once=incremental
         )
 
-    def _begin_records(self, early_stopping: bool) -> None:
-        """Make what the epochs write, as far as an earlier fit has not."""
+    def _begin_records(self, early_stopping: bool, weights: Weights) -> None:
+        """Make what the epochs write, with what an earlier fit has written."""
         if not hasattr(self, "loss_curve_"):
             self.loss_curve_: list[float] = []
             self.validation_scores_: list[float] | None = None
             self.best_validation_score_: float | None = None
             self.best_loss_: float | None = None
             self._no_improvement_count = 0
+        self.loss_curve_ = list(self.loss_curve_)
+        if self.validation_scores_ is not None:
+            self.validation_scores_ = list(self.validation_scores_)
         if early_stopping and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
             self.best_loss_ = None
-            self._best_weights = self._weights.all.copy()
+            self._best_weights = weights.all.copy()
         elif not early_stopping and self.best_loss_ is None:
             self.validation_scores_ = self.best_validation_score_ = None
             self.best_loss_ = np.inf
@@ -221,16 +234,10 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
     def _outputs(self, X: Any) -> Array:
         """Return what the network answers, shape (N, K)."""
         check_is_fitted(self, "coefs_")
+        check_stored("X", X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=self.coefs_[0].dtype)
-        _check_indices(X)
         output = OUTPUTS[self.out_activation_]
         return outputs(X, self.coefs_, self.intercepts_, self.activation, output)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # coefs_ and intercepts_ hold what is there of it, and a copy's are arrays of their own.
-        state = dict(super().__getstate__())
-        state.pop("_weights", None)
-        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -243,15 +250,6 @@ def has_epochs(estimator: Any) -> bool:
     if estimator.solver == "lbfgs":
         raise AttributeError("partial_fit needs solver='adam' or 'sgd'; this one is 'lbfgs'")
     return True
-
-
-def _check_indices(X: Any) -> None:
-    """Raise a ValueError for a sparse matrix that points outside of itself.
-
-    SciPy looks at the indices only if it is asked, and follows wrong ones out of its memory.
-    """
-    if sparse.issparse(X):
-        X.check_format(full_check=True)
 
 
 def _read_weights(sample_weight: Any, rows: int) -> Array:

@@ -296,5 +296,5 @@ class LbfgsFit(Fit):
             )
 
 
-# From the warning to the caller of fit: run, _fit_epochs, _fit, fit.
-_LEVEL = 5
+# From the warning to the caller of fit: run, _fit_epochs, _learn, _fit, fit.
+_LEVEL = 6
