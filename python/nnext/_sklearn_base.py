@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -9,11 +10,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnext._sklearn_data import Data
-from nnext._sklearn_input import check_stored, native
+from nnext._sklearn_input import check_readable, native
 from nnext._sklearn_network import Network, Weights, outputs
 from nnext._sklearn_optimizers import make_optimizer
 from nnext._sklearn_options import Options
@@ -89,7 +90,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         targets, t = self._encode(y, X.dtype, fresh, incremental, classes)
         data = self._weigh(X, t, sample_weight, options, targets)
         sizes = (X.shape[1], *options.hidden_layer_sizes, targets.n_outputs)
-        rng = check_random_state(self.random_state)
+        rng = options.random_state
         if fresh:
             weights = Weights(sizes, X.dtype)
             weights.draw(rng, 2.0 if options.activation == "logistic" else 6.0)
@@ -109,8 +110,8 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
 
     def _read(self, X: Any, y: Any, dtype: Any, fresh: bool) -> tuple[Any, Any]:
         """Check the data, and note the features if it is a new fit."""
-        check_stored("X", X)
-        check_stored("y", y)
+        check_readable("X", X)
+        check_readable("y", y)
         X, y = validate_data(
             self,
             X,
@@ -142,6 +143,8 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
                 weight = weight * given
         if weight is not None and not weight.any():
             raise ValueError("sample_weight: all weights are zero, nothing counts")
+        if weight is not None:
+            _check_sum(weight)
         return Data(X, t, weight, given)
 
     def _copied_weights(self, sizes: tuple[int, ...]) -> Weights:
@@ -234,7 +237,7 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
     def _outputs(self, X: Any) -> Array:
         """Return what the network answers, shape (N, K)."""
         check_is_fitted(self, "coefs_")
-        check_stored("X", X)
+        check_readable("X", X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=self.coefs_[0].dtype)
         output = OUTPUTS[self.out_activation_]
         return outputs(X, self.coefs_, self.intercepts_, self.activation, output)
@@ -254,6 +257,7 @@ def has_epochs(estimator: Any) -> bool:
 
 def _read_weights(sample_weight: Any, rows: int) -> Array:
     """Return the weights of rows as float64, one for each."""
+    check_readable("sample_weight", sample_weight)
     weights: Array = check_array(
         np.full(rows, sample_weight) if isinstance(sample_weight, Real) else sample_weight,
         dtype=np.float64,
@@ -268,18 +272,29 @@ def _read_weights(sample_weight: Any, rows: int) -> Array:
     return weights
 
 
+def _check_sum(weights: Array) -> None:
+    """Raise a ValueError if a mean with these weights is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total) or total == 0:
+        raise ValueError(
+            f"sample_weight: expected weights whose sum can be divided by, they add up to {total}"
+        )
+
+
 def _hold_out(
     data: Data, part: float, rng: np.random.RandomState, strata: Array | None
 ) -> tuple[Data, Data]:
     """Set a part of the rows apart, the same part of each stratum."""
+    size = math.ceil(part * len(data))  # as train_test_split has it
+    if not 2 <= size < len(data):
+        needs = "a score needs at least 2" if size < 2 else "training needs at least 1"
+        raise ValueError(
+            f"validation_fraction: {part} of {len(data)} samples are {size}, and {needs}"
+        )
     train, held_out = train_test_split(
         np.arange(len(data)), random_state=rng, test_size=part, stratify=strata
     )
-    if len(held_out) < 2:
-        raise ValueError(
-            f"validation_fraction: {part} of {len(data)} samples are {len(held_out)}, and a score "
-            "needs at least 2"
-        )
     parts = data.take(train), data.take(held_out)
     for name, weight in (("train on", parts[0].weight), ("score", parts[1].given_weight)):
         if weight is not None and not weight.any():

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from nnext._support import refuse_masked
+
 
 def native(x: Any, kept: Any) -> Any:
     """Return the types that `x` may keep, or the one of them that it has in another byte order.
@@ -20,12 +22,15 @@ def native(x: Any, kept: Any) -> Any:
     return kept
 
 
-def check_stored(name: str, x: Any) -> None:
-    """Raise a ValueError for a sparse matrix that points outside of itself.
+def check_readable(name: str, x: Any) -> None:
+    """Raise an error for what would be read wrongly: masked elements, broken sparse matrices.
 
-    SciPy follows wrong indices out of its memory, also when it converts to another format; its own
-    ``check_format`` knows two of the formats, rewrites the matrix and passes one that ends with 0.
+    A TypeError for a mask, which would be lost. A ValueError for a sparse matrix that points
+    outside of itself: SciPy follows wrong indices out of its memory, also when it converts to
+    another format. Its own ``check_format`` knows few formats, rewrites the matrix and passes one
+    whose indptr ends with 0.
     """
+    refuse_masked(name, x)
     if not sparse.issparse(x) or x.ndim != 2:
         return
     problem = _CHECKS.get(x.format, lambda _: None)(x)

@@ -44,6 +44,7 @@ class Fit:
     Attributes
     ----------
     estimator : BaseEstimator
+        A draft of the one whose ``fit`` was called, which gets what is in it at the end.
     model : Network
         ``model.params`` is one array of all weights; ``coefs_`` and ``intercepts_`` are its parts.
     optimizer : Adam, Velocity or None

@@ -162,3 +162,10 @@ def test_the_check_writes_nothing_into_the_matrix():
     assert same_weights(classifier().fit(roomy, Y), classifier().fit(good, Y))
     assert roomy.indices is indices
     assert roomy.data is data
+
+
+def test_numbers_to_predict_may_be_sparse():
+    y = sparse.csr_array(X[:, :2] * (X[:, :2] > 0))
+    made = regressor().fit(X, y)
+    assert same_weights(made, regressor().fit(X, y.toarray()))
+    assert made.predict(X).shape == (len(X), 2)
