@@ -94,7 +94,8 @@ cpp-run = build/$(1)/tests/cpp/nnext_tests --gtest_brief=1 --gtest_filter='$(2)'
 emulated = NNEXT_TEST_EMULATOR='$(1)' NNEXT_TEST_ISA=$(2) $(1)
 
 # Left out: forks, since QEMU's user mode breaks when a process with threads forks; what the same bits
-# imply, accuracy and functions that never fall; and on x86-64, where every fma is one of software in an emulator, large products and long sums.
+# imply, accuracy and functions that never fall; and on x86-64, where every fma is one of software in
+# an emulator, large products and long sums.
 test-portable: cpp-build ## the C++ tests on an emulated x86-64 CPU without AVX, and as AArch64
 	@scripts/need.sh emulators
 	$(call cpp-build,cross)

@@ -1,7 +1,8 @@
 """The method's own NumPy code, to compare with: common/ of "Deep Learning from Scratch 2".
 
-The formulas and the order of operations are the book's. ReLU and Tanh, which the book does not
-have, are written as NumPy's users write them.
+The formulas and the order of operations are the book's. ReLU, Tanh, LeakyReLU, SiLU, GELU and
+LayerNorm, which the book does not have, are written as NumPy's users write them; BatchNorm is that
+of the book before it.
 """
 
 from typing import Any
@@ -100,6 +101,48 @@ class Tanh:
         return dx
 
 
+class LeakyReLU:
+    def __init__(self, slope: float = 0.01) -> None:
+        self.slope = slope
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return np.where(x > 0, x, self.slope * x)
+
+    def backward(self, dout: Array) -> Array:
+        return np.where(self.x > 0, dout, self.slope * dout)
+
+
+class SiLU:
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y: Array = 1 / (1 + np.exp(-x))
+        out: Array = x * self.y
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        dx: Array = dout * self.y * (1 + self.x * (1 - self.y))
+        return dx
+
+
+class GELU:
+    """By tanh: NumPy has no error function."""
+
+    root = (2 / np.pi) ** 0.5
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.tanh: Array = np.tanh(self.root * (x + 0.044715 * x * x * x))
+        out: Array = 0.5 * x * (1 + self.tanh)
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        x, y = self.x, self.tanh
+        inner = self.root * (1 + 3 * 0.044715 * x * x)
+        dx: Array = dout * (0.5 * (1 + y) + 0.5 * x * (1 - y * y) * inner)
+        return dx
+
+
 class Softmax:
     def forward(self, x: Array) -> Array:
         self.out = softmax(x)
@@ -110,6 +153,51 @@ class Softmax:
         sumdx = np.sum(dx, axis=1, keepdims=True)
         dx -= self.out * sumdx
         return dx
+
+
+class LayerNorm:
+    axis = 1
+
+    def __init__(self, gamma: Array, beta: Array, eps: float = 1e-5) -> None:
+        self.params = [gamma, beta]
+        self.grads = [np.zeros_like(gamma), np.zeros_like(beta)]
+        self.eps = eps
+
+    def forward(self, x: Array) -> Array:
+        gamma, beta = self.params
+        self.mean = x.mean(axis=self.axis, keepdims=True)
+        xc = x - self.mean
+        self.var = np.mean(xc**2, axis=self.axis, keepdims=True)
+        self.std = np.sqrt(self.var + self.eps)
+        self.xn = xc / self.std
+        out: Array = gamma * self.xn + beta
+        return out
+
+    def backward(self, dout: Array) -> Array:
+        gamma, _ = self.params
+        self.grads[0][...] = np.sum(self.xn * dout, axis=0)
+        self.grads[1][...] = dout.sum(axis=0)
+        dxn = gamma * dout
+        mean = dxn.mean(axis=self.axis, keepdims=True)
+        slope = np.mean(dxn * self.xn, axis=self.axis, keepdims=True)
+        dx: Array = (dxn - mean - self.xn * slope) / self.std
+        return dx
+
+
+class BatchNorm(LayerNorm):
+    axis = 0
+
+    def __init__(self, gamma: Array, beta: Array, eps: float = 1e-5, momentum: float = 0.9) -> None:
+        super().__init__(gamma, beta, eps)
+        self.running_mean, self.running_var = np.zeros_like(gamma), np.ones_like(gamma)
+        self.momentum = momentum
+
+    def forward(self, x: Array) -> Array:
+        out = super().forward(x)
+        m = self.momentum
+        self.running_mean = m * self.running_mean + (1 - m) * self.mean[0]
+        self.running_var = m * self.running_var + (1 - m) * self.var[0]
+        return out
 
 
 class Dropout:

@@ -11,6 +11,7 @@ GROUPS = (
     ("Products, float32", "matmul", ("float32",)),
     ("Products, float64", "matmul", ("float64",)),
     ("Softmax with loss", "softmax", ("",)),
+    ("Losses", "losses", ("",)),
     ("Large vocabularies", "vocabulary", ("step", "loss")),
     ("Functions", "elementwise", ("functions",)),
     ("Layers", "elementwise", ("layers", "embedding")),

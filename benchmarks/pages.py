@@ -22,6 +22,7 @@ READMES = {"README.md": "en", "README.ko.md": "ko"}
 HEADINGS = {
     "matmul": "Matrix products",
     "softmax": "Softmax with loss",
+    "losses": "Losses of regression and of labels",
     "vocabulary": "Large vocabularies",
     "elementwise": "Element by element",
     "near_zero": "Numbers near zero",

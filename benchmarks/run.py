@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 PARTS = (
     "matmul",
     "softmax",
+    "losses",
     "vocabulary",
     "elementwise",
     "near_zero",
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.worker is not None:
         work(options)
         return
+    if options.compare is not None:
+        import compare
+
+        sys.exit(compare.run(options.compare, options.threads, options.quick))
     try:
         environment, restrictions = peers.environment(os.environ)
     except ValueError as error:
@@ -74,12 +79,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="keep the figures of this CPU in benchmarks/results and write the pages of docs anew;"
         " with --parts the other parts keep theirs",
     )
+    parser.add_argument(
+        "--compare",
+        nargs="?",
+        const="",
+        metavar="WHEEL or REVISION",
+        help="measure the tree beside an earlier nnext instead, by default that of the newest tag,"
+        " and fail where it is more than a tenth slower",
+    )
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     every = list(range(1, min(2, machine.usable_cores()) + 1))
     options.threads = options.threads or every
     if min(options.threads) < 1:
         parser.error("--threads: expected numbers from 1 up")
+    if options.compare is not None and options.write_docs:
+        parser.error("--compare: it writes nothing that --write-docs could keep")
     if options.write_docs and options.quick:
         parser.error("--write-docs: the figures of --quick are not worth writing down")
     if options.write_docs and options.threads != every:

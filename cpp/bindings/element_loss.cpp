@@ -234,6 +234,7 @@ double count(py::handle x_object, py::handle t_object, const std::string& kind,
                   {shape[0]});
   checked_targets(t, kind_of(kind), compute_type({&x}), &rows);
   rows.count_all();
+  rows.require_finite_total();
   return rows.total();
 }
 

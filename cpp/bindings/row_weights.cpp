@@ -44,13 +44,17 @@ RowWeights::RowWeights(Reduction reduction, const Counting& counting, const Shap
       sum_(counting.before) {
   if (!counting.count.is_none()) {
     given_ = number("count", counting.count);
-    if (!(given_ > 0 && std::isfinite(given_))) {
-      throw py::value_error("count: expected a finite number above 0, got " + number_text(given_));
+    if (!(*given_ > 0 && std::isfinite(*given_))) {
+      throw py::value_error("count: expected a finite number above 0, got " + number_text(*given_));
     }
     if (reduction != Reduction::kMean) {
       throw py::value_error(std::string("count: nothing is divided by it with reduction='") +
                             name_of(reduction) + "'");
     }
+  }
+  if (!(before_ >= 0 && std::isfinite(before_))) {
+    throw py::value_error("before: expected a finite number of at least 0, got " +
+                          number_text(before_));
   }
   if (counting.weights.is_none()) return;
   const View weight = argument("sample_weight", counting.weights);
@@ -70,7 +74,7 @@ RowWeights::RowWeights(Reduction reduction, const Counting& counting, const Shap
 
 double RowWeights::total() const {
   if (reduction_ != Reduction::kMean) return before_ + static_cast<double>(rows_);
-  return given_ != 0 ? given_ : sum_;
+  return given_.value_or(sum_);
 }
 
 void RowWeights::count_all() {

@@ -1,6 +1,7 @@
 // What the rows of a batch count, and what becomes of their losses: for every loss.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "view.h"
@@ -22,8 +23,8 @@ struct Counting {
 
 class RowWeights {
  public:
-  // ValueError for weights of another shape than that of the rows, below 0 or not finite, and for a
-  // `count` that is not above 0, or where nothing is divided.
+  // ValueError for weights of another shape than that of the rows, below 0 or not finite, for a
+  // `count` that is not above 0, or where nothing is divided, and a `before` that is below 0.
   RowWeights(Reduction reduction, const Counting& counting, const Shape& shape);
 
   py::ssize_t size() const { return size_; }
@@ -69,7 +70,7 @@ class RowWeights {
   Shape shape_;
   py::ssize_t size_;
   std::vector<double> weights_;  // empty: 1
-  double given_ = 0;             // what to divide by, if that is not the sum
+  std::optional<double> given_;  // what to divide by, if that is not the sum
   double before_ = 0;
   double sum_ = 0;
   py::ssize_t rows_ = 0;

@@ -151,9 +151,10 @@ double count(py::handle x, py::handle t, const LossOptions& options, py::handle 
     throw py::value_error("x: expected rows of scores, got shape " + shape_text(scores.x));
   const View labels = argument("t", t);
   if (labels.ndim() > 0) shape[0] = labels.shape(0);
-  return LossBatch(options, t, {weight, py::none(), number("before", before)}, shape,
-                   scores.classes(), scores.type)
-      .count();
+  const LossBatch batch(options, t, {weight, py::none(), number("before", before)}, shape,
+                        scores.classes(), scores.type);
+  batch.rows().require_finite_total();
+  return batch.count();
 }
 
 }  // namespace

@@ -3,11 +3,12 @@
 #include "caches.h"
 
 #include <bit>
-#include <cstdlib>
 #include <fstream>
 #include <initializer_list>
 #include <stdexcept>
 #include <string_view>
+
+#include "environment.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -249,8 +250,8 @@ Caches ask_machine() {
 }
 
 Caches choose() {
-  const char* wanted = std::getenv("NNEXT_CACHES");
-  if (wanted == nullptr || *wanted == '\0') return ask_machine();
+  const std::string wanted = environment("NNEXT_CACHES");
+  if (wanted.empty()) return ask_machine();
   try {
     return parse_caches(wanted);
   } catch (const std::invalid_argument& error) {

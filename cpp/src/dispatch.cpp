@@ -1,10 +1,10 @@
 // The list of instruction sets in order of preference, and the choice among them.
 #include "dispatch.h"
 
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
+#include "environment.h"
 #include "nnext/dispatch.h"
 
 namespace nnext {
@@ -42,12 +42,12 @@ std::string joined(const std::vector<std::string>& names) {
 
 const KernelTable& choose() {
   const std::vector<const KernelTable*> tables = available_tables();
-  const char* wanted = std::getenv("NNEXT_ISA");
-  if (wanted == nullptr || *wanted == '\0') return *tables.front();
+  const std::string wanted = environment("NNEXT_ISA");
+  if (wanted.empty()) return *tables.front();
   for (const KernelTable* table : tables) {
-    if (std::string(wanted) == table->name) return *table;
+    if (wanted == table->name) return *table;
   }
-  throw std::runtime_error("NNEXT_ISA=" + std::string(wanted) +
+  throw std::runtime_error("NNEXT_ISA=" + wanted +
                            " is not available here; expected one of: " + joined(isas_available()));
 }
 

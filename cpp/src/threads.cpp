@@ -30,7 +30,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <mutex>
@@ -41,6 +40,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "environment.h"
 
 #if defined(__linux__) || defined(__APPLE__)
 #include <pthread.h>
@@ -247,20 +248,15 @@ int plain_number(std::string_view text) {
   return number;
 }
 
-std::string_view environment(const char* variable) {
-  const char* text = std::getenv(variable);
-  return text == nullptr ? "" : text;
-}
-
 int initial_threads() {
-  if (const std::string_view own = environment("NNEXT_NUM_THREADS"); !own.empty()) {
+  if (const std::string own = environment("NNEXT_NUM_THREADS"); !own.empty()) {
     const int n = plain_number(own);
     if (n >= 1 && n <= kMaxThreads) return n;
-    throw std::runtime_error("NNEXT_NUM_THREADS=" + std::string(own) +
+    throw std::runtime_error("NNEXT_NUM_THREADS=" + own +
                              " is not a number of threads; expected a whole number from 1 to " +
                              std::to_string(kMaxThreads));
   }
-  const std::string_view openmp = environment("OMP_NUM_THREADS");
+  const std::string openmp = environment("OMP_NUM_THREADS");
   const int n = plain_number(openmp.substr(0, openmp.find(',')));
   return n >= 1 ? std::min(n, kMaxThreads) : available_cpus();
 }

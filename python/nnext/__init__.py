@@ -33,7 +33,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 
 from typing import TYPE_CHECKING
 
-from nnext import datasets, nodes
+from nnext import _threadpoolctl, datasets, nodes
 from nnext._layer import no_attribute
 from nnext._nnext import EmptyBatchError, __version__
 from nnext.base_model import BaseModel
@@ -41,6 +41,7 @@ from nnext.config import (
     empty_cache,
     get_num_threads,
     get_score_budget,
+    register_threadpoolctl,
     set_num_threads,
     set_score_budget,
     show_config,
@@ -60,16 +61,18 @@ from nnext.functions import (
 )
 from nnext.gradient_check import check_gradients, numerical_gradient
 from nnext.history import History
-from nnext.init import affine
+from nnext.init import affine, batch_norm, layer_norm
 from nnext.layers import (
     GELU,
     AbsoluteError,
     Affine,
     AffineSoftmaxWithLoss,
+    BatchNorm,
     Dropout,
     Embedding,
     Flatten,
     HuberLoss,
+    LayerNorm,
     LeakyReLU,
     MatMul,
     PoissonLoss,
@@ -98,12 +101,14 @@ __all__ = [
     "Affine",
     "AffineSoftmaxWithLoss",
     "BaseModel",
+    "BatchNorm",
     "Dropout",
     "Embedding",
     "EmptyBatchError",
     "Flatten",
     "History",
     "HuberLoss",
+    "LayerNorm",
     "LeakyReLU",
     "MatMul",
     "Momentum",
@@ -124,6 +129,7 @@ __all__ = [
     "TwoLayerNet",
     "__version__",
     "affine",
+    "batch_norm",
     "check_gradients",
     "cross_entropy_error",
     "datasets",
@@ -132,6 +138,7 @@ __all__ = [
     "gelu",
     "get_num_threads",
     "get_score_budget",
+    "layer_norm",
     "leaky_relu",
     "load_model",
     "log",
@@ -140,6 +147,7 @@ __all__ = [
     "numerical_gradient",
     "register_layer",
     "register_model",
+    "register_threadpoolctl",
     "relu",
     "set_num_threads",
     "set_score_budget",
@@ -149,6 +157,8 @@ __all__ = [
     "softmax",
     "tanh",
 ]
+
+_threadpoolctl.register_if_loaded()
 
 if not TYPE_CHECKING:
 

@@ -1,4 +1,4 @@
-"""A batch that comes in parts: its loss and its gradients, with the memory that one part takes."""
+"""A batch that comes in parts: its gradients added up, and those of the whole to the bit."""
 
 from __future__ import annotations
 
@@ -8,128 +8,125 @@ from typing import Any
 
 import numpy as np
 
-from nnext._fit_data import Samples, count_rows
-from nnext._layer import has_methods_of
-from nnext._nnext import EmptyBatchError
-from nnext._support import Array, find_shared, has_parameter
+from nnext._fit_data import Samples, take_rows
+from nnext._layer import distinct, has_methods_of
+from nnext._putting_back import putting_back
+from nnext._support import Array, has_parameter
 from nnext.models import Sequential
 
-Result = tuple[float, float, float]
+_LONGEST_CHAIN = 16384  # terms that the core sums in one chain, see cpp/include/nnext/sum.h
 
 
 class Totals:
-    """Sums of gradients that are written over each time: in float32 where they are half."""
+    """Sums, in float64, of gradients that each part writes over."""
 
     def __init__(self, grads: Sequence[Array]) -> None:
-        shared = find_shared(grads)
-        self._grads = [grads[i] for i, (first, _) in enumerate(shared) if first == i]
-        self._sums = [np.zeros(g.shape, np.result_type(g, np.float32)) for g in self._grads]
+        self._grads = distinct(grads)
+        self._sums = [np.zeros(grad.shape) for grad in self._grads]
 
-    def add(self, factor: float = 1) -> None:
+    def add(self, factor: float) -> None:
         for total, grad in zip(self._sums, self._grads, strict=True):
-            total += grad if factor == 1 else grad * total.dtype.type(factor)
+            total += grad if factor == 1 else factor * grad.astype(np.float64)
 
-    def write(self, divisor: float = 1) -> None:
+    def write(self, divisor: float) -> None:
         for total, grad in zip(self._sums, self._grads, strict=True):
-            grad[...] = total if divisor == 1 else total / total.dtype.type(divisor)
+            grad[...] = total / divisor
 
 
-def accumulate(model: Any, parts: Sequence[Samples]) -> Result:
-    """Write into ``grads`` the gradients of a batch that comes in parts.
+def goes_on(model: Any, parts: Sequence[Samples]) -> bool:
+    """Say whether the gradients of a part can go on where those of the last part ended.
 
-    A `Sequential` of nnext's layers has the gradients of the whole batch, to the bit up to 16384
-    rows: each row's part of the loss is that in the whole, and sums go on where the last part
-    ended. (Layers that see the rows of a batch together, such as batch normalization, see those of
-    a part.) Other models have the mean of the parts' gradients, each weighed with what its rows
-    count, or with a loss that is a sum their sum.
-
-    Parameters
-    ----------
-    model : object
-        As `nnext.step.Step` takes it.
-    parts : sequence of Samples
-        At least one.
-
-    Returns
-    -------
-    loss : float
-        Of all rows; NaN where nothing counts.
-    count : float
-        What the batch counts in a mean of several.
-    total : float
-        What it adds to the sum that such a mean divides.
+    That is so for a plain `Sequential` whose loss knows parts of a batch. Gradients of half
+    precision would be rounded with each part, and more rows than the core sums in one chain would
+    be one all the same: these are better added up apart.
     """
-    if _counts_ahead(model):
-        return _of_chain(model, parts)
-    return _of_any(model, parts)
-
-
-def _counts_ahead(model: Any) -> bool:
-    """Whether the model is a plain chain, and its loss can say what a batch counts before it."""
     if not isinstance(model, Sequential):
         return False
-    loss = model.loss_layer
+    rows = sum(_terms(part.x) for part in parts)
     return (
-        has_methods_of(model, Sequential, "forward", "backward", "forward_backward")
-        and hasattr(loss, "count_of")
-        and has_parameter(loss.forward, "count")
+        rows <= _LONGEST_CHAIN
+        and has_methods_of(model, Sequential, "forward", "backward", "forward_backward")
+        and all(grad.dtype.itemsize > 2 for grad in model.grads)
+        and _knows_parts(model.loss_layer)
     )
 
 
-def _of_chain(model: Sequential, parts: Sequence[Samples]) -> Result:
+def _terms(x: Any) -> int:
+    """Return the rows of an input, as many as an `Affine` or an `Embedding` would sum over."""
+    shape = np.shape(x)
+    return math.prod(shape if np.asarray(x).dtype.kind in "iu" else shape[:-1])
+
+
+def _knows_parts(loss: Any) -> bool:
+    """Say whether a loss has all that a part needs, and no ``forward`` newer than ``count_of``."""
+    order = [vars(loss), *map(vars, type(loss).__mro__)]
+    forward, count_of = (
+        next((place for place, names in enumerate(order) if name in names), len(order))
+        for name in ("forward", "count_of")
+    )
+    one_pass = getattr(loss, "forward_backward", None)
+    passes = [loss.forward] if one_pass is None else [loss.forward, one_pass]
+    return (
+        count_of <= forward < len(order)
+        and hasattr(loss, "reduction")
+        and hasattr(loss, "evaluate")
+        and all(has_parameter(function, "count") for function in passes)
+        and (one_pass is None or has_parameter(one_pass, "accumulate"))
+    )
+
+
+def go_on(model: Sequential, parts: Sequence[Samples]) -> tuple[float, float, float]:
+    """Write the gradients of a batch into ``grads``, part by part, with the bits of the whole.
+
+    Each row's part of the loss is that in the whole, since the loss is told what all rows count.
+
+    Returns
+    -------
+    loss, count, total : float
+        What `nnext.step.Step` says of a batch. Where nothing counts, no gradient has been written.
+    """
     loss_layer: Any = model.loss_layer
     is_mean = loss_layer.reduction == "mean"
-    in_place = all(grad.dtype.itemsize > 2 for grad in model.grads)
-    totals = None if in_place else Totals(model.grads)
     loss = count = 0.0
     for i, part in enumerate(parts):
         h = model._run(part.x, train_flg=True)
         if i == 0:
-            for p in parts:  # all labels are checked before any gradient is written
-                count = loss_layer.count_of(h, p.t, p.weight, before=count)
+            count = _count_all(model, h, parts)
             if is_mean and not count:
+                loss_layer.count = 0.0
                 return math.nan, 0.0, _total_of(model, h, parts)
-        loss += model._differentiate(
-            h, part.t, part.weight, count if is_mean else None, accumulate=in_place and i > 0
-        )
-        if totals is not None:
-            totals.add()
-    if totals is not None:
-        totals.write()
+        of_all = count if is_mean else None
+        loss += model._differentiate(h, part.t, part.weight, of_all, accumulate=i > 0)
     loss_layer.count = count
     return loss, count, loss * count if is_mean else loss
 
 
-def _total_of(model: Sequential, h: Any, parts: Sequence[Samples]) -> float:
-    """Add up the losses of rows that count nothing (by `label_smoothing` and `z_loss`)."""
-    evaluate: Any = model.loss_layer.evaluate  # type: ignore[attr-defined]
+def _count_all(model: Any, h: Any, parts: Sequence[Samples]) -> float:
+    """Check all labels, and say what they count; `h` is what the loss takes of the first part."""
+    count, shape = 0.0, np.shape(parts[0].x)[1:]
+    for i, part in enumerate(parts):
+        try:
+            if len(part.x) != len(part.t):
+                raise ValueError(
+                    f"t: expected {len(part.x)} labels, one for each row of x "
+                    f"{np.shape(part.x)}, got shape {np.shape(part.t)}"
+                )
+            like = h
+            if np.shape(part.x)[1:] != shape:  # rows of another length, such as sentences
+                with putting_back(model):
+                    like = model.loss_input(take_rows(part.x, slice(1)))
+            count = model.loss_layer.count_of(like, part.t, part.weight, before=count)
+        except (IndexError, TypeError, ValueError) as error:
+            if len(parts) == 1:
+                raise
+            raise type(error)(f"part {i + 1} of {len(parts)}: {error}") from None
+    return count
+
+
+def _total_of(model: Any, h: Any, parts: Sequence[Samples]) -> float:
+    """Add up the losses of rows that count nothing (they have one by smoothing and z loss)."""
     total = 0.0
     for i, part in enumerate(parts):
-        total += evaluate(h if i == 0 else model._run(part.x, train_flg=True), part.t, part.weight)[
-            0
-        ]
+        inputs = h if i == 0 else model._run(part.x, train_flg=True)
+        total += model.loss_layer.evaluate(inputs, part.t, part.weight)[0]
     return total
-
-
-def _of_any(model: Any, parts: Sequence[Samples]) -> Result:
-    loss_layer = getattr(model, "loss_layer", None)
-    is_mean = getattr(loss_layer, "reduction", "mean") != "sum"
-    totals = Totals(model.grads)
-    total = count = 0.0
-    for part in parts:
-        weight = () if part.weight is None else (part.weight,)
-        try:
-            loss = float(model.forward(part.x, part.t, *weight))
-        except EmptyBatchError:
-            total += float(getattr(loss_layer, "total", 0.0))
-            continue
-        own = getattr(loss_layer, "count", None)
-        rows = float(count_rows(part.x, part.t) if own is None else own)
-        model.backward()
-        totals.add(rows if is_mean else 1)
-        total += loss * rows if is_mean else loss
-        count += rows
-    if not count and is_mean:
-        return math.nan, 0.0, total
-    totals.write(count if is_mean else 1)
-    return total / count if is_mean else total, count, total

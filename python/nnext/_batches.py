@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
-from nnext._fit_data import Samples, read_samples
+from nnext._fit_data import Samples, check_takes_weight, read_samples
 from nnext._random_states import rng_state, set_rng_state
-from nnext._support import Array
 
 
 class SampleBatches:
@@ -88,13 +85,13 @@ class SampleBatches:
         starts = range(0, self._used, self._rows)[skip:]
         ends = (min(first + self._rows, self._used) for first in starts)
         steps = zip(starts, ends, strict=True)
-        return (self._parts(self._samples.take(order[first:end])) for first, end in steps)
+        taken = (self._samples.take(order[first:end]) for first, end in steps)
+        if self._part == self._rows:
+            return ([batch] for batch in taken)
+        return (self._parts(step) for step in taken)
 
     def _parts(self, step: Samples) -> list[Samples]:
-        n = len(step)
-        if n <= self._part:
-            return [step]
-        return [step[first : first + self._part] for first in range(0, n, self._part)]
+        return [step[first : first + self._part] for first in range(0, len(step), self._part)]
 
 
 class StreamBatches:
@@ -103,8 +100,8 @@ class StreamBatches:
     Parameters
     ----------
     batches : iterable of (x, t) or (x, t, sample_weight)
-    params : sequence of ndarray
-        Floats are cast to their type.
+    model : object
+        Floats are cast to the type of its parameters.
     epochs : int
         So many passes are going to be made.
     accumulate : int
@@ -118,15 +115,15 @@ class StreamBatches:
     Raises
     ------
     TypeError
-        If it is no iterable, or one of arrays.
+        If it is no iterable, or an array.
     ValueError
         If it is an iterator, and more than one pass is to be made.
     """
 
-    def __init__(self, batches: Any, params: Sequence[Array], epochs: int, accumulate: int) -> None:
-        if isinstance(batches, np.ndarray | str | bytes | dict) or not isinstance(
-            batches, Iterable
-        ):
+    def __init__(self, batches: Any, model: Any, epochs: int, accumulate: int) -> None:
+        is_array = hasattr(batches, "__array__") or hasattr(batches, "toarray")
+        is_data = is_array or isinstance(batches, str | bytes | dict)
+        if is_data or not isinstance(batches, Iterable):
             raise TypeError(
                 "t: expected labels; without them x is to be an iterable of batches (x, t), got "
                 f"{type(batches).__name__}"
@@ -138,13 +135,15 @@ class StreamBatches:
                 "anew, such as a list"
             )
         self._batches = batches
-        self._params = params
+        self._model = model
+        self._takes_weight = False  # as far as is known
         self._accumulate = accumulate
-        self.count = -(-len(batches) // accumulate) if isinstance(batches, Sized) else None
+        n = _length(batches)
+        self.count = None if n is None else -(-n // accumulate)
 
     def plan(self) -> dict[str, int]:
-        """Return what has to be the same where an epoch is to be gone on with: nothing is known."""
-        return {}
+        """Return what has to be the same where an epoch is to be gone on with, as far as known."""
+        return {} if self._accumulate == 1 else {"batches of a step": self._accumulate}
 
     def random_state(self) -> Any:
         """Return None: the order is the iterable's own affair."""
@@ -173,18 +172,31 @@ class StreamBatches:
             if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                 raise TypeError(
                     f"x: expected batches (x, t) or (x, t, sample_weight), batch {number} is "
-                    f"{_shown(batch)}"
+                    f"{_shown(batch)}; samples that are no batches have their labels beside them, "
+                    "fit(x, t)"
                 )
             try:
-                samples = read_samples(*batch).cast_to(self._params)
+                samples = read_samples(*batch, is_batch=True).cast_to(self._model.params)
+                if samples.weight is not None and not self._takes_weight:
+                    check_takes_weight(self._model)
+                    self._takes_weight = True
             except (TypeError, ValueError) as error:
                 raise type(error)(f"batch {number}: {error}") from None
-            yield samples
+            # The next batch may be written into the arrays of this one.
+            yield samples if self._accumulate == 1 else samples.copy()
         if number == 0:
             raise ValueError(
                 "x: the iterable gave no batch; an epoch is one pass over it, and a generator can "
                 "be gone through once: give an object whose __iter__ begins anew"
             )
+
+
+def _length(batches: Any) -> int | None:
+    """Return how many batches an iterable has, if it says so."""
+    try:
+        return len(batches) if isinstance(batches, Sized) else None
+    except (TypeError, NotImplementedError):  # as PyTorch's loader of a stream
+        return None
 
 
 def _shown(batch: Any) -> str:

@@ -50,8 +50,15 @@ class Callbacks:
             raise TypeError(f"callbacks: expected a list of callbacks, got {callbacks!r}")
         self.all = [*callbacks, *own]
         self._trainer = trainer
+        places: dict[int, int] = {}
         for i, callback in enumerate(self.all):
             _check_callback(f"callbacks[{i}]", callback)
+            first = places.setdefault(id(callback), i)
+            if first != i:
+                raise ValueError(
+                    f"callbacks[{i}] is callbacks[{first}] again, {callback!r}: it would be called "
+                    "twice; make another object"
+                )
             known = isinstance(callback, Monitoring | LearningRateSchedule)
             wanted = callback.monitor if known and getattr(callback, "save_best", True) else None
             if columns is not None and isinstance(wanted, str) and wanted not in columns:

@@ -34,6 +34,9 @@ class ElementLoss(Layer, Generic[LossT]):
     _kind: ClassVar[str]
     _delta: float | None = None
     _pos_weight: Array | None = None
+    # Of the last forward: what its mean was told to divide by, and its options.
+    _count: float | None = None
+    _forward_options: tuple[str, str, float | None, Array | None] | None = None
 
     @overload
     def __init__(self: ElementLoss[float], *, reduction: One = "mean") -> None: ...
@@ -51,8 +54,6 @@ class ElementLoss(Layer, Generic[LossT]):
         self.count = 0.0
         self._sample_weight: Array | None = None
         self._half: np.dtype[Any] | None = None
-        self._count: float | None = None
-        self._forward_options: tuple[str, str, float | None, Array | None]
 
     def _options(self) -> tuple[str, str, float | None, Array | None]:
         return self._kind, self.reduction, self._delta, self._pos_weight
@@ -110,7 +111,7 @@ class ElementLoss(Layer, Generic[LossT]):
         """
         if self.y is None or self.t is None:
             raise before_forward(self)
-        options = self._forward_options
+        options = self._forward_options or self._options()
         return _nnext.element_loss_backward(
             self.y, self.t, *options, self._sample_weight, self._half, dout, self._count
         )

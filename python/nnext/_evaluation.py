@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from nnext._fit_data import Samples, check_labels, read_samples, take_rows
+from nnext._fit_data import Samples, check_labels, one_row_shape, read_samples, take_rows
+from nnext._metric_functions import Answers, Metric, one_number
 from nnext._putting_back import putting_back
-from nnext._support import check_numbers, has_parameter
+from nnext._support import Array, as_number, has_parameter
 
-Metric = str | Callable[[Any, Any], float]
-Metrics = Iterable[Metric] | Mapping[str, Metric]
 Validation = float | tuple[Any, ...]
 
-# The metrics that have a name: methods of the model.
-_NAMED = ("accuracy",)
+_TRIED = 64  # samples of which the functions are tried before training
 
 
 class Evaluation:
@@ -48,18 +47,25 @@ class Evaluation:
         self._metrics = metrics
         self._is_validation = is_validation
         self._batch_size = batch_size
+        self._labels: Array | None = None  # as class indices, where the loss knows classes
+        self._are_rows = False  # whether those are labels of rows of scores, not of each score
         prefix = "val_" if is_validation else ""
         self.names = [*["val_loss"] * is_validation, *(prefix + name for name in metrics)]
 
     def check(self) -> None:
         """Refuse a model or samples that cannot be measured, before anything is trained.
 
+        Every function is tried on a few of the samples; one that fails there, on all of them.
+
         Raises
         ------
         TypeError
-            If the model has no ``loss``, ``predict`` or ``accuracy`` to be asked for.
+            If the model has no ``loss``, ``predict`` or ``accuracy`` to be asked for, or a function
+            does not return a number.
         ValueError, IndexError, TypeError
             What the model or its loss say of the samples.
+        Exception
+            What a function raises, with a note that names it.
         """
         model, samples = self._model, self._samples
         what = "validation" if self._is_validation else "metrics"
@@ -72,12 +78,58 @@ class Evaluation:
                 "that derive from nnext.base_model.BaseModel have"
             )
         try:
-            with putting_back(model):
+            # A model of your own may have all that is asked for itself, and no loss_input.
+            with putting_back(model), suppress(NotImplementedError):
                 if hasattr(model, "loss_input"):
                     model.loss_input(take_rows(samples.x, slice(1)))
-            check_labels(model, samples)
+            self._labels = check_labels(model, samples)
         except (IndexError, TypeError, ValueError) as error:
             raise type(error)(f"{what}: {error}") from None
+        if self._labels is not None:
+            with putting_back(model):
+                shape = one_row_shape(model, samples.x) or ()
+            self._are_rows = self._labels.shape[1:] == shape[1:-1] != shape[1:]
+        if any(not isinstance(metric, str) for metric in self._metrics.values()):
+            self._try_functions()
+
+    def _try_functions(self) -> None:
+        """Call every function once, so that a mistake in it is told before an epoch is spent."""
+        rows = self._counted_samples()[:_TRIED]
+        labels = None if self._labels is None else self._labels[rows]
+        with warnings.catch_warnings(), putting_back(self._model):
+            warnings.simplefilter("ignore")  # what is true of few samples only
+            few = self._answers(self._samples.take(rows), labels)
+            every = few if len(rows) == len(self._samples) else None
+            for name, metric in self._metrics.items():
+                if isinstance(metric, str):
+                    continue
+                few.check_call(name, metric)
+                try:
+                    few.measure(name, metric)
+                except Exception:
+                    # It may need more of them than a few, of every class for example.
+                    every = self._answers(self._samples, self._labels) if every is None else every
+                    try:
+                        every.measure(name, metric)
+                    except Exception as error:
+                        error.add_note(f"metrics: {name!r} was tried before the training")
+                        raise error from None
+
+    def _counted_samples(self) -> Array:
+        """Return the places of the samples of which something counts."""
+        n = len(self._samples)
+        counted = np.ones(n, bool)
+        if self._labels is not None:
+            counted &= (self._labels >= 0).reshape(n, -1).any(axis=1)
+        if self._samples.weight is not None:
+            counted &= (self._samples.weight > 0).reshape(n, -1).any(axis=1)
+        return np.flatnonzero(counted)
+
+    def _answers(self, samples: Samples, labels: Array | None) -> Answers:
+        """Return what the model predicts of samples, with their labels."""
+        predict = self._model.predict
+        predictions = predict(samples.x, **self._batched(predict))
+        return Answers.read(samples, labels, predictions, self._are_rows)
 
     def __call__(self) -> dict[str, float]:
         """Return the numbers by their names."""
@@ -87,7 +139,7 @@ class Evaluation:
             if self._is_validation:
                 weight = {} if samples.weight is None else {"sample_weight": samples.weight}
                 loss = model.loss(samples.x, samples.t, **self._batched(model.loss), **weight)
-                values.append(float(loss))
+                values.append(one_number("loss", loss, "validation"))
             if self._metrics:
                 values += self._measured()
         return dict(zip(self.names, values, strict=True))
@@ -97,65 +149,25 @@ class Evaluation:
         can = has_parameter(method, "batch_size")
         return {"batch_size": self._batch_size} if can else {}
 
+    def _weighted(self, method: Any) -> dict[str, Array]:
+        """Return the argument that hands a method the weights, if there are any and it can."""
+        weight = self._samples.weight
+        can = weight is not None and has_parameter(method, "sample_weight")
+        return {"sample_weight": weight} if can and weight is not None else {}
+
     def _measured(self) -> list[float]:
         model, samples = self._model, self._samples
-        predictions = None
+        answers = None
         values = []
         for name, metric in self._metrics.items():
             if isinstance(metric, str):
                 method = getattr(model, metric)
-                value = method(samples.x, samples.t, **self._batched(method))
-            else:
-                if predictions is None:
-                    predictions = model.predict(samples.x, **self._batched(model.predict))
-                labels = samples.t.view()
-                labels.flags.writeable = False  # they may be the caller's own array
-                value = metric(labels, predictions)
-            try:
-                math.isnan(value)
-                values.append(float(value))
-            except TypeError:
-                raise TypeError(
-                    f"metrics: expected a number from {name!r}, got {value!r}"
-                ) from None
+                options = {**self._batched(method), **self._weighted(method)}
+                values.append(one_number(name, method(samples.x, samples.t, **options)))
+                continue
+            answers = self._answers(samples, self._labels) if answers is None else answers
+            values.append(answers.measure(name, metric))
         return values
-
-
-def read_metric_functions(metrics: Any) -> dict[str, Metric]:
-    """Return the metrics by their names.
-
-    Parameters
-    ----------
-    metrics : iterable of str or callable, or dict of name to str or callable
-        ``"accuracy"``, or functions of the labels and `BaseModel.predict`'s answer, as those of
-        ``sklearn.metrics``, which are called what their ``__name__`` says.
-
-    Raises
-    ------
-    TypeError
-        If it is something else.
-    ValueError
-        If a name is not known or there twice.
-    """
-    if isinstance(metrics, str | bytes) or not isinstance(metrics, Iterable):
-        raise TypeError(f'metrics: expected a list such as ["accuracy"], got {metrics!r}')
-    named: dict[str, Metric] = {}
-    given = metrics.items() if isinstance(metrics, Mapping) else [(None, m) for m in metrics]
-    for own_name, metric in given:
-        if isinstance(metric, str):
-            if metric not in _NAMED:
-                known = ", ".join(map(repr, _NAMED))
-                raise ValueError(f"metrics: expected {known} or a function, got {metric!r}")
-        elif not callable(metric):
-            raise TypeError(f"metrics: expected a name or a function(t, y), got {metric!r}")
-        name = metric if isinstance(metric, str) else getattr(metric, "__name__", None)
-        name = name if own_name is None else own_name
-        if not isinstance(name, str) or name == "<lambda>":
-            raise TypeError(f'metrics: {metric!r} has no name; give a dict, {{"name": function}}')
-        if name in named or name == "loss":
-            raise ValueError(f"metrics: there are two of the name {name!r}")
-        named[name] = metric
-    return named
 
 
 def split(samples: Samples, validation: Any, seed: int) -> tuple[Samples, Samples | None]:
@@ -178,13 +190,14 @@ def split(samples: Samples, validation: Any, seed: int) -> tuple[Samples, Sample
         return samples, None
     if isinstance(validation, tuple | list):
         return samples, read_validation(validation)
-    check_numbers(validation=validation)
-    if isinstance(validation, bool) or np.ndim(validation) or not 0 < validation < 1:
-        raise ValueError(
-            f"validation: expected (x, t) or a part of the samples in (0, 1), got {validation!r}"
-        )
+    expected = "validation: expected (x, t) or a part of the samples in (0, 1), got"
+    part = as_number(validation)
+    if part is None:
+        raise TypeError(f"{expected} {type(validation).__name__}")
+    if isinstance(validation, bool) or not 0 < part < 1:
+        raise ValueError(f"{expected} {validation!r}")
     n = len(samples)
-    apart = round(n * float(validation))
+    apart = round(n * part)
     if not 0 < apart < n:
         raise ValueError(
             f"validation: {validation!r} of {n} samples leaves {apart} to validate on and "
@@ -206,6 +219,7 @@ def read_validation(validation: Any) -> Samples:
         raise TypeError(
             f"validation: expected (x, t) or (x, t, sample_weight), got {type(validation).__name__}"
             + (f" of length {len(validation)}" if hasattr(validation, "__len__") else "")
+            + ("; no part of an iterable can be set apart" if np.isscalar(validation) else "")
         )
     try:
         return read_samples(*validation)

@@ -10,6 +10,8 @@ from nnext._support import require
 PathLike = str | os.PathLike[str]
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+MARKERS = "o^sDvP*X"  # as many, for print without colours
+_DPI, _PIXELS = 200, 30_000  # of a file; matplotlib writes none with sides beyond twice as many
 
 
 def figure_for(path: PathLike | None, size: tuple[float, float]) -> Any:
@@ -29,7 +31,7 @@ def axes_for(path: PathLike | None, size: tuple[float, float], ax: Any) -> Any:
 def finish(figure: Any, path: PathLike | None, ax: Any = None) -> Any:
     """Write the figure, or show it unless its axes were given; return it."""
     if path is not None:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=min(_DPI, _PIXELS / max(figure.get_size_inches())))
     elif ax is None:
         require("matplotlib.pyplot", "plot", "Drawing").show()
     return figure

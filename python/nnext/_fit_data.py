@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nnext._input import cast_to_parameters
+from nnext._input import cast_to_parameters, make_array
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
-from nnext._support import Array, has_parameter, refuse_masked, refuse_sparse
+from nnext._support import Array, as_number, has_parameter, refuse_masked, refuse_sparse
 
 _ROWS = 64  # looked at together for one that counts
+
+_CLASSES = "; np.unique(t, return_inverse=True) gives names of classes numbers"
 
 _COLUMNS = 32  # so many columns of indices are looked at one by one
 
@@ -46,6 +49,11 @@ class Samples:
         x = map_inputs(lambda a: a.take(rows, axis=0), self.x)
         return Samples(x, self.t.take(rows, axis=0), weight)
 
+    def copy(self) -> Samples:
+        """Return the same in arrays of its own."""
+        weight = None if self.weight is None else self.weight.copy()
+        return Samples(map_inputs(lambda a: a.copy(), self.x), self.t.copy(), weight)
+
     def cast_to(self, params: Sequence[Array]) -> Samples:
         """Return the same with floats in the type of a model's parameters."""
         return Samples(
@@ -76,10 +84,16 @@ def count_rows(x: Any, t: Any = None) -> int:
     return len(x[0])
 
 
-def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
+def read_samples(x: Any, t: Any, weight: Any = None, *, is_batch: bool = False) -> Samples:
     """Return samples and labels as arrays of equally many rows, at least one.
 
-    A dict or a tuple of arrays that have as many rows as `t` are several inputs.
+    A dict, or a tuple of arrays that are no rows themselves, is several inputs.
+
+    Parameters
+    ----------
+    x, t, weight : array_like
+    is_batch : bool
+        Whether it is one of several batches: all its weights may be 0.
 
     Raises
     ------
@@ -89,21 +103,41 @@ def read_samples(x: Any, t: Any, weight: Any = None) -> Samples:
         If there are no rows or not equally many, or the weights are not one finite number of at
         least 0 for each row of scores, or all 0.
     """
-    if isinstance(x, dict) and _several(tuple(x.values())):
-        named = {name: read_data(part, t, f"x[{name!r}]")[0] for name, part in x.items()}
-        samples = Samples(named, _as_array("t", t))
-    elif isinstance(x, tuple) and _several(x) and _are_inputs(x, np.shape(t)[:1]):
-        inputs = tuple(read_data(part, t, f"x[{i}]")[0] for i, part in enumerate(x))
-        samples = Samples(inputs, _as_array("t", t))
+    if isinstance(x, dict):
+        arrays, labels = _read_inputs(x, t)
+        samples = Samples(dict(zip(x, arrays, strict=True)), labels)
+    elif isinstance(x, tuple) and _several(x) and _are_inputs(x, _as_array("t", t).shape[:1]):
+        arrays, labels = _read_inputs(dict(enumerate(x)), t)
+        samples = Samples(tuple(arrays), labels)
     else:
         samples = Samples(*read_data(x, t))
-    return samples if weight is None else Samples(samples.x, samples.t, _read_weight(weight, t))
+    if weight is None:
+        return samples
+    weight = _read_weight(weight, samples.t)
+    if not (is_batch or weight.any()):
+        raise ValueError("sample_weight: every weight is 0, so that there is nothing to learn from")
+    return Samples(samples.x, samples.t, weight)
 
 
 def _are_inputs(parts: tuple[Array, ...], rows: tuple[int, ...]) -> bool:
-    """Whether these are several inputs of so many rows, not as many rows themselves."""
-    are_rows = (len(parts),) == rows and all(part.ndim == 1 for part in parts)
-    return {*map(len, parts)} == {*rows} and not are_rows
+    """Whether these are several inputs, not as many rows themselves."""
+    as_many, vectors = (len(parts),) == rows, all(part.ndim == 1 for part in parts)
+    if {*map(len, parts)} == {*rows}:
+        return not (as_many and vectors)
+    return len(parts) > 1 and not as_many and not vectors  # inputs of which one is too short
+
+
+def _read_inputs(inputs: dict[Any, Any], t: Any) -> tuple[list[Array], Array]:
+    """Return several inputs and their labels, all of equally many rows."""
+    if not inputs:
+        raise ValueError("x: expected at least one input, got an empty dict")
+    t = _as_array("t", t)
+    named = {f"x[{name!r}]": _as_array(f"x[{name!r}]", part) for name, part in inputs.items()}
+    lengths = {len(part) if part.ndim else 0 for part in named.values()}
+    if len(lengths) > 1 and 0 not in lengths:
+        rows = ", ".join(f"{name} of {len(part)}" for name, part in named.items())
+        raise ValueError(f"x: expected inputs of as many rows as t, of shape {t.shape}, got {rows}")
+    return [read_data(part, t, name)[0] for name, part in named.items()], t
 
 
 def _read_weight(weight: Any, t: Array) -> Array:
@@ -122,9 +156,36 @@ def _read_weight(weight: Any, t: Array) -> Array:
         raise ValueError(
             f"sample_weight: expected finite numbers of at least 0, row {row} holds {array[row]}"
         )
-    if not array.any():
-        raise ValueError("sample_weight: every weight is 0, so that there is nothing to learn from")
     return array
+
+
+def weighted_share(right: Array, counted: Array, weight: Any) -> float:
+    """Return the share of the weight of what counts that is right.
+
+    Parameters
+    ----------
+    right, counted : ndarray of bool, shape (N, ...)
+    weight : array_like
+        A weight for each of these, or for the first axes of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are no weights or do not fit, or are 0 wherever something counts.
+    """
+    weight = _read_weight(weight, counted)
+    if weight.shape != counted.shape[: weight.ndim]:
+        raise ValueError(
+            f"sample_weight: expected shape {counted.shape}, that of the labels, or of its first "
+            f"axes, got {weight.shape}"
+        )
+    whole = np.broadcast_to(
+        weight.reshape(weight.shape + (1,) * (counted.ndim - weight.ndim)), counted.shape
+    )
+    total = math.fsum(whole[counted].tolist())
+    if total == 0:
+        raise ValueError("sample_weight: the weight of every label that counts is 0")
+    return math.fsum(whole[right].tolist()) / total
 
 
 def check_takes_weight(model: Any) -> None:
@@ -165,8 +226,13 @@ def read_data(x: Any, t: Any, name: str = "x") -> tuple[Array, Array]:
     return x, t
 
 
-def check_labels(model: Any, samples: Samples) -> None:
+def check_labels(model: Any, samples: Samples) -> Array | None:
     """Check all labels in one pass, where the model and its loss can tell what fits them.
+
+    Returns
+    -------
+    ndarray of int64, or None
+        The labels as class indices, below 0 where one is ignored; None where the loss has none.
 
     Raises
     ------
@@ -180,12 +246,13 @@ def check_labels(model: Any, samples: Samples) -> None:
         if labels is None:
             if samples.weight is not None and not np.any(samples.weight):
                 raise EmptyBatchError("sample_weight: every row has weight 0")
-            return
+            return None
         if np.all(labels < 0):
             raise EmptyBatchError(
                 "t: every label is ignored, so that there is nothing to learn from"
             )
         _check_weights(model, samples)
+        return labels
 
 
 def check_rows(model: Any, x: Any, t: Array) -> Array | None:
@@ -206,13 +273,8 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
     read_labels = getattr(loss_layer, "labels", check)
     if read_labels is None:
         return None
-    try:
-        shape = np.shape(scores(take_rows(x, slice(1))))
-    except Exception as error:  # no scores, or not of one row: each batch is checked as it comes
-        if isinstance(error, TypeError) and not isinstance(x, np.ndarray):
-            raise  # the model takes no several inputs
-        return None
-    if shape[:1] != (1,):
+    shape = one_row_shape(model, x)
+    if shape is None:
         return None
     whole = (len(t), *shape[1:])
     try:
@@ -222,6 +284,17 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
         if len(whole) > 2 and t.shape in (whole, whole[:-1]):
             _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))
         raise
+
+
+def one_row_shape(model: Any, x: Any) -> tuple[int, ...] | None:
+    """Return the shape of the scores of the first sample, (1, ...), if the model can tell it."""
+    try:
+        shape = np.shape(model.scores(take_rows(x, slice(1))))
+    except Exception as error:  # no scores, or not of one row: each batch is checked as it comes
+        if isinstance(error, TypeError) and not isinstance(x, np.ndarray):
+            raise  # the model takes no several inputs
+        return None
+    return shape if shape[:1] == (1,) else None
 
 
 def _check_indices(scores: Any, x: Array) -> None:
@@ -297,14 +370,36 @@ def _as_array(name: str, value: Any) -> Array:
     refuse_sparse(name, value)
     refuse_masked(name, value)
     try:
-        array = np.asarray(value)
-    except ValueError as error:
+        array = make_array(name, value)
+    except ValueError:
         if _several(value):
             raise _one_array(name, value) from None
-        raise ValueError(
-            f"{name}: expected an array, got rows of different lengths ({error})"
-        ) from None
+        raise
     if array.dtype.hasobject:
-        what = f"objects, {array.dtype} {array.shape}" if array.ndim else type(value).__name__
-        raise TypeError(f"{name}: expected a NumPy array of numbers, got {what}")
+        shape = array.shape
+        what = f"objects, {array.dtype} {shape}" if shape else type(array.item()).__name__
+        at, first = _no_number(array) if shape else ("", None)
+        raise TypeError(
+            f"{name}: expected a NumPy array of numbers, got {what}{at}"
+            f"{_CLASSES if name == 't' and isinstance(first, str) else ''}"
+        )
+    if array.dtype.kind not in "biuf" and not _is_number_type(array.dtype):
+        raise TypeError(
+            f"{name}: expected an array of numbers, got type {array.dtype}"
+            f"{_CLASSES if name == 't' and array.dtype.kind in 'UST' else ''}"
+        )
     return array
+
+
+def _no_number(array: Array) -> tuple[str, Any]:
+    """Say where objects have the first that is no number, and return it; nothing if all are."""
+    for place, value in np.ndenumerate(array):
+        if as_number(value) is None:
+            shown = repr(value) if value is None or isinstance(value, str) else type(value).__name__
+            return f"; {list(place)} is {shown}", value
+    return "", None
+
+
+def _is_number_type(dtype: np.dtype[Any]) -> bool:
+    """Whether this is a type of numbers that another package gave NumPy, such as bfloat16."""
+    return dtype.kind == "V" and dtype.type is not np.void

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,4 +74,5 @@ def _check_list(
                 "load_params would reach that layer. An array is changed in place, p[...] = new; "
                 "after a change of the layers make the model anew"
             )
-    return {k for k, i in enumerate(first) if first.count(i) > 1}
+    times = Counter(first)
+    return {k for k, i in enumerate(first) if times[i] > 1}

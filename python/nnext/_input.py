@@ -22,7 +22,7 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
     TypeError
         If `x` is a sparse matrix, a tuple of several inputs, or an array with masked elements.
     ValueError
-        If a finite number is infinite in the parameters' type.
+        If a finite number is infinite in the parameters' type, or rows are not equally long.
     """
     refuse_sparse("x", x)
     if isinstance(x, tuple) and any(isinstance(a, np.ndarray) and a.ndim > 1 for a in x):
@@ -33,7 +33,37 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
     if isinstance(x, dict):
         raise TypeError(f"x: expected one array, got a dict of {len(x)}: the model has one input")
     refuse_masked("x", x)
-    return cast_to_parameters(np.asarray(x), params)
+    return cast_to_parameters(make_array("x", x), params)
+
+
+def make_array(name: str, value: Any) -> Array:
+    """Return a value as an array, or say by its name why it is none.
+
+    Raises
+    ------
+    ValueError
+        If its rows are not equally long.
+    TypeError
+        If it does not let itself be made one, as a tensor that needs a gradient.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: expected an array, got rows of different lengths ({_uneven(value) or error})"
+        ) from None
+    except (TypeError, RuntimeError, BufferError) as error:
+        raise TypeError(
+            f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
+            f"can be made: {error}"
+        ) from None
+
+
+def _uneven(rows: Any) -> str:
+    """Say which of some rows is the first that is not as long as the first one."""
+    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in rows]
+    other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+    return "" if other is None else f"row 0 has {lengths[0]}, row {other} has {lengths[other]}"
 
 
 def cast_to_parameters(x: Array, params: Sequence[Array]) -> Array:

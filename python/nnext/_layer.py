@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -10,14 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._names import Unmatched, layer_arrays, load_state, state_of
-from nnext._support import Array, refuse_masked
+from nnext._support import Array, find_shared, has_parameter, refuse_masked
 
 # bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class Layer:
-    """What nnext's own layers share: the two lists. Other layers need not derive from it.
+    """What nnext's own layers share: the lists. Other layers need not derive from it.
+
+    ``params`` are trained; ``buffers`` are arrays that are saved and not trained, such as running
+    statistics: none in most layers. One that has some puts them there after ``super().__init__``,
+    names them in ``buffer_names`` and writes into them in place.
 
     Parameters
     ----------
@@ -37,7 +42,7 @@ class Layer:
     """What the parameters are called in files, in order; ``params.0`` and so on without."""
 
     buffer_names: ClassVar[tuple[str, ...]] = ()
-    """What the buffers are called: arrays that are saved, and not trained."""
+    """What the ``buffers`` are called, in order; ``buffers.0`` and so on without."""
 
     counter_names: ClassVar[tuple[str, ...]] = ()
     """Attributes beside arrays that training changes, whole numbers, which checkpoints keep."""
@@ -47,6 +52,7 @@ class Layer:
             check_parameter(f"params[{i}]", p)
         self.params: list[Array] = list(params)
         self.grads: list[Array] = [np.zeros_like(p) for p in params]
+        self.buffers: list[Array] = []
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output and remember what ``backward`` needs."""
@@ -171,6 +177,29 @@ def no_attribute(module: str, name: str) -> AttributeError:
             "nnext.Affine(W, b) one of given arrays"
         )
     return AttributeError(message, name=name)
+
+
+def adding_backward(layer: Any) -> Callable[..., Any]:
+    """Return a ``backward`` that adds to a layer's gradients, whose own may write over them."""
+    backward: Callable[..., Any] = layer.backward
+    if not layer.params:
+        return backward
+    if has_parameter(backward, "accumulate"):
+        return partial(backward, accumulate=True)
+
+    def add(*dout: Any, **options: Any) -> Any:
+        held = [(grad, grad.copy()) for grad in distinct(layer.grads)]
+        dx = backward(*dout, **options)
+        for grad, before in held:
+            grad += before
+        return dx
+
+    return add
+
+
+def distinct(grads: Sequence[Array]) -> list[Array]:
+    """Return the arrays without those that are the memory of one before (of shared weights)."""
+    return [grads[i] for i, (first, _) in enumerate(find_shared(grads)) if first == i]
 
 
 def before_forward(layer: object) -> RuntimeError:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._layer import before_forward, check_weights, has_methods_of
+from nnext._layer import adding_backward, before_forward, check_weights, has_methods_of
 from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError, LossOptions
 from nnext._softmax_losses import SoftmaxLoss
@@ -47,6 +47,7 @@ class AffineSoftmaxWithLoss(SoftmaxLoss[LossT]):
 
     skips_input_grad = True
     param_names = ("W", "b")
+    _count: float | None = None  # what the mean of the last forward was told to divide by
 
     @overload
     def __init__(
@@ -105,7 +106,6 @@ class AffineSoftmaxWithLoss(SoftmaxLoss[LossT]):
         self.x: ArrayLike | None = None
         self.t: ArrayLike | None = None
         self._sample_weight: ArrayLike | None = None
-        self._count: float | None = None
 
     def _parameters(self) -> tuple[Array, Array | None]:
         return self.params[0], self.params[1] if len(self.params) > 1 else None
@@ -146,6 +146,17 @@ class AffineSoftmaxWithLoss(SoftmaxLoss[LossT]):
             raise
         self._remember(x, t, sample_weight, count)
         return loss
+
+    def count_of(
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        before: float = 0.0,
+    ) -> float:
+        """Return the `count` that ``forward`` would have, as `SoftmaxWithLoss.count_of`."""
+        scores = self.scores(np.asarray(x)[:1])
+        return _nnext.softmax_loss_count(scores, t, self.options, sample_weight, before)
 
     def _remember(self, x: Any, t: Any, sample_weight: Any, count: float | None) -> None:
         self.x, self.t, self._sample_weight, self._count = x, t, sample_weight, count
@@ -239,12 +250,9 @@ class AffineSoftmaxWithLoss(SoftmaxLoss[LossT]):
             As `forward`; no gradient is written then.
         """
         if not has_methods_of(self, AffineSoftmaxWithLoss, "forward", "backward"):
-            loss = (
-                self.forward(x, t, sample_weight)
-                if count is None
-                else self.forward(x, t, sample_weight, count)
-            )
-            return loss, self.backward(accumulate=True) if accumulate else self.backward()
+            named = {} if count is None else {"count": count}
+            loss = self.forward(x, t, sample_weight, **named)
+            return loss, (adding_backward(self) if accumulate else self.backward)()
         try:
             loss, self.count, dx, *_ = self._with_grad(
                 x, t, sample_weight, count, 1, input_grad=True, accumulate=accumulate

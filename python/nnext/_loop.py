@@ -173,9 +173,12 @@ class Loop:
                     break
             if self._eval_interval is not None and self._point.weight:
                 self._end_point(shown)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             self._history.trim()
-            self._callbacks("on_train_end")
+            try:
+                self._callbacks("on_train_end")
+            except Exception as error:  # a loop around fit that goes on after errors is to end too
+                raise interrupt from error
             raise
         self._callbacks("on_train_end")
         return self._history
@@ -198,7 +201,8 @@ class Loop:
                 callbacks("on_batch_begin")
             self._follow(step)
             if len(parts) == 1:
-                step(parts[0].x, parts[0].t, parts[0].weight)
+                (samples,) = parts
+                step(samples.x, samples.t, samples.weight)
             else:
                 step.accumulate([(part.x, part.t, part.weight) for part in parts])
             history.batches += 1

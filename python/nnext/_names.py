@@ -31,11 +31,17 @@ class Unmatched(NamedTuple):
     unexpected: list[str]
 
 
+def buffers_of(layer: Any) -> Sequence[Array]:
+    """Return the list ``buffers`` of a layer or model, which not all have."""
+    found = getattr(layer, "buffers", ())
+    return found if isinstance(found, list | tuple) else ()
+
+
 def layer_arrays(layer: Any) -> dict[str, Array]:
     """Return the arrays of a layer by their names: parameters, then buffers."""
     named: list[tuple[str, Array]] = []
     for kind in ("param", "buffer"):
-        arrays: Sequence[Array] = getattr(layer, f"{kind}s", [])
+        arrays = buffers_of(layer) if kind == "buffer" else getattr(layer, "params", [])
         names: Sequence[str] = getattr(layer, f"{kind}_names", ())
         if len(names) < len(arrays):
             names = [f"{kind}s.{i}" for i in range(len(arrays))]
@@ -73,7 +79,7 @@ def model_arrays(model: Any) -> dict[str, Array]:
         for name, array in layer_arrays(layer).items()
     ]
     for kind in ("params", "buffers"):
-        own = getattr(model, kind, [])
+        own = buffers_of(model) if kind == "buffers" else getattr(model, kind, [])
         inside = [array for _, array in named]
         first = find_shared([*inside, *own])[len(inside) :]
         held = {id(v): k for k, v in getattr(model, "__dict__", {}).items() if k[0] != "_"}

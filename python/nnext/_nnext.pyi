@@ -100,6 +100,50 @@ def softmax_probabilities(x: ArrayLike, options: LossOptions) -> _Float: ...
 def softmax_predictions(x: ArrayLike, options: LossOptions) -> _Index: ...
 def class_indices(t: ArrayLike, shape: Sequence[int], options: LossOptions) -> _Index: ...
 
+# Layer norm and batch norm
+def layer_norm_forward(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, eps: float
+) -> tuple[_Float, _Float, _Float]: ...
+def layer_norm_backward(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    dout: ArrayLike,
+    mean: ArrayLike,
+    rstd: ArrayLike,
+    dgamma: _Float,
+    dbeta: _Float,
+    input_grad: bool,
+) -> _Float | None: ...
+def batch_norm_forward(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    running_mean: _Float,
+    running_var: _Float,
+    momentum: float,
+    eps: float,
+) -> tuple[_Float, _Float, _Float]: ...
+def batch_norm_inference(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    running_mean: ArrayLike,
+    running_var: ArrayLike,
+    eps: float,
+) -> tuple[_Float, _Float, _Float]: ...
+def batch_norm_backward(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    dout: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    eps: float,
+    of_batch: bool,
+    dgamma: _Float,
+    dbeta: _Float,
+    input_grad: bool,
+) -> _Float | None: ...
+
 # Losses of single scores
 def element_loss_forward(
     x: ArrayLike,

@@ -189,7 +189,8 @@ class Group:
         held = self._optimizer._params
         if callable(self.params) or held is None:
             return dict(vars(self))
-        places = [p if isinstance(p, int) else _place(p, held) for p in self.params]
+        known = _places_of(held)
+        places = [p if isinstance(p, int) else known.get(memory(p), [p])[0] for p in self.params]
         return {**vars(self), "params": places}
 
     def __repr__(self) -> str:
@@ -206,10 +207,13 @@ def memory(p: Any) -> tuple[Any, ...]:
     return (p.__array_interface__["data"][0], p.shape, alike_strides(p), p.dtype)
 
 
-def _place(p: Array, params: Sequence[Array]) -> Any:
-    """Return where a parameter stands among others, or itself if it does not."""
-    own = memory(p)
-    return next((i for i, q in enumerate(params) if own in (memory(q), memory(q.T))), p)
+def _places_of(params: Sequence[Array]) -> dict[tuple[Any, ...], list[int]]:
+    """Return where each memory stands among parameters, seen as they are or transposed."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for i, p in enumerate(params):
+        for seen in {memory(p), memory(p.T)}:
+            found.setdefault(seen, []).append(i)
+    return found
 
 
 def groups_of(groups: Sequence[Group], params: Sequence[Array], optimizer: Any) -> list[Any]:
@@ -227,8 +231,7 @@ def groups_of(groups: Sequence[Group], params: Sequence[Array], optimizer: Any) 
     if not groups:
         return []
     found: list[Any] = [None] * len(params)
-    places = [memory(p) for p in params]
-    turned = [memory(p.T) for p in params]
+    places = _places_of(params)
     for group in groups:
         if callable(group.params):
             chosen = [i for i, p in enumerate(params) if _says_yes(group, p)]
@@ -238,8 +241,7 @@ def groups_of(groups: Sequence[Group], params: Sequence[Array], optimizer: Any) 
                 if isinstance(p, int):  # in a copy, of the optimizer and not of these
                     at = [p] if p < len(params) else []
                 else:
-                    own = memory(p)
-                    at = [i for i in range(len(params)) if own in (places[i], turned[i])]
+                    at = places.get(memory(p), [])
                 if not at:
                     raise ValueError(
                         f'{group._name}["params"][{k}], of shape {np.shape(p)}, is not among '

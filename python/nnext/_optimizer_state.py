@@ -4,7 +4,8 @@ The formulas are in `optimizer`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from inspect import signature
 from itertools import chain
@@ -336,11 +337,11 @@ class Optimizer:
         restored = type(self).__new__(type(self))
         restored._forget()
         restored.iter = _plain(state["iter"])
-        numbers = {
-            name: getattr(type(self), option).checked(_plain(state[name]))
-            for name, (_, option) in options.items()
-            if name not in schedules
-        }
+        numbers = {}
+        for name, (_, option) in options.items():
+            if name not in schedules:
+                with _saying_where(name, option):
+                    numbers[name] = getattr(type(self), option).checked(_plain(state[name]))
         lists = {name: _state_arrays(name, state[name]) for name in self._list_names()}
         if any(lists[name] for name in self._state):
             first = self._state[0] if self._params is None else "params"
@@ -357,7 +358,8 @@ class Optimizer:
             if keys
         }
         for name, of in kept.items():  # all are tried before the first is changed
-            deepcopy(schedules[name]).load_state_dict(of)
+            with _saying_where(name):
+                deepcopy(schedules[name]).load_state_dict(of)
         for name, of in kept.items():
             schedules[name].load_state_dict(of)
         vars(self).update(vars(restored))
@@ -443,9 +445,32 @@ def _check_kind(state: Mapping[str, Any], kind: str, names: list[str]) -> None:
     version = _plain(state.get("version"))
     if version != _VERSION:
         raise ValueError(f"state: expected version {_VERSION}, got {version}")
-    wrong = set(state) ^ {"type", "version", *names}
-    if wrong:
-        raise ValueError(f"state: missing or unknown entries {sorted(wrong)}")
+    expected = {"type", "version", *names}
+    missing, unknown = sorted(expected - {*state}), sorted(map(str, {*state} - expected))
+    if not (missing or unknown):
+        return
+    faults = [
+        f"{what} entries {entries}"
+        for what, entries in (("missing", missing), ("unknown", unknown))
+        if entries
+    ]
+    hint = ""
+    if any(name.startswith("groups.") for name in missing + unknown):
+        hint = (
+            ". groups.0.lr is the lr of groups[0]: it goes into an optimizer whose groups have the "
+            "options that those of its own had"
+        )
+    raise ValueError(f"state: {' and '.join(faults)}{hint}")
+
+
+@contextmanager
+def _saying_where(name: str, option: str = "") -> Iterator[None]:
+    """Name the entry of a state in an error that names its option, or nothing."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {str(error).removeprefix(f'{option}: ')}") from None
 
 
 def _state_arrays(name: str, arrays: Iterable[Any]) -> list[Array]:

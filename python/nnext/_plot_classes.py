@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._figures import COLORS, PathLike, axes_for, figure_for, finish
+from nnext._figures import COLORS, MARKERS, PathLike, axes_for, figure_for, finish
 from nnext._putting_back import putting_back
 from nnext._support import Array, require
 from nnext.base_model import BaseModel
 
+_LUMA = np.array([0.299, 0.587, 0.114])  # how light a colour is in grey
 _RIGHT, _WRONG = "#222222", "#D50000"
 _COLUMNS = 10
-_MARKERS = "o^sDvP*X"
+_SIZES = {"D": 4.0, "o": 4.6, "s": 4.4, "*": 8.0, "P": 6.2, "X": 6.2}  # that look as large
+_WITH_TEXT = 12  # classes whose confusion is written out
+_LETTERS = 24  # of a class's name
 
 
 def plot_predictions(
@@ -47,7 +50,7 @@ def plot_predictions(
     wrong = np.flatnonzero(y != t)
     first, mistakes = np.arange(min(len(t), 4 * _COLUMNS)), wrong[: 2 * _COLUMNS]
     rows = [-(-len(part) // _COLUMNS) for part in (first, mistakes)]
-    figure = figure_for(path, (9.0, 1.12 * sum(rows) + 1.2))
+    figure = figure_for(path, (7.6, 1.02 * sum(rows) + 1.2))
     share = 100 * (1 - len(wrong) / len(t))
     figure.suptitle(f"{len(t) - len(wrong):,} of {len(t):,} test images right ({share:.1f} %)")
     parts = figure.subfigures(2, 1, height_ratios=[rows[0] + 0.3, rows[1] + 0.3]) if rows[1] else []
@@ -56,7 +59,7 @@ def plot_predictions(
         (first, mistakes),
         rows,
         (
-            f"The first {len(first)}: predicted digit and its probability (mistakes in red)",
+            f"The first {len(first)}: predicted digit, probability, and the true digit of mistakes",
             f"{'All' if len(wrong) == len(mistakes) else f'The first {len(mistakes)} of'} "
             f"{len(wrong)} mistakes: predicted digit, probability, and the true digit",
         ),
@@ -84,7 +87,9 @@ def plot_decision_boundary(
 ) -> Any:
     """Draw the regions that a model assigns to each class of points in the plane.
 
-    The surer the model, the fuller the colour; lines part the regions.
+    The surer the model, the fuller the colour; lines part the regions, and each has its class's
+    number where there is room. Classes differ by the shapes of their points as well, those from 8
+    on, whose shapes come again, by being hollow.
 
     Parameters
     ----------
@@ -135,10 +140,12 @@ def plot_decision_boundary(
     weight = 0.6 * (sure - chance) / (1 - chance) if chance < 1 else np.full(len(sure), 0.6)
     pixels = (1 - weight[:, None] * (1 - colors[region])).reshape(len(b), len(a), 3)
 
-    given, ax = ax, axes_for(path, (6.6, 5.0), ax)
     sides = high - low + 2 * margin
     # A plane of one scale, unless that made a strip of it.
     aspect = "equal" if sides.max() <= 4 * sides.min() else "auto"
+    tall = min(max(sides[1] / sides[0], 0.4), 1.2) if aspect == "equal" else 0.8
+    columns = -(-len(colors) // 14)
+    given, ax = ax, axes_for(path, (3.7 + 0.6 * columns, 3.2 * tall + 1.0), ax)
     extent = (a[0], a[-1], b[0], b[-1])
     ax.imshow(pixels, origin="lower", extent=extent, aspect=aspect, interpolation="bilinear")
     plane = region.reshape(len(b), len(a))
@@ -146,22 +153,52 @@ def plot_decision_boundary(
         ax.contour(a, b, plane >= k, levels=[0.5], colors="#555555", linewidths=0.7)
     for k, color in enumerate(colors):
         mine = labels == k
+        shape, dark = MARKERS[k % len(MARKERS)], color @ _LUMA < 0.3
+        hollow = k // len(MARKERS) % 2 == 1
         ax.plot(
             *x[mine].T,
-            _MARKERS[k % len(_MARKERS)],
-            color=color,
-            markeredgecolor="black" if color.mean() > 0.6 else "white",
-            markeredgewidth=0.6,
-            markersize=5.5,
-            label=f"class {k}",
+            shape,
+            color="white" if hollow else color,
+            markeredgecolor="white" if dark and not hollow else "black",
+            markeredgewidth=1.1 if hollow else 0.6,
+            markersize=_SIZES.get(shape, 5.0),
+            label=str(k),
         )
+    for k, i, j in _middles(plane, x, extent):
+        box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "alpha": 0.75, "linewidth": 0}
+        ax.text(a[j], b[i], str(k), ha="center", va="center", fontsize=9, bbox=box)
     counted = labels >= 0
     share = 100 * np.mean(predicted[counted] == labels[counted]) if counted.any() else np.nan
-    title = f"What the model has learned ({share:.1f} % of the points right)"
-    ax.set(xlabel="x[0]", ylabel="x[1]", title=title)
-    columns = -(-len(colors) // 18)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, ncols=columns)
+    ax.set(xlabel="x[0]", ylabel="x[1]")
+    ax.set_title(f"What the model has learned\n({share:.1f} % of the points right)", fontsize=10)
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1), "frameon": False}
+    ax.legend(
+        **place, ncols=columns, title="class", fontsize=9, handletextpad=0.2, columnspacing=0.8
+    )
     return finish(ax.figure, path, given)
+
+
+def _middles(plane: Array, x: Array, extent: tuple[float, ...]) -> Iterator[tuple[int, int, int]]:
+    """Give for each class with room its number and a pixel far from its border and the points."""
+    step = len(plane) // 40
+    rows = np.arange(step // 2, len(plane), step)
+    coarse = plane[np.ix_(rows, rows)]
+    left, right, low, high = extent
+    sites = np.stack(np.meshgrid(rows, rows, indexing="ij"), axis=-1).reshape(-1, 2) / len(plane)
+    points = np.stack([(x[:, 1] - low) / (high - low), (x[:, 0] - left) / (right - left)], axis=1)
+    points = points[:: max(1, len(points) // 1000)]
+    walls = np.minimum(sites, 1 - sites).min(axis=1)
+    for k in np.unique(coarse):
+        mine = coarse.ravel() == k
+        own = sites[mine]
+        room = walls[mine]
+        for others, share in ((sites[~mine], 1.0), (points, 1.5)):
+            if len(others):
+                squares = ((own[:, None] - others) ** 2).sum(axis=-1)
+                room = np.minimum(room, share * np.sqrt(squares.min(axis=1)))
+        if room.max() >= 0.045:
+            i, j = np.round(own[room.argmax()] * len(plane)).astype(int)
+            yield int(k), int(i), int(j)
 
 
 def plot_confusion_matrix(
@@ -184,7 +221,8 @@ def plot_confusion_matrix(
     x : array_like, shape (N, ...), optional
         Samples for the model.
     class_names : sequence of str, optional
-        What the classes are called; their numbers if left out.
+        What the classes are called; their numbers if left out. Of more than 24 letters those
+        in the middle are left out.
     ignore_label : int, optional
         Labels that are left out. With a model they are those that its loss ignores.
     path : path-like, optional
@@ -237,28 +275,41 @@ def plot_confusion_matrix(
     rows = counts.sum(axis=1, keepdims=True)
     shares = 100 * counts / np.maximum(rows, 1)
 
-    side = min(max(3.2, 0.72 * size + 1.2), 12.0)
-    given, ax = ax, axes_for(path, (side + 1.4, side), ax)
-    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    ax.figure.colorbar(image, ax=ax, label="share of the true class (%)", shrink=0.8)
     names = [str(k) for k in range(size)] if class_names is None else list(map(str, class_names))
+    half = _LETTERS // 2
+    names = [n if len(n) <= _LETTERS else f"{n[:half]}\u2026{n[1 - half :]}" for n in names]
+    longest = max(map(len, names))
+    digits = len(f"{counts.max():,}")
+    if size <= _WITH_TEXT:
+        cell = max(0.5, 0.068 * digits + 0.1, 1.8 / size)
+    else:
+        cell = max(0.2, 3.6 / size) if size <= 30 else 6.0 / size
+    letters = 0.068 * (longest if size <= 30 else len(str(size)))
+    wide, tall = cell * size + letters + 1.5, cell * size + 0.9
+    if size <= 30:
+        tall += 0.75 * letters if longest > 5 else 0.0
+    given, ax = ax, axes_for(path, (wide, tall), ax)
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.02, aspect=25)
+    bar.set_label("% of the true class", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    ax.tick_params(labelsize=8)
     names = [name.replace("$", r"\$") for name in names]
     if size <= 30:
-        turned = max(map(len, names)) > 5
-        ax.set_xticks(
-            range(size), names, rotation=45 if turned else 0, ha="right" if turned else "center"
-        )
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 5 else {}
+        ax.set_xticks(range(size), names, **turned)
         ax.set_yticks(range(size), names)
-    if size <= 12:
+    if size <= _WITH_TEXT:
         for i, j in np.ndindex(size, size):
-            dark = shares[i, j] > 55
             text = f"{counts[i, j]:,}\n{shares[i, j]:.0f} %" if rows[i, 0] else "0"
-            ax.text(
-                j, i, text, ha="center", va="center", fontsize=8, color="white" if dark else "black"
-            )
+            color = "white" if shares[i, j] > 55 else "black"
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
     right = 100 * np.trace(counts) / counts.sum()
+    ax.set(xlabel="predicted class", ylabel="true class")
     title = f"{np.trace(counts):,} of {counts.sum():,} right ({right:.1f} %)"
-    ax.set(xlabel="predicted class", ylabel="true class", title=title)
+    if 0.083 * len(title) > cell * size + 0.6:
+        title = title.replace(" right", "\nright")
+    ax.set_title(title, fontsize=10)
     return finish(ax.figure, path, given)
 
 

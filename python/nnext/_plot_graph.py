@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._figures import COLORS, PathLike, figure_for, finish
+from nnext._figures import PathLike, figure_for, finish
+from nnext._graph_layout import APART, LINE, Edge, Label, Node, beside, lay_out
 from nnext._putting_back import putting_back
 from nnext._support import has_parameter, require
 from nnext._trace import Call, norm, tracing
 from nnext.base_model import BaseModel, LayerLike, as_input
 
-# A unit of the drawing is an inch, so that what a text takes is known.
-_LETTER, _LINE, _ROW = 0.078, 0.17, 1.15
-_FORWARD, _BACKWARD = "#222222", COLORS[1]
-
-
-@dataclass
-class _Node:
-    text: list[str]
-    notes: list[str] = field(default_factory=list)  # of gradients, in their colour
-    column: int = 0
-    y: float = 0.0
-    kind: str = "layer"  # or "value", or "bend": a place that a long edge goes through
-
-    @property
-    def width(self) -> float:
-        if self.kind == "bend":
-            return 0.0
-        return max(0.5, _LETTER * max(map(len, self.text + self.notes)) + 0.24)
-
-    @property
-    def height(self) -> float:
-        return 0.0 if self.kind == "bend" else _LINE * len(self.text + self.notes) + 0.2
-
-
-@dataclass
-class _Edge:
-    path: list[_Node]  # from where, bends, to where
-    shape: str
-    grad: str = ""
+_FORWARD, _BACKWARD = "#222222", "#B34E00"  # the second colour, dark enough for small letters
 
 
 def plot_graph(
@@ -62,7 +33,7 @@ def plot_graph(
     Black arrows go forward, with the shape of what goes along. Dashed ones in a second colour come
     back, with the size of the gradient, its Euclidean norm. Boxes are layers with the shapes of
     their parameters, each with the size of its gradient below. Whoever takes the very array that
-    another returned is joined to it.
+    another returned is joined to it. What is wider than a printed page goes on in a row below.
 
     Parameters
     ----------
@@ -134,22 +105,20 @@ def _training(model: BaseModel, x: Any, t: Any) -> Callable[[], Any]:
     return run
 
 
-def _graph_of(
-    calls: list[Call], names: dict[int, str], sink: str
-) -> tuple[list[_Node], list[_Edge]]:
+def _graph_of(calls: list[Call], names: dict[int, str], sink: str) -> tuple[list[Node], list[Edge]]:
     """Return nodes with their columns, and edges; the bends of long edges are among the nodes."""
-    nodes: list[_Node] = []
-    edges: list[_Edge] = []
-    made: dict[int, tuple[_Node, Call]] = {}  # who returned this array last
-    given: dict[int, _Node] = {}
-    open_: dict[int, tuple[_Node, Call, Any]] = {}  # returned, and taken by nobody yet
+    nodes: list[Node] = []
+    edges: list[Edge] = []
+    made: dict[int, tuple[Node, Call]] = {}  # who returned this array last
+    given: dict[int, Node] = {}
+    open_: dict[int, tuple[Node, Call, Any]] = {}  # returned, and taken by nobody yet
     for call in calls:
         node = _layer_node(call)
         nodes.append(node)
         for i, value in enumerate(call.inputs):
             shape = str(np.shape(value)) if np.ndim(value) else "number"
             grad = call.grads[i] if i < len(call.grads) else None
-            edge = _Edge([], shape, "" if grad is None else f"{norm(grad):.3g}")
+            edge = Edge([], shape, "" if grad is None else f"{norm(grad):.3g}")
             known = isinstance(value, np.ndarray | np.generic)
             if known and id(value) in made:
                 source, _ = made[id(value)]
@@ -159,7 +128,7 @@ def _graph_of(
                 source = given[id(value)]
             else:
                 name = names.get(id(value), "input" if np.ndim(value) else f"{value:.4g}")
-                source = _Node([name], kind="value", column=-1)
+                source = Node([name], kind="value", column=-1)
                 nodes.append(source)
                 given[id(value)] = source
             edge.path = [source, node]
@@ -170,22 +139,22 @@ def _graph_of(
             open_[id(value)] = node, call, value
     for node, call, value in open_.values():
         shown = [sink] if np.ndim(value) else [sink, f"{float(value):.4g}"]
-        end = _Node(shown, kind="value", column=node.column + 1)
+        end = Node(shown, kind="value", column=node.column + 1)
         nodes.append(end)
         shape = str(np.shape(value)) if np.ndim(value) else "number"
         grad = "" if call.dout_norm is None else f"{call.dout_norm:.3g}"
-        edges.append(_Edge([node, end], shape, grad))
+        edges.append(Edge([node, end], shape, grad))
     for source in given.values():
         source.column = min(e.path[-1].column for e in edges if e.path[0] is source) - 1
     for edge in edges:
         first, last = edge.path
-        bends = [_Node([], kind="bend", column=c) for c in range(first.column + 1, last.column)]
+        bends = [Node([], kind="bend", column=c) for c in range(first.column + 1, last.column)]
         edge.path[1:1] = bends
         nodes += bends
     return nodes, edges
 
 
-def _layer_node(call: Call) -> _Node:
+def _layer_node(call: Call) -> Node:
     kind: Any = type(call.layer)
     own = kind.__repr__ is not object.__repr__
     text = repr(call.layer) if own else kind.__name__
@@ -194,106 +163,68 @@ def _layer_node(call: Call) -> _Node:
         notes = [f"{s} grad {g:.3g}" for s, g in zip(shapes, call.grad_norms, strict=True)]
     else:
         notes = shapes
-    return _Node([text if len(text) <= 30 else kind.__name__], notes)
+    return Node([text if len(text) <= 30 else kind.__name__], notes)
 
 
-def _place(nodes: list[_Node], edges: list[_Edge]) -> tuple[dict[int, float], float]:
-    """Set the heights of the nodes; return the middles of the columns, and the whole width."""
-    columns: dict[int, list[_Node]] = {}
-    before: dict[int, list[_Node]] = {id(node): [] for node in nodes}
-    for node in nodes:
-        columns.setdefault(node.column, []).append(node)
-    for edge in edges:
-        for first, second in zip(edge.path, edge.path[1:], strict=False):
-            before[id(second)].append(first)
-    apart = max(_ROW, 0.35 + max(node.height for node in nodes))
-    for number in sorted(columns):
-        wanted: dict[int, float] = {}
-        for node in columns[number]:
-            # Level with where it comes from; a value from nowhere is to bend no chain.
-            given = before[id(node)]
-            chain = [n.y for n in given if n.kind != "value"] or [n.y for n in given]
-            wanted[id(node)] = sum(chain) / len(chain) if chain else -math.inf
-        columns[number].sort(key=lambda node, wanted=wanted: -wanted[id(node)])  # type: ignore[misc]
-        lowest = math.inf
-        for node in columns[number]:
-            free = lowest - apart if math.isfinite(lowest) else math.inf
-            node.y = min(wanted[id(node)], free)
-            if math.isinf(node.y):
-                node.y = 0.0 if math.isinf(free) else free
-            lowest = node.y
-    label = max(_LETTER * len(text) for e in edges for text in (e.shape, e.grad))
-    middles, right = {}, 0.15
-    for number in sorted(columns):
-        width = max(node.width for node in columns[number])
-        middles[number] = right + width / 2
-        right += width + label + 0.45
-    return middles, right - label - 0.3
-
-
-def _draw(nodes: list[_Node], edges: list[_Edge], path: PathLike | None, ax: Any) -> Any:
-    middles, width = _place(nodes, edges)
-    width = max(width, 5.2)
-    top = 0.3 + max(node.y + node.height / 2 for node in nodes)
-    low = min(node.y - node.height / 2 for node in nodes) - 0.4
+def _draw(nodes: list[Node], edges: list[Edge], path: PathLike | None, ax: Any) -> Any:
+    labels, width, height = lay_out(nodes, edges)
+    width, height = max(width, 5.2), height + 0.35
     given = ax
     if ax is None:
-        figure = figure_for(path, (width, top - low + 0.2))
+        figure = figure_for(path, (width, height))
         figure.set_layout_engine("none")
         ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, width), ylim=(low - 0.2, top), aspect="equal")
+    ax.set(xlim=(0, width), ylim=(-height, 0), aspect="equal")
     ax.axis("off")
     for edge in edges:
-        _draw_edge(ax, edge, middles)
+        off = APART if edge.grad else 0.0
+        _arrow(ax, beside(edge.line, off), _FORWARD, "-")
+        if edge.grad:
+            _arrow(ax, beside(edge.line, -off)[::-1], _BACKWARD, "--")
     for node in nodes:
         if node.kind != "bend":
-            _draw_node(ax, node, middles[node.column])
+            _draw_node(ax, node)
+    for label in labels:
+        _draw_label(ax, label)
+    low = 0.18 - height
     ax.text(0.15, low, "\u2192 forward: shape", fontsize=8, color=_FORWARD, va="center")
     note = "\u2190 (dashed) backward: size (norm) of the gradient"
     ax.text(1.6, low, note, fontsize=8, color=_BACKWARD, va="center")
     return finish(ax.figure, path, given)
 
 
-def _draw_node(ax: Any, node: _Node, x: float) -> None:
+def _draw_node(ax: Any, node: Node) -> None:
+    fancy = require("matplotlib.patches", "plot", "Drawing").FancyBboxPatch
     w, h = node.width, node.height
     style = "round,pad=0,rounding_size=0.2" if node.kind == "value" else "square,pad=0"
     face = "white" if node.kind == "value" else "#EEEEEE"
     box = {"boxstyle": style, "facecolor": face, "edgecolor": _FORWARD, "linewidth": 1.1}
-    corner, fancy = (
-        (x - w / 2, node.y - h / 2),
-        require("matplotlib.patches", "plot", "Drawing").FancyBboxPatch,
-    )
-    ax.add_patch(fancy(corner, w, h, zorder=3, **box))
+    ax.add_patch(fancy((node.x - w / 2, node.y - h / 2), w, h, zorder=3, **box))
     lines = [(text, _FORWARD) for text in node.text] + [(text, _BACKWARD) for text in node.notes]
     for k, (text, color) in enumerate(lines):
-        y = node.y + _LINE * ((len(lines) - 1) / 2 - k)
+        y = node.y + LINE * ((len(lines) - 1) / 2 - k)
         text = text.replace("$", r"\$")
-        ax.text(x, y, text, fontsize=8, color=color, ha="center", va="center", zorder=4)
+        ax.text(node.x, y, text, fontsize=8, color=color, ha="center", va="center", zorder=4)
 
 
-def _draw_edge(ax: Any, edge: _Edge, middles: dict[int, float]) -> None:
-    """Draw both ways side by side, and the labels along the first stretch."""
-    points = []
-    for node in edge.path[:-1]:
-        points.append((middles[node.column] + node.width / 2, node.y))
-    last = edge.path[-1]
-    points.append((middles[last.column] - last.width / 2, last.y))
-    line = np.array(points)
-    along = line[1] - line[0]
-    angle = float(np.degrees(np.arctan2(along[1], along[0])))
-    across = np.array([-along[1], along[0]]) / np.hypot(*along)
-    off = 0.045 * across if edge.grad else 0.0 * across
-    _arrow(ax, line + off, _FORWARD, "-")
-    options = {"fontsize": 8, "ha": "center", "rotation": angle, "rotation_mode": "anchor"}
-    middle = (line[0] + line[1]) / 2
-    ax.text(*(middle + off + 0.05 * across), edge.shape, color=_FORWARD, va="bottom", **options)
-    if edge.grad:
-        _arrow(ax, (line - off)[::-1], _BACKWARD, "--")
-        ax.text(*(middle - off - 0.05 * across), edge.grad, color=_BACKWARD, va="top", **options)
+def _draw_label(ax: Any, label: Label) -> None:
+    halo = require("matplotlib.patheffects", "plot", "Drawing").withStroke
+    color = _FORWARD if label.forward else _BACKWARD
+    middle = {"ha": "center", "va": "center_baseline", "rotation_mode": "anchor"}
+    ax.text(
+        *(label.x, label.y, label.text),
+        fontsize=8,
+        color=color,
+        rotation=label.degrees,
+        zorder=5,
+        path_effects=[halo(linewidth=2, foreground="white")],  # where it must cross a line
+        **middle,
+    )
 
 
-def _arrow(ax: Any, line: Any, color: str, style: str) -> None:
-    ax.plot(*line[:-1].T, color=color, linestyle=style, linewidth=1.1)
+def _arrow(ax: Any, line: list[tuple[float, float]], color: str, style: str) -> None:
+    points = np.array(line)
+    ax.plot(*points[:-1].T, color=color, linestyle=style, linewidth=1.1)
     tip = {"arrowstyle": "-|>", "color": color, "linestyle": style, "linewidth": 1.1}
     tip |= {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
-    ax.annotate("", xy=line[-1], xytext=line[-2], arrowprops=tip)
+    ax.annotate("", xy=points[-1], xytext=points[-2], arrowprops=tip)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnext._figures import COLORS, PathLike, figure_for, finish
+from nnext._figures import COLORS, MARKERS, PathLike, figure_for, finish
 from nnext.history import History
 
 _FEW = 30  # so many epochs get a dot each
+_SIZE = (4.6, 3.5)  # of a panel: printed 85 mm wide its letters have seven points
 _ONE_SCALE = 10.0  # metrics share an axis if their sizes are at most so many times each other's
 _LARGEST = 1e300  # matplotlib adds margins to the limits, and takes their difference
 _LOGARITHMIC = 1000.0  # a linear axis would show the smaller values as 0
@@ -31,7 +32,8 @@ def plot_loss(
     own; they share one where their largest amounts are within ten times of each other. A loss axis
     starts at 0 unless there are negative losses. An axis is logarithmic where all values are
     positive and the largest is over a thousand times the smallest. NaN and infinities leave a gap;
-    what is beyond 1e300 is drawn there.
+    what is beyond 1e300 is drawn there. In print without colours lines differ by their style, more
+    than four by dots of other shapes as well.
 
     Parameters
     ----------
@@ -58,7 +60,9 @@ def plot_loss(
     groups = _of_one_scale({n: v for n, v in history.metrics.items() if n not in losses})
     columns = min(1 + len(groups), 3)
     rows = -(-(1 + len(groups)) // columns)
-    figure = figure_for(path, (5.2 * columns, 3.8 * rows))
+    longest = max([1 + len(losses), *map(len, groups)])  # a legend is not to take a panel's place
+    tall = _SIZE[1] + 0.2 * max(0, longest // 2 - 2)
+    figure = figure_for(path, (_SIZE[0] * columns, tall * rows))
 
     ends, epochs = history.epoch_iteration, range(1, len(history.epoch_loss) + 1)
     few = len(epochs) <= _FEW
@@ -101,16 +105,19 @@ def _curve(name: str, x: Sequence[int], values: Sequence[float], dots: bool) -> 
 
 def _draw(ax: Any, curves: Sequence[_Curve], best: str | None = None) -> None:
     """Draw the curves over whole numbers, with the scale that shows all of them and a legend."""
+    crowded = len(curves) > len(_STYLES)
     for curve, i in zip(curves, count(), strict=False):
+        marked = curve.marked | _sparse(curve, i) if crowded else curve.marked
+        shape = MARKERS[i % len(MARKERS)] if crowded else "o"
         ax.plot(
             curve.x,
             curve.y,
             # Neighbours differ in both; the shift makes pairs new after each round of colours.
             linestyle=_STYLES[(i + i // len(COLORS)) % len(_STYLES)],
             color=COLORS[i % len(COLORS)],
-            marker="o" if curve.marked.any() else "",
-            markersize=3.5,
-            markevery=curve.marked,
+            marker=shape if marked.any() else "",
+            markersize={"o": 3.5, "*": 7.0}.get(shape, 5.0),
+            markevery=marked,
         )
     low, high = _extent(curves)
     if low > 0 and high > _LOGARITHMIC * low:
@@ -128,9 +135,17 @@ def _draw(ax: Any, curves: Sequence[_Curve], best: str | None = None) -> None:
             ring = {"s": 90, "facecolors": "none", "edgecolors": line.get_color(), "zorder": 3}
             handles.append(ax.scatter([curve.x[at]], [curve.y[at]], linewidths=1.5, **ring))
             names.append(f"lowest: epoch {at + 1}")
-    columns = 2 if max(map(len, names)) <= 20 else 1
+    columns = 2 if max(map(len, names)) <= 17 else 1
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns, "frameon": False}
     ax.legend(handles, names, **place)
+
+
+def _sparse(curve: _Curve, i: int) -> NDArray[np.bool_]:
+    """Mark some eight points of a curve, of each curve others, to tell many lines apart."""
+    step = max(1, len(curve.y) // 8)
+    marked = np.zeros(len(curve.y), np.bool_)
+    marked[i * step // len(MARKERS) % step :: step] = True
+    return marked & np.isfinite(curve.y)
 
 
 def _extent(curves: Sequence[_Curve]) -> tuple[float, float]:
@@ -143,7 +158,7 @@ def _extent(curves: Sequence[_Curve]) -> tuple[float, float]:
 def _label(curve: _Curve) -> str:
     """Return the name as the legend takes it: "$" begins a formula there, "_" hides an entry."""
     name = curve.name if np.isfinite(curve.y).any() else f"{curve.name} (nowhere finite)"
-    name = textwrap.fill(name, 50).replace("$", r"\$")
+    name = textwrap.fill(name, 40).replace("$", r"\$")
     return f" {name}" if name.startswith("_") else name
 
 

@@ -41,10 +41,12 @@ _LAYERS = {
     cls.__name__: _Known(cls, cls)
     for cls in (
         layers.Affine,
+        layers.BatchNorm,
         layers.Dropout,
         layers.Embedding,
         layers.Flatten,
         layers.GELU,
+        layers.LayerNorm,
         layers.LeakyReLU,
         layers.MatMul,
         layers.ReLU,
@@ -91,7 +93,8 @@ def register_layer(name: str, cls: Any = None, *, build: Callable[..., Any] | No
         this class.
     cls : type
         The layer's class. Its method ``config()``, if it has one, returns the options: a dict of
-        what JSON knows. ``param_names`` and ``buffer_names`` are what its arrays are called.
+        what JSON knows. ``param_names`` and ``buffer_names`` are what its arrays are called,
+        those of ``params`` and of ``buffers``, if it has that list.
     build : callable, optional
         Makes such a layer, ``build(*params, *buffers, **config)``; the class itself if left out.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -9,10 +10,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnext._sklearn_data import Data
+from nnext._sklearn_input import check_readable, native
 from nnext._sklearn_network import Network, Weights, outputs
 from nnext._sklearn_optimizers import make_optimizer
 from nnext._sklearn_options import Options
@@ -52,12 +54,28 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         ------
         ValueError, TypeError
             For parameters and data that cannot be used. Also if a weight is not finite in the end.
+
+        Notes
+        -----
+        A fit that raises, out of a callback too, leaves the estimator as it was.
         """
         return self._fit(X, y, sample_weight)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
     ) -> Any:
+        """Fit a draft of the estimator, which it becomes only when nothing can fail any more."""
+        draft = type(self).__new__(type(self))
+        draft.__dict__.update(self.__dict__)
+        before = set(self.__dict__)
+        draft._learn(X, y, sample_weight, incremental, classes)
+        for name in before - draft.__dict__.keys():
+            self.__dict__.pop(name, None)
+        self.__dict__.update(draft.__dict__)
+        return self
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> None:
+        """Check everything, and train; arrays and lists of an earlier fit are not written."""
         options = Options(self.get_params(deep=False))
         if incremental and options.early_stopping:
             raise ValueError("partial_fit: an epoch is all it makes; it needs early_stopping=False")
@@ -72,13 +90,13 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         targets, t = self._encode(y, X.dtype, fresh, incremental, classes)
         data = self._weigh(X, t, sample_weight, options, targets)
         sizes = (X.shape[1], *options.hidden_layer_sizes, targets.n_outputs)
-        rng = check_random_state(self.random_state)
+        rng = options.random_state
         if fresh:
             weights = Weights(sizes, X.dtype)
             weights.draw(rng, 2.0 if options.activation == "logistic" else 6.0)
             self.__dict__.pop("_optimizer", None)
         else:
-            weights = self._held_weights(sizes)
+            weights = self._copied_weights(sizes)
         self._begin(weights, targets, fresh)
         if options.is_stochastic:
             self._fit_epochs(data, weights, options, targets, rng, incremental)
@@ -89,22 +107,22 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
                 "the weights are not finite after the fit: are the data of a very large scale, or "
                 "is learning_rate_init too large?"
             )
-        return self
 
     def _read(self, X: Any, y: Any, dtype: Any, fresh: bool) -> tuple[Any, Any]:
         """Check the data, and note the features if it is a new fit."""
+        check_readable("X", X)
+        check_readable("y", y)
         X, y = validate_data(
             self,
             X,
             y,
             reset=fresh,
             accept_sparse="csr",
-            dtype=dtype,
+            dtype=native(X, dtype),
             order="C",
             multi_output=True,
             y_numeric=self._y_is_numeric,
         )
-        _check_indices(X)
         if y.ndim == 2 and y.shape[1] == 1 and not sparse.issparse(y):
             y = column_or_1d(y, warn=True)
         return X, y
@@ -125,32 +143,25 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
                 weight = weight * given
         if weight is not None and not weight.any():
             raise ValueError("sample_weight: all weights are zero, nothing counts")
+        if weight is not None:
+            _check_sum(weight)
         return Data(X, t, weight, given)
 
-    def _held_weights(self, sizes: tuple[int, ...]) -> Weights:
-        """Return the weights of the last fit, to go on with."""
-        held: Weights | None = getattr(self, "_weights", None)
+    def _copied_weights(self, sizes: tuple[int, ...]) -> Weights:
+        """Return a copy of the weights of the last fit, to go on with."""
         found = [W.shape[0] for W in self.coefs_] + [self.coefs_[-1].shape[1]]
         if tuple(found) != sizes:
             raise ValueError(
                 f"hidden_layer_sizes: going on with a fit needs layers of {found} units, got "
                 f"{list(sizes)} (the first are the features, the last the outputs)"
             )
-        own = [] if held is None else [*held.coefs, *held.intercepts]
-        arrays = [*self.coefs_, *self.intercepts_]
-        if len(own) == len(arrays) and all(map(lambda a, b: a is b, own, arrays)):
-            assert held is not None  # it has arrays
-            return held
-        # A copy of an estimator, or arrays that somebody put there.
         weights = Weights(sizes, self.coefs_[0].dtype)
         weights.take(self.coefs_, self.intercepts_)
-        if hasattr(self, "_optimizer"):
-            self._optimizer = self._optimizer.copy()  # another estimator may have this one
         return weights
 
     def _begin(self, weights: Weights, targets: Labels | Values, fresh: bool) -> None:
         """Set the attributes that are known before the fit."""
-        self._weights, self._targets = weights, targets
+        self._targets = targets
         self.coefs_, self.intercepts_ = list(weights.coefs), list(weights.intercepts)
         self.n_layers_ = len(weights.sizes)
         self.n_outputs_ = targets.n_outputs
@@ -170,8 +181,10 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         rng: np.random.RandomState,
         incremental: bool,
     ) -> None:
-        self._begin_records(options.early_stopping)
-        if not incremental or not hasattr(self, "_optimizer"):
+        self._begin_records(options.early_stopping, weights)
+        if incremental and hasattr(self, "_optimizer"):
+            self._optimizer = self._optimizer.copy()
+        else:
             self._optimizer = make_optimizer(options)
         train, held_out = data, None
         if options.early_stopping:
@@ -189,18 +202,21 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
             rng, once=incremental
         )
 
-    def _begin_records(self, early_stopping: bool) -> None:
-        """Make what the epochs write, as far as an earlier fit has not."""
+    def _begin_records(self, early_stopping: bool, weights: Weights) -> None:
+        """Make what the epochs write, with what an earlier fit has written."""
         if not hasattr(self, "loss_curve_"):
             self.loss_curve_: list[float] = []
             self.validation_scores_: list[float] | None = None
             self.best_validation_score_: float | None = None
             self.best_loss_: float | None = None
             self._no_improvement_count = 0
+        self.loss_curve_ = list(self.loss_curve_)
+        if self.validation_scores_ is not None:
+            self.validation_scores_ = list(self.validation_scores_)
         if early_stopping and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
             self.best_loss_ = None
-            self._best_weights = self._weights.all.copy()
+            self._best_weights = weights.all.copy()
         elif not early_stopping and self.best_loss_ is None:
             self.validation_scores_ = self.best_validation_score_ = None
             self.best_loss_ = np.inf
@@ -221,16 +237,10 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
     def _outputs(self, X: Any) -> Array:
         """Return what the network answers, shape (N, K)."""
         check_is_fitted(self, "coefs_")
+        check_readable("X", X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=self.coefs_[0].dtype)
-        _check_indices(X)
         output = OUTPUTS[self.out_activation_]
         return outputs(X, self.coefs_, self.intercepts_, self.activation, output)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # coefs_ and intercepts_ hold what is there of it, and a copy's are arrays of their own.
-        state = dict(super().__getstate__())
-        state.pop("_weights", None)
-        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -245,17 +255,9 @@ def has_epochs(estimator: Any) -> bool:
     return True
 
 
-def _check_indices(X: Any) -> None:
-    """Raise a ValueError for a sparse matrix that points outside of itself.
-
-    SciPy looks at the indices only if it is asked, and follows wrong ones out of its memory.
-    """
-    if sparse.issparse(X):
-        X.check_format(full_check=True)
-
-
 def _read_weights(sample_weight: Any, rows: int) -> Array:
     """Return the weights of rows as float64, one for each."""
+    check_readable("sample_weight", sample_weight)
     weights: Array = check_array(
         np.full(rows, sample_weight) if isinstance(sample_weight, Real) else sample_weight,
         dtype=np.float64,
@@ -270,18 +272,29 @@ def _read_weights(sample_weight: Any, rows: int) -> Array:
     return weights
 
 
+def _check_sum(weights: Array) -> None:
+    """Raise a ValueError if a mean with these weights is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total) or total == 0:
+        raise ValueError(
+            f"sample_weight: expected weights whose sum can be divided by, they add up to {total}"
+        )
+
+
 def _hold_out(
     data: Data, part: float, rng: np.random.RandomState, strata: Array | None
 ) -> tuple[Data, Data]:
     """Set a part of the rows apart, the same part of each stratum."""
+    size = math.ceil(part * len(data))  # as train_test_split has it
+    if not 2 <= size < len(data):
+        needs = "a score needs at least 2" if size < 2 else "training needs at least 1"
+        raise ValueError(
+            f"validation_fraction: {part} of {len(data)} samples are {size}, and {needs}"
+        )
     train, held_out = train_test_split(
         np.arange(len(data)), random_state=rng, test_size=part, stratify=strata
     )
-    if len(held_out) < 2:
-        raise ValueError(
-            f"validation_fraction: {part} of {len(data)} samples are {len(held_out)}, and a score "
-            "needs at least 2"
-        )
     parts = data.take(train), data.take(held_out)
     for name, weight in (("train on", parts[0].weight), ("score", parts[1].given_weight)):
         if weight is not None and not weight.any():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from nnext._optimizer_options import Number
 from nnext._support import check_count, check_flag, whole_number
@@ -36,6 +37,7 @@ class Options:
     hidden_layer_sizes : tuple of int
     batch_size : int or None
         None for ``"auto"``.
+    random_state : RandomState
     dtype : tuple of numpy.dtype
         The types that X may keep.
 
@@ -83,6 +85,12 @@ class Options:
         self.verbose = _verbosity(params["verbose"]) > 0
         self.dtype = _types(params["dtype"])
         self.callbacks = () if params["callbacks"] is None else params["callbacks"]
+        if isinstance(self.callbacks, Iterator):
+            raise TypeError(
+                "callbacks: expected a list of callbacks, which every fit can go through, got "
+                f"{self.callbacks!r}"
+            )
+        self.random_state = _random(params["random_state"])
         self.class_weight = params.get("class_weight")
         if not (self.class_weight is None or isinstance(self.class_weight, Mapping)):
             _one_of("class_weight", self.class_weight, ("balanced",), " or a dict or None")
@@ -105,9 +113,13 @@ def _one_of(name: str, value: Any, choices: tuple[str, ...], more: str = "") -> 
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
-    if isinstance(value, str) or np.ndim(value) > 1:
+    try:
+        dimensions = np.ndim(value)
+    except ValueError:  # lists of unequal lengths
+        dimensions = 2
+    if isinstance(value, str) or dimensions > 1:
         raise ValueError(f"hidden_layer_sizes: expected whole numbers, got {value!r}")
-    sizes = value if np.ndim(value) else [value]
+    sizes = value if dimensions else [value]
     return tuple(check_count("hidden_layer_sizes", size) for size in sizes)
 
 
@@ -128,6 +140,16 @@ def _verbosity(value: Any) -> int:
     if number < 0:
         raise ValueError(f"verbose: expected a number of at least 0, got {number}")
     return number
+
+
+def _random(value: Any) -> np.random.RandomState:
+    try:
+        return check_random_state(value)  # type: ignore[no-any-return]
+    except ValueError:
+        raise ValueError(
+            "random_state: expected None, a whole number from 0 to 2**32 - 1 or a "
+            f"numpy.random.RandomState, got {value!r}"
+        ) from None
 
 
 def _types(value: Any) -> tuple[np.dtype[Any], ...]:

@@ -5,7 +5,8 @@ the outputs, for squared errors of half their mean. The gradient by the scores i
 activation less target: that of the squared error is, as there, not divided by the outputs.
 
 A probability counts as at least the distance from 1 to the next number, so that no row's loss is
-above 36.04 (15.94 in float32).
+above 36.04 (15.94 in float32). That bound is why the core's loss layers, which are exact, do not
+stand here; nor do they have gradients that are divided otherwise than their losses.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ class Fit:
     Attributes
     ----------
     estimator : BaseEstimator
+        A draft of the one whose ``fit`` was called, which gets what is in it at the end.
     model : Network
         ``model.params`` is one array of all weights; ``coefs_`` and ``intercepts_`` are its parts.
     optimizer : Adam, Velocity or None
@@ -296,5 +297,5 @@ class LbfgsFit(Fit):
             )
 
 
-# From the warning to the caller of fit: run, _fit_epochs, _fit, fit.
-_LEVEL = 5
+# From the warning to the caller of fit: run, _fit_epochs, _learn, _fit, fit.
+_LEVEL = 6

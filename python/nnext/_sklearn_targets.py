@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +45,8 @@ class Labels:
             self.classes = unique_labels(y)
         else:
             given = np.asarray(y if classes is None else classes)
+            if given.ndim != 1 or not len(given):
+                raise ValueError(f"classes: expected a list of labels, got {classes!r}")
             self.classes = unique_labels(given).astype(given.dtype)
             kind = "multiclass" if len(self.classes) > 2 else "binary"
         self.kind: Literal["binary", "multiclass", "multilabel"] = kind
@@ -149,15 +153,15 @@ class Labels:
             raise ValueError("class_weight: several labels at once have no weight of one class")
         if isinstance(given, Mapping):
             weights = np.ones(len(self.classes))
+            places = {label: i for i, label in enumerate(self.classes.tolist())}
             for label, weight in given.items():
-                at = np.flatnonzero(self.classes == label)
-                if len(at) != 1:
+                if label not in places:
                     raise ValueError(
                         f"class_weight: there is no class {label!r} among {self.classes}"
                     )
-                weights[at[0]] = weight
-            if not (np.isfinite(weights) & (weights >= 0)).all():
-                raise ValueError(f"class_weight: expected numbers of at least 0, got {given!r}")
+                if not (isinstance(weight, Real) and 0 <= float(weight) < math.inf):
+                    raise ValueError(f"class_weight: expected numbers of at least 0, got {given!r}")
+                weights[places[label]] = weight
             return weights
         sums = np.bincount(index_of(t), sample_weight, len(self.classes)).astype(np.float64)
         balanced = np.zeros_like(sums)
@@ -170,7 +174,7 @@ class Values:
 
     Parameters
     ----------
-    y : ndarray, shape (N,) or (N, K)
+    y : ndarray or sparse matrix, shape (N,) or (N, K)
     activation : str
         Of the network's output: ``"exp"`` takes no numbers below 0.
 
@@ -180,19 +184,28 @@ class Values:
     n_outputs : int
     """
 
-    def __init__(self, y: Array, activation: str) -> None:
+    def __init__(self, y: Any, activation: str) -> None:
         self.activation = activation
         self.n_outputs = 1 if y.ndim == 1 else y.shape[1]
 
-    def encode(self, y: Array, dtype: Any) -> Array:
+    def encode(self, y: Any, dtype: Any) -> Array:
         """Return the network's targets (N, K).
 
         Raises
         ------
         ValueError
-            If there are other numbers of outputs, or some below 0 that may not be.
+            If they are no numbers or too large for the type, there are other numbers of outputs, or
+            some are below 0 that may not be.
         """
-        t = np.ascontiguousarray(y if y.ndim == 2 else y[:, None], dtype)
+        dense = y.toarray() if sparse.issparse(y) else y
+        if dense.dtype.kind not in "biuf":
+            raise ValueError(f"y: expected numbers, got the type {dense.dtype}")
+        with np.errstate(over="ignore"):
+            t = np.ascontiguousarray(dense if dense.ndim == 2 else dense[:, None], dtype)
+        if not np.isfinite(t).all():
+            raise ValueError(
+                f"y: expected numbers that {t.dtype} can hold, got {np.abs(dense).max()}"
+            )
         if t.shape[1] != self.n_outputs:
             raise ValueError(f"y: expected {self.n_outputs} outputs, got {t.shape[1]}")
         if self.activation == "exp" and (t < 0).any():

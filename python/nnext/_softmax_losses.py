@@ -48,32 +48,6 @@ class SoftmaxLoss(Layer, Generic[LossT]):
         except EmptyBatchError:
             return self._total(x, t, sample_weight), 0.0
 
-    def count_of(
-        self,
-        x: ArrayLike,
-        t: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        before: float = 0.0,
-    ) -> float:
-        """Return the `count` that ``forward`` would have of such labels, and check them.
-
-        Parameters
-        ----------
-        x : array_like
-            What ``forward`` takes, of any rows: its type and the shape of a row are looked at.
-        t : array_like, shape (N, ...) or (N, ..., C)
-        sample_weight : array_like, shape (N, ...), optional
-        before : float
-            The count of rows before these: counted on from there, parts of a batch have together
-            the very count of the batch.
-        """
-        scores = self.scores(np.asarray(x)[:1])
-        return _nnext.softmax_loss_count(scores, t, self.options, sample_weight, before)
-
-    def scores(self, x: ArrayLike) -> Array:
-        """Return the scores that belong to an input."""
-        raise NotImplementedError
-
     def _loss(self, x: Any, t: Any, sample_weight: Any, options: LossOptions) -> tuple[Any, float]:
         """Return the loss with some options, and its count."""
         raise NotImplementedError
@@ -156,6 +130,8 @@ class SoftmaxWithLoss(SoftmaxLoss[LossT]):
         weights; with ``reduction="sum"`` or ``"none"`` the number of rows that count.
     """
 
+    _count: float | None = None  # what the mean of the last forward was told to divide by
+
     @overload
     def __init__(
         self: SoftmaxWithLoss[float], *, reduction: One = "mean", **options: Unpack[Options]
@@ -190,7 +166,6 @@ class SoftmaxWithLoss(SoftmaxLoss[LossT]):
         self.t: Array | None = None
         self._x: ArrayLike | None = None  # the scores, where the probabilities are not enough
         self._sample_weight: ArrayLike | None = None
-        self._count: float | None = None
 
     def forward(
         self,
@@ -240,6 +215,27 @@ class SoftmaxWithLoss(SoftmaxLoss[LossT]):
             self.total = self._total(x, t, sample_weight)
             raise
         return loss
+
+    def count_of(
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        before: float = 0.0,
+    ) -> float:
+        """Return the `count` that ``forward`` would have of such labels, and check them.
+
+        Parameters
+        ----------
+        x : array_like
+            What ``forward`` takes, of any rows: its type and the shape of a row are looked at.
+        t : array_like, shape (N, ...) or (N, ..., C)
+        sample_weight : array_like, shape (N, ...), optional
+        before : float
+            The count of rows before these: counted on from there, parts of a batch have together
+            the very count of the batch.
+        """
+        return _nnext.softmax_loss_count(x, t, self.options, sample_weight, before)
 
     def backward(self, dout: float | ArrayLike = 1) -> Array:
         """Return the gradient by the scores: ``(y - onehot(t)) dout / N`` without options.

@@ -6,7 +6,9 @@ import math
 import operator
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -60,6 +62,15 @@ def check_numbers(**numbers: Any) -> None:
             raise ValueError(f"{name}: expected a number of 64 bits, got a larger one") from None
 
 
+def as_number(value: Any) -> float | None:
+    """Return one number as a float, or None for anything else: text, an array, a complex number."""
+    try:
+        math.isnan(value)  # float() would take text
+        return float(value) if np.ndim(value) == 0 else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def whole_number(name: str, value: Any, expected: str = "a whole number") -> int:
     """Return a whole number as an int, NumPy's integers too: these would overflow in sums.
 
@@ -78,10 +89,22 @@ def whole_number(name: str, value: Any, expected: str = "a whole number") -> int
 
 def has_parameter(function: Any, name: str) -> bool:
     """Say whether a function takes an argument of this name."""
+    function = getattr(function, "__func__", function)  # of a method: each is new
     try:
-        return name in inspect.signature(function).parameters
+        return name in _PARAMETERS[function]
+    except (KeyError, TypeError):  # not seen yet, or cannot be kept
+        pass
+    try:
+        names = frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # a compiled function may have no signature to read
-        return False
+        names = frozenset()
+    with suppress(TypeError):
+        _PARAMETERS[function] = names
+    return name in names
+
+
+# Reading a signature takes 10 us, of which a batch in parts would need one for each layer and part.
+_PARAMETERS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 
 
 def refuse_sparse(name: str, value: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nnext._copying import copied_state, state_to_copy
 from nnext._fit_data import (
     Samples,
     check_rows,
@@ -17,14 +18,15 @@ from nnext._fit_data import (
     count_rows,
     read_samples,
     take_rows,
+    weighted_share,
 )
 from nnext._gathered import check_gathered
-from nnext._input import as_input
-from nnext._names import Unmatched, load_state, model_arrays, state_of
+from nnext._input import as_input, make_array
+from nnext._names import Unmatched, buffers_of, load_state, model_arrays, state_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._summary import repr_of, summary_of
-from nnext._support import Array, check_count, find_shared, refuse_sparse
+from nnext._support import Array, check_count, refuse_masked, refuse_sparse
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 
@@ -34,6 +36,10 @@ class LayerLike(Protocol):
 
     ``backward`` writes the gradients into ``grads[i]``, an array of the shape of ``params[i]`` that
     is never replaced, and returns the gradient of the layer's input.
+
+    A layer may have a list ``buffers`` too: arrays that it writes into and that are not trained,
+    such as running statistics. They are stored and copied with the parameters, and put back where a
+    batch does not count. What its arrays are called is in ``param_names`` and ``buffer_names``.
     """
 
     @property
@@ -88,6 +94,11 @@ class BaseModel:
         for layer in self._all_layers():
             self.params += layer.params
             self.grads += layer.grads
+
+    @property
+    def buffers(self) -> list[Array]:
+        """The layers' arrays that are saved and not trained (`LayerLike`), in their order."""
+        return [b for layer in self._all_layers() for b in buffers_of(layer)]
 
     def loss_input(self, x: ArrayLike) -> Any:
         """Compute what the loss layer takes of `x`, in inference mode: `scores`, if not overridden.
@@ -270,7 +281,10 @@ class BaseModel:
             if isinstance(x, dict) or any(isinstance(part, np.ndarray) for part in parts):
                 return function(x)  # inputs of one number a row or rows: who knows
             refuse_sparse("x", x)
-            x = np.asarray(x)
+            refuse_masked("x", x)
+            x = make_array("x", x)
+            if x.ndim == 0:
+                return function(x)
         elif len({len(part) for part in parts}) > 1:
             lengths = ", ".join(str(len(part)) for part in parts)
             raise ValueError(f"x: expected inputs of equally many rows, got {lengths}")
@@ -280,7 +294,13 @@ class BaseModel:
         batches = [slice(i, i + batch_size) for i in range(0, n, batch_size)]
         return np.concatenate([function(take_rows(x, rows)) for rows in batches])
 
-    def accuracy(self, x: Any, t: ArrayLike, batch_size: int | None = None) -> float:
+    def accuracy(
+        self,
+        x: Any,
+        t: ArrayLike,
+        batch_size: int | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Compute the share of samples that `predict` gets right.
 
         Parameters
@@ -293,11 +313,14 @@ class BaseModel:
             between counts as 1 if it is above 0.5.
         batch_size : int, optional
             How many samples to compute at a time, all if left out.
+        sample_weight : array_like, shape (N, ...), optional
+            What each label counts, or all labels of each sample; the share is of their sum.
 
         Raises
         ------
         ValueError
-            If the labels do not fit the scores, or there are none.
+            If the labels do not fit the scores, or there are none; or the weights do not fit, or
+            are 0 wherever a label counts.
         TypeError
             If the labels are not of a type that the loss takes, or the loss knows no predictions.
         IndexError
@@ -320,6 +343,8 @@ class BaseModel:
         counted = labels >= 0
         if not counted.any():
             raise ValueError("t: every label is ignored")
+        if sample_weight is not None:
+            return weighted_share((y == labels) & counted, counted, sample_weight)
         return float(np.count_nonzero((y == labels) & counted) / np.count_nonzero(counted))
 
     def _scores_shape(self, h: Any) -> tuple[int, ...]:
@@ -436,7 +461,10 @@ class BaseModel:
         save_model(path, self)
 
     def save_params(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters to a file in NumPy's ``.npz`` format.
+        """Write the parameters and buffers to a file in NumPy's ``.npz`` format.
+
+        The buffers are in it since a network is not what it was without them: `BatchNorm` computes
+        by its running statistics. The file of a model that has none holds parameters alone.
 
         The file is written beside its final place and then moved there, so that a failure never
         leaves half a file or harms an older one, and whoever reads meanwhile, in any thread or
@@ -458,16 +486,16 @@ class BaseModel:
         from nnext import model_files  # here, since it brings zipfile, which few programs need
 
         check_gathered(self)
-        model_files.save_params(path, self.params)
+        model_files.save_params(path, self.params, self.buffers)
 
     def load_params(self, path: str | os.PathLike[str]) -> None:
-        """Read parameters that `save_params` wrote, into the arrays that the model has.
+        """Read parameters and buffers that `save_params` wrote, into the arrays of the model.
 
         Raises
         ------
         ValueError
-            If the file is something else, or the numbers, shapes or types of its parameters are
-            not those of this model, or a parameter is read-only, or an array of a layer is not the
+            If the file is something else, or the numbers, shapes or types of its arrays are not
+            those of this model, or one of these is read-only, or an array of a layer is not the
             model's any more (`check_gathered`). Nothing is overwritten then.
         OSError
             If the file cannot be opened, or is a directory, a device or a pipe.
@@ -475,38 +503,13 @@ class BaseModel:
         from nnext import model_files
 
         check_gathered(self, writable=True)
-        model_files.load_params(path, self.params)
+        model_files.load_params(path, self.params, self.buffers)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Put places for the layers' arrays in ``params`` and ``grads``; say which share memory.
-
-        So they are the layers' own again whatever copies or loads the model, also where that knows
-        no two places of one array (joblib), and views of shared weights are views again.
-        """
-        state = dict(vars(self))
-        for name in ("params", "grads"):
-            inside = [array for layer in self._all_layers() for array in getattr(layer, name)]
-            places = {id(array): place for place, array in enumerate(inside)}
-            state[name] = [places.get(id(array), array) for array in state[name]]
-            state[f"_shared_{name}"] = find_shared([*inside, *getattr(self, name)])
-        return state
+        return state_to_copy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        for name in ("params", "grads"):
-            state[name] = list(state[name])  # not the list of whoever copies
-            shared = state.pop(f"_shared_{name}")
-            lists = [getattr(layer, name) for layer in [*state["layers"], state["loss_layer"]]]
-            places = [(arrays, j) for arrays in [*lists, state[name]] for j in range(len(arrays))]
-            for (arrays, j), (first, transposed) in zip(places, shared, strict=True):
-                if isinstance(place := arrays[j], int):
-                    of, k = places[place]
-                    arrays[j] = of[k]
-                    continue
-                of, k = places[first]
-                if find_shared([of[k], arrays[j]])[1][0] != 0:  # they shared it, and do no longer
-                    arrays[j] = of[k].T if transposed else of[k]
-        vars(self).update(state)
+        vars(self).update(copied_state(state))
 
     def _all_layers(self) -> list[LayerLike]:
         return [*self.layers, self.loss_layer]

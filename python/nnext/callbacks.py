@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nnext._callback import Callback
+from nnext._names import buffers_of
 from nnext._record_parameters import RecordParameters
 from nnext._support import Array, check_count, check_flag, check_numbers, whole_number
 from nnext._whole_files import PathLike, check_folder, file_name
@@ -99,8 +100,9 @@ class EarlyStopping(Monitoring):
         Whether lower or higher is better. ``"auto"`` goes by the last word of the name: loss and
         error are to be low, accuracy, score, r2 and f1 high; others need a ``mode``.
     restore_best : bool
-        Whether the parameters of the best epoch are put back at the end of ``fit``, also if all
-        epochs were done or Ctrl-C ended it. The optimizer's state stays that of the last step.
+        Whether the parameters and buffers of the best epoch are put back at the end of ``fit``,
+        also if all epochs were done or Ctrl-C ended it. The optimizer's state stays that of the
+        last step.
 
     Attributes
     ----------
@@ -486,4 +488,4 @@ def _check_names(state: Any, own: Mapping[str, Any]) -> None:
 
 
 def _arrays(model: Any) -> Sequence[Array]:
-    return [*model.params, *getattr(model, "buffers", [])]
+    return [*model.params, *buffers_of(model)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, overload
 
-from nnext import _nnext
-from nnext._support import whole_number
+from nnext import _nnext, _threadpoolctl
+from nnext._support import require, whole_number
 
 __all__ = [
     "empty_cache",
     "get_num_threads",
     "get_score_budget",
+    "register_threadpoolctl",
     "set_num_threads",
     "set_score_budget",
     "show_config",
@@ -39,6 +40,39 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return on how many threads the core computes."""
     return _nnext.get_num_threads()
+
+
+def register_threadpoolctl() -> None:
+    """Make threadpoolctl list and limit nnext, under the name ``"nnext"``.
+
+    ``threadpool_info()`` has it then, and ``threadpool_limits(1)`` and
+    ``threadpool_limits({"nnext": 1})`` limit it for a while, in the whole process, as
+    `set_num_threads` does: limits of threads that overlap disturb one another. Needed only where
+    threadpoolctl is imported after nnext: else ``import nnext`` registers, and
+    ``import nnext.sklearn`` always does. Again is no harm.
+
+    Raises
+    ------
+    ImportError
+        If threadpoolctl is not installed, or is older than 3.2.
+
+    Examples
+    --------
+    >>> import nnext
+    >>> from threadpoolctl import threadpool_limits
+    >>> nnext.register_threadpoolctl()
+    >>> with threadpool_limits(1):
+    ...     nnext.get_num_threads()
+    1
+    """
+    threadpoolctl = require("threadpoolctl", "sklearn", "nnext.register_threadpoolctl")
+    if not hasattr(threadpoolctl, "register"):
+        raise ImportError(
+            "nnext.register_threadpoolctl needs threadpoolctl 3.2 or newer, got "
+            f"{threadpoolctl.__version__}",
+            name="threadpoolctl",
+        )
+    _threadpoolctl.register(threadpoolctl)
 
 
 def empty_cache() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nnext._putting_back import putting_buffers_back
 from nnext._support import Array, check_numbers, find_shared
 
 __all__ = ["GradientCheck", "GradientError", "check_gradients", "numerical_gradient"]
@@ -190,7 +191,8 @@ def check_gradients(
 ) -> GradientCheck:
     """Compare every gradient of a model with central differences.
 
-    Parameters are moved in place and always put back, also when the model raises. Afterwards
+    Parameters are moved in place and always put back, also when the model raises, and so are the
+    model's ``buffers``, such as the running statistics of `BatchNorm`. Afterwards
     ``model.grads`` holds the gradients at `x` and `t`, and every layer remembers that call.
     Two losses are computed for each single number among the parameters: take a small model and a
     few rows.
@@ -244,6 +246,11 @@ def check_gradients(
             raise ValueError(
                 f"params[{i}] is read-only, and has to be moved in place. {_WRITEABLE}"
             )
+    with putting_buffers_back(model):
+        return _compared(model, x, t, eps)
+
+
+def _compared(model: Model, x: ArrayLike, t: ArrayLike, eps: float | None) -> GradientCheck:
     before = float(model.forward(x, t))
     shared = find_shared(model.params)
     # The numerical ones first, so that the last forward and backward are those of the caller's x.

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nnext._support import require
+from nnext._support import as_number, require
 
 __all__ = ["History"]
+
+COLUMNS = ("loss", "seconds")  # of every frame, which a metric of the name would hide
 
 
 @dataclass(repr=False)
@@ -92,7 +94,7 @@ class History:
             If a metric has the name of another column.
         """
         pandas = require("pandas", "pandas", "History.to_frame")
-        columns = {"loss": self.epoch_loss, "seconds": self.epoch_seconds}
+        columns = dict(zip(COLUMNS, (self.epoch_loss, self.epoch_seconds), strict=True))
         for name in columns.keys() & self.metrics.keys():
             raise ValueError(f"metrics: {name!r} is the name of a column that every history has")
         index = pandas.RangeIndex(1, len(self.epoch_loss) + 1, name="epoch")
@@ -117,6 +119,8 @@ def read_metrics(returned: Any) -> dict[str, float]:
     ------
     TypeError
         If it is no dict of numbers.
+    ValueError
+        If a name is that of a column that every history has.
     """
     if returned is None:
         return {}
@@ -128,11 +132,12 @@ def read_metrics(returned: Any) -> dict[str, float]:
     for name, value in returned.items():
         if not isinstance(name, str):
             raise TypeError(f"on_epoch: expected a name for each number, got {name!r}")
-        try:
-            math.isnan(value)  # float() would take a string
-        except TypeError:
-            raise TypeError(f"on_epoch: expected a number for {name!r}, got {value!r}") from None
-        metrics[name] = float(value)
+        if name in COLUMNS:
+            raise ValueError(f"on_epoch: every history has a column {name!r}, take another name")
+        number = as_number(value)
+        if number is None:
+            raise TypeError(f"on_epoch: expected a number for {name!r}, got {value!r}")
+        metrics[name] = number
     return metrics
 
 

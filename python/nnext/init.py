@@ -1,4 +1,4 @@
-"""Layers with weights drawn at random."""
+"""Layers of given sizes, with weights drawn at random or the usual first ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import DTypeLike
 
 from nnext._layer import is_float
 from nnext._support import Array, check_count, check_numbers, check_source, random_state
-from nnext.layers import Affine
+from nnext.layers import Affine, BatchNorm, LayerNorm
 
-__all__ = ["affine"]
+__all__ = ["affine", "batch_norm", "layer_norm"]
 
 
 def affine(
@@ -69,6 +69,69 @@ def affine(
             f"weight_scale: weights of standard deviation {weight_scale:g} are too large for {kind}"
         )
     return Affine(W, np.zeros(output_size, kind))
+
+
+def layer_norm(size: int, *, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> LayerNorm:
+    """Make a `LayerNorm` for rows of `size` numbers, with factors of 1 and nothing added.
+
+    Parameters
+    ----------
+    size : int
+    eps : float
+        See `LayerNorm`.
+    dtype : dtype
+        float32, float64, float16 or bfloat16.
+
+    Raises
+    ------
+    ValueError
+        If `size` is not a whole number of at least 1, or `eps` out of its range.
+    TypeError
+        If `dtype` is not one of those above, or `eps` no number.
+
+    Examples
+    --------
+    >>> from nnext import layer_norm
+    >>> layer_norm(64)
+    LayerNorm(64)
+    """
+    return LayerNorm(*_ones_and_zeros(size, dtype), eps=eps)
+
+
+def batch_norm(
+    size: int, *, momentum: float = 0.9, eps: float = 1e-5, dtype: DTypeLike = np.float32
+) -> BatchNorm:
+    """Make a `BatchNorm` of `size` columns, with factors of 1 and nothing added.
+
+    Parameters
+    ----------
+    size : int
+    momentum : float
+        How much of the running statistics each batch leaves: one less PyTorch's; see `BatchNorm`.
+    eps : float
+    dtype : dtype
+        float32, float64, float16 or bfloat16, of the parameters. The running statistics are float32
+        where that is a half type.
+
+    Raises
+    ------
+    ValueError
+        If `size` is not a whole number of at least 1, or an option out of its range.
+    TypeError
+        If `dtype` is not one of those above, or an option no number.
+
+    Examples
+    --------
+    >>> from nnext import batch_norm
+    >>> batch_norm(64).buffers[1][:2]
+    array([1., 1.], dtype=float32)
+    """
+    return BatchNorm(*_ones_and_zeros(size, dtype), momentum=momentum, eps=eps)
+
+
+def _ones_and_zeros(size: int, dtype: DTypeLike) -> tuple[Array, Array]:
+    size, kind = check_count("size", size), _float_type(dtype)
+    return np.ones(size, kind), np.zeros(size, kind)
 
 
 def check_scale(weight_scale: float) -> None:

@@ -5,7 +5,9 @@ A layer has two lists, ``params`` and ``grads``, of arrays of the same shapes, a
 the gradient of the loss by the output, writes the gradients of the parameters *into* ``grads[i]``
 (the arrays and their memory stay the same for ever) and returns the gradient by the input.
 Parameters are read from ``params`` at every call, so whoever holds the array may update it in
-place. Any object that keeps this contract can stand among these layers.
+place. Any object that keeps this contract can stand among these layers. What a layer keeps in
+arrays and does not train, such as the running statistics of `BatchNorm`, is in a third list,
+``buffers``, which it may have: they are stored with the parameters, and written in place too.
 
 Weights are checked when a layer is made, and whatever is in ``params`` later by the core, which
 checks every argument of a call before it writes anything, and raises ``ValueError`` for shapes that
@@ -32,6 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from nnext import _nnext
 from nnext._activations import GELU, Flatten, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from nnext._layer import Layer, as_floats, before_forward, check_weights, no_attribute
+from nnext._normalization import BatchNorm, LayerNorm
 from nnext._support import Array, check_numbers, check_source, draw_seed, whole_number
 from nnext.loss_layers import (
     AbsoluteError,
@@ -48,11 +51,13 @@ __all__ = [
     "AbsoluteError",
     "Affine",
     "AffineSoftmaxWithLoss",
+    "BatchNorm",
     "Dropout",
     "Embedding",
     "Flatten",
     "HuberLoss",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "MatMul",
     "PoissonLoss",
@@ -132,8 +137,9 @@ class MatMul(Layer):
         input_grad : bool
             With False the gradient by the input is left out, and None returned.
         accumulate : bool
-            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
-            parts of a batch, of up to 16384 rows in all, add up to the very bits of the whole.
+            Add to what ``grads`` hold instead of writing over it. Where all is of one type, float32
+            or float64, the gradients of consecutive parts of a batch, of up to 16384 rows in all,
+            add up to the very bits of the whole.
 
         Returns
         -------
@@ -219,8 +225,9 @@ class Affine(Layer):
         input_grad : bool
             With False the gradient by the input is left out, and None returned.
         accumulate : bool
-            Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
-            parts of a batch, of up to 16384 rows in all, add up to the very bits of the whole.
+            Add to what ``grads`` hold instead of writing over it. Where all is of one type, float32
+            or float64, the gradients of consecutive parts of a batch, of up to 16384 rows in all,
+            add up to the very bits of the whole.
 
         Returns
         -------

@@ -1,8 +1,9 @@
 """Parameters in files: written whole or not at all, read only if every number fits.
 
-The file is NumPy's ``.npz``: the i-th parameter is its member ``param_i.npy``. A type that NumPy
-itself does not have (bfloat16) is stored as unsigned integers of the same bits, and named by its
-member, ``param_i.bfloat16.npy``: the type itself comes from the parameter that it is read into.
+The file is NumPy's ``.npz``: the i-th parameter is its member ``param_i.npy``, and the i-th buffer,
+of a model that has some, ``buffer_i.npy``. A type that NumPy itself does not have (bfloat16) is
+stored as unsigned integers of the same bits, and named by its member, ``param_i.bfloat16.npy``: the
+type itself comes from the array that it is read into.
 """
 
 from __future__ import annotations
@@ -22,46 +23,58 @@ from nnext._whole_files import PathLike, file_name, opened, replacing
 
 __all__ = ["load_params", "save_params"]
 
-_MEMBER = re.compile(r"param_(0|[1-9][0-9]*)(?:\.(\w+))?\.npy", re.ASCII)
+_MEMBER = re.compile(r"(param|buffer)_(0|[1-9][0-9]*)(?:\.(\w+))?\.npy", re.ASCII)
 
 _END, _END_SIZE = b"PK\5\6", 22  # the record that ends a ZIP archive, before its comment
 
 
-def save_params(path: PathLike, params: Sequence[Array]) -> None:
+def save_params(path: PathLike, params: Sequence[Array], buffers: Sequence[Array] = ()) -> None:
     """Write arrays to a file; see `nnext.base_model.BaseModel.save_params`."""
     path = file_name(path)
     named: dict[str, Any] = {}
-    for i, p in enumerate(params):
-        if p.dtype.hasobject:
-            raise TypeError(f"params[{i}] is an array of Python objects, which are not saved")
-        if _is_numpys_own(p.dtype):
-            named[f"param_{i}"] = p
+    for kind, i, array in _numbered(params, buffers):
+        if array.dtype.hasobject:
+            raise TypeError(f"{kind}s[{i}] is an array of Python objects, which are not saved")
+        if _is_numpys_own(array.dtype):
+            named[f"{kind}_{i}"] = array
         else:
-            named[f"param_{i}.{p.dtype.name}"] = p.view(_bits(p.dtype))
+            named[f"{kind}_{i}.{array.dtype.name}"] = array.view(_bits(array.dtype))
     with replacing(path) as file:
         np.savez(file, **named)
 
 
-def load_params(path: PathLike, params: Sequence[Array]) -> None:
+def load_params(path: PathLike, params: Sequence[Array], buffers: Sequence[Array] = ()) -> None:
     """Read what `save_params` wrote into arrays; see `nnext.base_model.BaseModel.load_params`."""
     path = file_name(path)
-    for i, p in enumerate(params):
-        if not p.flags.writeable:
-            raise ValueError(f"params[{i}] is read-only, nothing was loaded")
+    targets = _numbered(params, buffers)
+    for kind, i, array in targets:
+        if not array.flags.writeable:
+            raise ValueError(f"{kind}s[{i}] is read-only, nothing was loaded")
     with opened(path) as file:
         with _refusing(path):
             archive = zipfile.ZipFile(file)
             _check_ends(archive, file)
             members = _members(archive)
-        if len(members) != len(params):
-            raise ValueError(f"{path} holds {len(members)} parameters, the model has {len(params)}")
+        for kind, what, own in (("param", "parameters", params), ("buffer", "buffers", buffers)):
+            if len(members[kind]) != len(own):
+                raise ValueError(
+                    f"{path} holds {len(members[kind])} {what}, the model has {len(own)}"
+                )
+        pairs = [(array, members[kind][i]) for kind, i, array in targets]
         # All before any data is read: a header may promise terabytes, and so may the directory.
-        for i, (p, member) in enumerate(zip(params, members, strict=True)):
-            _check_member(path, archive, i, p, member)
+        for (kind, i, array), (_, member) in zip(targets, pairs, strict=True):
+            what = f"{'parameter' if kind == 'param' else kind} {i}"
+            _check_member(path, archive, what, array, member)
         with _refusing(path):
-            saved = [_read(archive, p, member) for p, member in zip(params, members, strict=True)]
-    for p, new in zip(params, saved, strict=True):
-        p[...] = new
+            new = [_read(archive, array, member) for array, member in pairs]
+    for (array, _), read in zip(pairs, new, strict=True):
+        array[...] = read
+
+
+def _numbered(params: Sequence[Array], buffers: Sequence[Array]) -> list[tuple[str, int, Array]]:
+    """Return all arrays with their kind and number, which name their members."""
+    kinds = (("param", params), ("buffer", buffers))
+    return [(kind, i, array) for kind, arrays in kinds for i, array in enumerate(arrays)]
 
 
 # Types
@@ -98,22 +111,23 @@ def _check_ends(archive: zipfile.ZipFile, file: IO[bytes]) -> None:
         raise ValueError("more data behind the archive")
 
 
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the members in the order of the parameters: one for each number from 0 on."""
-    found: dict[int, zipfile.ZipInfo] = {}
+def _members(archive: zipfile.ZipFile) -> dict[str, list[zipfile.ZipInfo]]:
+    """Return the members of each kind in the order of the arrays: one for each number from 0 on."""
+    found: dict[str, dict[int, zipfile.ZipInfo]] = {"param": {}, "buffer": {}}
     for info in archive.infolist():
         match = _MEMBER.fullmatch(info.filename)
-        if match is None or int(match[1]) in found:
+        if match is None or int(match[2]) in found[match[1]]:
             raise ValueError(f"an unexpected member {info.filename!r}")
-        found[int(match[1])] = info
-    missing = set(range(len(found))) - found.keys()
-    if missing:
-        raise ValueError(f"no member param_{min(missing)}.npy among {len(found)}")
-    return [found[i] for i in range(len(found))]
+        found[match[1]][int(match[2])] = info
+    for kind, numbered in found.items():
+        missing = set(range(len(numbered))) - numbered.keys()
+        if missing:
+            raise ValueError(f"no member {kind}_{min(missing)}.npy among {len(numbered)}")
+    return {kind: [numbered[i] for i in range(len(numbered))] for kind, numbered in found.items()}
 
 
 def _check_member(
-    path: str, archive: zipfile.ZipFile, i: int, p: Array, member: zipfile.ZipInfo
+    path: str, archive: zipfile.ZipFile, what: str, p: Array, member: zipfile.ZipInfo
 ) -> None:
     with _refusing(path), archive.open(member) as file:
         if npy.read_magic(file) != (1, 0):
@@ -123,14 +137,12 @@ def _check_member(
             raise ValueError("objects for numbers")
         start = file.tell()
     named = _MEMBER.fullmatch(member.filename)
-    kind = (named and named[2]) or str(dtype.newbyteorder("="))
+    kind = (named and named[3]) or str(dtype.newbyteorder("="))
     if shape != p.shape or not _fits(dtype, kind, p.dtype):
-        raise ValueError(
-            f"{path}: parameter {i} is {kind} {shape}, the model's is {p.dtype} {p.shape}"
-        )
+        raise ValueError(f"{path}: {what} is {kind} {shape}, the model's is {p.dtype} {p.shape}")
     if member.file_size != start + p.nbytes:
         raise ValueError(
-            f"{path} is not a file of save_params (parameter {i} is {kind} {shape}, which takes "
+            f"{path} is not a file of save_params ({what} is {kind} {shape}, which takes "
             f"{start + p.nbytes} bytes; its member has {member.file_size})"
         )
 

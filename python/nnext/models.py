@@ -10,7 +10,7 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nnext._layer import has_methods_of
+from nnext._layer import adding_backward, has_methods_of
 from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
@@ -70,13 +70,15 @@ class Sequential(BaseModel):
         loss = SoftmaxWithLoss() if loss is None else loss
         if not layers:
             raise ValueError("layers: expected at least one layer, got none")
+        seen: set[int] = set()
         for i, layer in enumerate(layers):
             _check_layer(f"layers[{i}]", layer, inputs=1)
-            if any(layer is other for other in layers[:i]):
+            if id(layer) in seen:
                 raise ValueError(
                     f"layers[{i}] stands in the list twice; a layer remembers one call of forward. "
                     "To share a weight, give the same array to two layers"
                 )
+            seen.add(id(layer))
         _check_layer("loss", loss, inputs=2)
         super().__init__(layers, loss)
         self._note_layers()
@@ -90,8 +92,9 @@ class Sequential(BaseModel):
         for i, layer in enumerate(self.layers):
             _check_layer(f"layers[{i}]", layer, inputs=1)
         check_gathered(self)
+        present = {*map(id, self.layers)}
         for layer in self._noted:
-            if layer.params and not any(layer is other for other in self.layers):
+            if layer.params and id(layer) not in present:
                 raise ValueError(
                     f"layers: {layer!r} was taken out after the model was made, which still has "
                     "its parameters; make a new model of the layers"
@@ -151,9 +154,8 @@ class Sequential(BaseModel):
         float
         """
         refuse_masked("t", t)
-        loss: float = self.loss_layer.forward(
-            self._run(x, train_flg=True), t, *_given(sample_weight), **_named(count)
-        )
+        given, named = _of_loss(sample_weight, count)
+        loss: float = self.loss_layer.forward(self._run(x, train_flg=True), t, *given, **named)
         return loss
 
     @overload
@@ -183,7 +185,8 @@ class Sequential(BaseModel):
         accumulate : bool
             Add to what ``grads`` hold instead of writing over it. The gradients of consecutive
             parts of a batch, each with the batch's `count` in its `forward`, add up to those of
-            the whole: to the bit where nnext's layers have up to 16384 rows in all.
+            the whole: to the bit where all is of one type, float32 or float64, and up to 16384
+            rows in all.
 
         Returns
         -------
@@ -191,8 +194,9 @@ class Sequential(BaseModel):
             The gradient of `x`; None if it was not asked for and the first layer could skip it,
             or if the first layer has none to give (`Embedding`).
         """
-        grad = _layer_backward(self.loss_layer, dout, accumulate)
-        return self._backward(grad, input_grad, accumulate)
+        if accumulate:
+            return self._add_backward(adding_backward(self.loss_layer)(dout), input_grad)
+        return self._backward(self.loss_layer.backward(dout), input_grad)
 
     def forward_backward(
         self,
@@ -221,8 +225,9 @@ class Sequential(BaseModel):
             The loss.
         """
         if not has_methods_of(self, Sequential, "forward", "backward"):
-            loss = self.forward(x, t, *_given(sample_weight), **_named(count))
-            self.backward(**({"accumulate": True} if accumulate else {}))
+            given, named = _of_loss(sample_weight, count)
+            loss = self.forward(x, t, *given, **named)
+            (adding_backward(self) if accumulate else self.backward)()
             return loss
         refuse_masked("t", t)
         h = self._run(x, train_flg=True)
@@ -238,27 +243,39 @@ class Sequential(BaseModel):
     ) -> float:
         """Do the same from what `_run` returned last."""
         loss: float
-        given, named = _given(sample_weight), _named(count)
-        one_pass = getattr(self.loss_layer, "forward_backward", None)
+        loss_layer: Any = self.loss_layer
+        given, named = _of_loss(sample_weight, count)
+        one_pass = getattr(loss_layer, "forward_backward", None)
         if one_pass is None:
-            loss = self.loss_layer.forward(h, t, *given, **named)
-            grad = _layer_backward(self.loss_layer, 1, accumulate)
+            loss = loss_layer.forward(h, t, *given, **named)
+            grad = (adding_backward(loss_layer) if accumulate else loss_layer.backward)(1)
         elif accumulate:
             loss, grad = one_pass(h, t, *given, **named, accumulate=True)
         else:
             loss, grad = one_pass(h, t, *given, **named)
-        self._backward(grad, False, accumulate)
+        (self._add_backward if accumulate else self._backward)(grad, False)
         return loss
 
-    def _backward(self, grad: Any, input_grad: bool, accumulate: bool) -> Array | None:
+    def _backward(self, grad: Any, input_grad: bool) -> Array | None:
         """Take the gradient of the loss layer back through the layers."""
         first = self.layers[0]
         for layer in self.layers[:0:-1]:
-            grad = _layer_backward(layer, grad, accumulate)
+            grad = layer.backward(grad)
         if not input_grad and getattr(first, "skips_input_grad", False):
-            _layer_backward(first, grad, accumulate, input_grad=False)
+            first.backward(grad, input_grad=False)
             return None
-        grad = _layer_backward(first, grad, accumulate)
+        grad = first.backward(grad)
+        return grad  # type: ignore[no-any-return]
+
+    def _add_backward(self, grad: Any, input_grad: bool) -> Array | None:
+        """Do the same, adding to the gradients of the layers."""
+        first = self.layers[0]
+        for layer in self.layers[:0:-1]:
+            grad = adding_backward(layer)(grad)
+        if not input_grad and getattr(first, "skips_input_grad", False):
+            adding_backward(first)(grad, input_grad=False)
+            return None
+        grad = adding_backward(first)(grad)
         return grad  # type: ignore[no-any-return]
 
 
@@ -311,26 +328,11 @@ class TwoLayerNet(Sequential):
         )
 
 
-def _given(sample_weight: Any) -> tuple[Any, ...]:
-    """Return an argument that layers of one's own need not know."""
-    return () if sample_weight is None else (sample_weight,)
-
-
-def _named(count: float | None) -> dict[str, float]:
-    return {} if count is None else {"count": count}
-
-
-def _layer_backward(layer: Any, dout: Any, accumulate: bool, **options: Any) -> Any:
-    """Call ``backward`` of a layer, which need not know how to add to its gradients."""
-    if not accumulate or not layer.params:
-        return layer.backward(dout, **options)
-    if has_parameter(layer.backward, "accumulate"):
-        return layer.backward(dout, accumulate=True, **options)
-    before = [grad.copy() for grad in layer.grads]
-    dx = layer.backward(dout, **options)
-    for grad, held in zip(layer.grads, before, strict=True):
-        grad += held
-    return dx
+def _of_loss(sample_weight: Any, count: float | None) -> tuple[tuple[Any, ...], dict[str, float]]:
+    """Return the arguments of a loss that one of one's own need not take, where there are any."""
+    return () if sample_weight is None else (sample_weight,), (
+        {} if count is None else {"count": count}
+    )
 
 
 def _shown(what: object) -> str:

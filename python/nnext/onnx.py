@@ -1,8 +1,8 @@
 """Models as ONNX files, for other programs to compute with.
 
 It needs the package onnx: ``pip install "nnext-core[onnx]"``. What is written is inference:
-`Dropout` does nothing, and the output are the scores. Numbers agree up to rounding: other programs
-add in another order.
+`Dropout` does nothing, `BatchNorm` goes by its running statistics, and the output are the scores.
+Numbers agree up to rounding: other programs add in another order.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def export(
     shape = [_check_length(i, n) for i, n in enumerate(input_shape)]
     check_gathered(model)
     path = file_name(path)
-    graph = _Graph(onnx, model)
+    graph = _Graph(onnx, model, len(shape))
     value = "x"
     for place, layer in places(model):
         if layer is not model.loss_layer:
@@ -84,8 +84,9 @@ def export(
 class _Graph:
     """The nodes and arrays of a file, as they are gathered."""
 
-    def __init__(self, onnx: Any, model: Sequential) -> None:
+    def __init__(self, onnx: Any, model: Sequential, axes: int) -> None:
         self._onnx = onnx
+        self.axes = axes  # of what the last layer gave
         self._nodes: list[Any] = []
         self._arrays: dict[str, Array] = {}
         self._named = model_arrays(model)
@@ -202,7 +203,31 @@ def _linear(graph: _Graph, place: str, layer: Any, x: str) -> str:
 
 
 def _embedding(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    graph.axes += 1
     return graph.add("Gather", [graph.array(f"{place}.W"), x], axis=0)
+
+
+def _flatten(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    graph.axes = 2
+    return graph.add("Flatten", [x], axis=1)
+
+
+def _layer_norm(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    arrays = [graph.array(f"{place}.{name}") for name in layer_arrays(layer)]
+    return graph.add("LayerNormalization", [x, *arrays], axis=-1, epsilon=layer.eps)
+
+
+def _batch_norm(graph: _Graph, place: str, layer: Any, x: str) -> str:
+    """Add BatchNormalization, whose columns are the axis after the batch's, the last one here."""
+    arrays = [graph.array(f"{place}.{name}") for name in layer_arrays(layer)]
+    options = {"epsilon": layer.eps, "momentum": layer.momentum}
+    last = graph.axes - 1
+    if last == 1:
+        return graph.add("BatchNormalization", [x, *arrays], **options)
+    order = [0, last, *range(1, last)]
+    turned = graph.add("Transpose", [x], perm=order)
+    y = graph.add("BatchNormalization", [turned, *arrays], **options)
+    return graph.add("Transpose", [y], perm=[order.index(i) for i in range(last + 1)])
 
 
 def _leaky_relu(graph: _Graph, place: str, layer: Any, x: str) -> str:
@@ -228,10 +253,12 @@ def _gelu(graph: _Graph, place: str, layer: Any, x: str) -> str:
 
 _LAYERS: dict[type, _Writer] = {
     layers.Affine: _linear,
+    layers.BatchNorm: _batch_norm,
     layers.Dropout: _plain("Identity"),
     layers.Embedding: _embedding,
-    layers.Flatten: _plain("Flatten", axis=1),
+    layers.Flatten: _flatten,
     layers.GELU: _gelu,
+    layers.LayerNorm: _layer_norm,
     layers.LeakyReLU: _leaky_relu,
     layers.MatMul: _linear,
     layers.ReLU: _plain("Relu"),

@@ -314,6 +314,8 @@ def checked_rate(schedule: Schedule, step: int) -> float:
         raise TypeError(
             f"lr: expected a number from {schedule!r} at step {step}, got {rate!r}"
         ) from None
+    except OverflowError:
+        good = False
     if not good:
         raise ValueError(
             f"lr: expected a finite number of at least 0 from {schedule!r} at step {step}, got "

@@ -11,7 +11,9 @@ with ``solver="lbfgs"``, where SciPy does a part of the work).
 - a batch whose weights add up to 0 is passed over, where scikit-learn divides by 0;
 - after a warm start with ``early_stopping`` the best weights of all fits are put back;
 - with ``solver="lbfgs"`` float32 data are computed in float64, and the weights are float32 again;
+- a fit that raises leaves the estimator as it was, its weights and records included;
 - labels that are Python objects stay objects, and one class alone has one column of probabilities;
+- masked elements are refused, and weights of samples whose sum is 0 or infinite;
 - ``loss="poisson"`` refuses negative targets; wrong parameters are ValueErrors or TypeErrors that
   name them.
 
@@ -44,8 +46,11 @@ from sklearn.utils.metaestimators import available_if  # noqa: E402
 
 from nnext._sklearn_base import NeuralNetwork, has_epochs  # noqa: E402
 from nnext._sklearn_targets import Labels, Values, kind_of  # noqa: E402
+from nnext._threadpoolctl import register_if_loaded  # noqa: E402
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+register_if_loaded()  # scikit-learn has loaded it
 
 
 class MLPClassifier(ClassifierMixin, MultiOutputMixin, NeuralNetwork):  # type: ignore[misc]
@@ -100,6 +105,7 @@ class MLPClassifier(ClassifierMixin, MultiOutputMixin, NeuralNetwork):  # type: 
     callbacks : iterable of callbacks, optional
         See `nnext.callbacks`. What they get has the ``model``, ``optimizer``, ``history`` and
         ``step`` of a trainer; columns of the history are ``"loss"`` and ``"validation_score"``.
+        Its ``estimator`` is the one in training; this one has the old weights until the end.
         With "lbfgs" they are called for epochs alone, which are its iterations.
     dtype : {"float32", "float64"}, optional
         The type computed in; left out, float32 samples are computed in float32, all others in

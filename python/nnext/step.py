@@ -8,18 +8,20 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import is_
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
 from nnext import _nnext
-from nnext._accumulate import accumulate
+from nnext._accumulate import Totals, go_on, goes_on
 from nnext._fit_data import Samples, count_rows
 from nnext._gathered import check_gathered, list_arrays
+from nnext._names import buffers_of
 from nnext._nnext import EmptyBatchError
+from nnext._putting_back import copies_of, restore
 from nnext._support import Array, check_numbers, find_shared
 
 __all__ = ["Model", "Optimizer", "Step"]
@@ -68,7 +70,8 @@ class Step:
     layer. (That a whole list was replaced is seen when a `Step` is made, and by `Trainer` after
     ``on_epoch``.)
     A step that raises has changed no parameter, as long as the optimizer's own ``update`` keeps to
-    that; nnext's do.
+    that; nnext's do. The model's ``buffers``, such as the running statistics of `BatchNorm`, are
+    what they were before a step that raises, changes nothing or is left out.
 
     Parameters
     ----------
@@ -180,6 +183,7 @@ class Step:
         self._check_number()
         check_gathered(model, writable=True)
         self._own, self._merged = _plan(model)
+        self._has_buffers = len(buffers_of(model)) > 0
         self._lists = list_arrays(model)
         self._arrays = tuple(chain.from_iterable(self._lists))
 
@@ -223,8 +227,68 @@ class Step:
         float
             The loss of the batch, before the update.
         """
+        return self._whole_or_not(self._differentiate, x, t, sample_weight)
+
+    def accumulate(self, parts: Sequence[tuple[Any, ...]]) -> float:
+        """Train on a batch that comes in parts: one update, while layers keep what a part needs.
+
+        A `nnext.models.Sequential` learns what it learns of the batch in one piece: to the bit
+        where all is of one type, float32 or float64, and up to 16384 rows in all. (Batch
+        normalization sees the rows of a part, and its running statistics change with each. A layer
+        whose ``backward`` does not take ``accumulate`` adds up apart, with other roundings.) Any
+        other model gets the mean of the parts' gradients, each weighed with what it counts.
+
+        Parameters
+        ----------
+        parts : sequence of (x, t) or (x, t, sample_weight)
+            Consecutive samples of the batch, as ``step(x, t, sample_weight)`` takes them.
+
+        Returns
+        -------
+        float
+            The loss of the batch, before the update.
+
+        Raises
+        ------
+        TypeError
+            If `parts` are none.
+        ValueError
+            If there is no part.
+        """
+        samples, given = [], cast(Any, parts)
+        for i, part in enumerate(given if isinstance(given, Iterable) else [given]):
+            if not isinstance(part, tuple | list) or len(part) not in (2, 3):
+                raise TypeError(
+                    "parts: expected (x, t) or (x, t, sample_weight) of each part of a batch, part "
+                    f"{i + 1} is {type(part).__name__}"
+                )
+            samples.append(Samples(*part))
+        if not samples:
+            raise ValueError("parts: expected at least one part of a batch, got none")
+        return self._whole_or_not(self._differentiate_parts, samples)
+
+    def _whole_or_not(self, differentiate: Callable[..., None], *batch: Any) -> float:
+        """Train on a batch and return its loss; if nothing was updated, no buffer has changed."""
+        if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
+            self._take_arrays()
+        self._calls += 1
+        if not self._has_buffers:
+            differentiate(*batch)
+            self._update()
+            return self.loss
+        kept = copies_of(buffers_of(self.model))
+        done = False
+        try:
+            differentiate(*batch)
+            done = self._update()
+        finally:
+            if not done:
+                restore(kept)
+        return self.loss
+
+    def _differentiate(self, x: Any, t: Any, sample_weight: Any) -> None:
+        """Note the loss of a batch and what it counts, and if it counts, write its gradients."""
         model = self.model
-        self._begin()
         try:
             run: Any = model.forward_backward if self._in_one_pass else model.forward  # type: ignore[attr-defined]
             loss = _number(run(x, t) if sample_weight is None else run(x, t, sample_weight))
@@ -237,57 +301,43 @@ class Step:
         if not count and self._mean:  # such a mean is none
             self.total = float(getattr(getattr(model, "loss_layer", None), "total", 0.0))
         if count:
-            self._check_loss()
+            if not math.isfinite(loss):
+                self._report_loss()
             if not self._in_one_pass:
                 model.backward()
-        return self._update()
 
-    def accumulate(self, parts: Sequence[tuple[Any, ...]]) -> float:
-        """Train on a batch that comes in parts: one update, with the memory that a part takes.
+    def _differentiate_parts(self, parts: list[Samples]) -> None:
+        """Do the same of a batch in parts."""
+        if goes_on(self.model, parts):
+            self.loss, self.count, self.total = go_on(self.model, parts)  # type: ignore[arg-type]
+            if self.count and not math.isfinite(self.loss):
+                self._report_loss()
+            return
+        totals = Totals(self.model.grads)
+        total = count = 0.0
+        for part in parts:
+            self._differentiate(part.x, part.t, part.weight)
+            if self.count:
+                totals.add(self.count if self._mean else 1)
+            total += self.total
+            count += self.count
+        self.count, self.total = count, total
+        self.loss = total if not self._mean else total / count if count else math.nan
+        if count:
+            totals.write(count if self._mean else 1)
 
-        A `nnext.models.Sequential` of nnext's layers learns what it learns of the batch in one
-        piece, to the bit up to 16384 rows. (A layer of its own that does not take
-        ``backward(dout, accumulate=True)`` adds up apart, with other roundings; batch normalization
-        sees the rows of a part.) Another model gets the mean of the parts' gradients, each weighed
-        with what it counts.
+    def _report_loss(self) -> None:
+        self.report(
+            "loss",
+            f"the loss is {self.loss} in {self._place()}: is the learning rate too large, or a "
+            "number of the data not finite?",
+        )
 
-        Parameters
-        ----------
-        parts : sequence of (x, t) or (x, t, sample_weight)
-            Consecutive samples of the batch, as ``step(x, t, sample_weight)`` takes them.
-
-        Returns
-        -------
-        float
-            The loss of the batch, before the update.
-        """
-        samples = [Samples(*part) for part in parts]
-        if not samples:
-            raise ValueError("parts: expected at least one part of a batch, got none")
-        self._begin()
-        self.loss, self.count, self.total = accumulate(self.model, samples)
-        if self.count:
-            self._check_loss()
-        return self._update()
-
-    def _begin(self) -> None:
-        if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
-            self._take_arrays()
-        self._calls += 1
-
-    def _check_loss(self) -> None:
-        if not math.isfinite(self.loss):
-            self.report(
-                "loss",
-                f"the loss is {self.loss} in {self._place()}: is the learning rate too large, or a "
-                "number of the data not finite?",
-            )
-
-    def _update(self) -> float:
-        """Do what follows from the gradients of a batch, and return its loss."""
-        loss, count = self.loss, self.count
+    def _update(self) -> bool:
+        """Do what follows from the gradients of a batch; say whether the parameters changed."""
+        count = self.count
         if not count and self.join is None:
-            return loss
+            return False
         params, grads = self.model.params, self.model.grads
         self._check_number()
         if count:
@@ -299,7 +349,7 @@ class Step:
         if len(self._own) < len(params):
             params, grads = [params[i] for i in self._own], [grads[i] for i in self._own]
         if self.join is not None and not self.join(grads, count):
-            return loss
+            return False
         if self.on_gradients is not None:
             self.on_gradients()
         if self.max_grad is not None:
@@ -310,9 +360,9 @@ class Step:
                     f"the norm of the gradients is {norm} in {self._place()}: such steps are not "
                     "done",
                 )
-                return loss
+                return False
         self.optimizer.update(params, grads)
-        return loss
+        return True
 
     def report(self, kind: str, message: str) -> None:
         """Warn or raise, as `on_nonfinite` says, that something is not finite.

@@ -11,16 +11,10 @@ from numpy.typing import ArrayLike
 
 from nnext._batches import SampleBatches, StreamBatches
 from nnext._called_callbacks import Callbacks
-from nnext._evaluation import (
-    Evaluation,
-    Metrics,
-    Validation,
-    read_metric_functions,
-    read_validation,
-    split,
-)
+from nnext._evaluation import Evaluation, Validation, read_validation, split
 from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samples
 from nnext._loop import Loop, Position
+from nnext._metric_functions import Metrics, read_metric_functions
 from nnext._progress import ProgressKind, make_progress
 from nnext._support import check_count, check_flag, random_source, random_state
 from nnext._whole_files import PathLike
@@ -127,7 +121,7 @@ class Trainer(Generic[OptimizerT]):
         x: Any,
         t: ArrayLike | None = None,
         max_epoch: int = 10,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         max_grad: float | None = None,
         eval_interval: int | None = 20,
         *,
@@ -160,15 +154,16 @@ class Trainer(Generic[OptimizerT]):
         x : array_like, shape (N, ...); a tuple or dict of such; or an iterable of batches
             Samples. A model with several inputs gets a tuple or dict of batches of each. With `t`
             left out, an iterable of ``(x, t)`` or ``(x, t, sample_weight)``, each a batch as it
-            is: an epoch is one pass over it. An iterator, such as a generator, can be gone through
-            once, so that `max_epoch` has to be 1.
+            is: an epoch is one pass over it, in its order. An iterator, such as a generator, can be
+            gone through once, so that `max_epoch` has to be 1.
         t : array_like, shape (N, ...)
             Labels, as the model takes them.
         max_epoch : int
             How often to go through the data, in a new order each time. Shown epochs are counted
             over all calls: after two calls with 2, they went from 1/2 to 4/4.
-        batch_size : int
-            Also that of the validation, if it is more than 1024.
+        batch_size : int, optional
+            32 if left out. Also that of the validation, if it is more than 1024. An iterable has
+            its own.
         max_grad : float, optional
             The largest norm of all gradients together; longer ones are scaled down to it.
         eval_interval : int, optional
@@ -179,19 +174,23 @@ class Trainer(Generic[OptimizerT]):
         accumulate : int
             So many batches are one step: their gradients add up before the parameters change once,
             with the bits of one batch of all their rows where `nnext.step.Step.accumulate` says so,
-            and the memory of one of them. The last step of an epoch may have fewer. What else is
-            said of batches here, and callbacks see, are steps then.
+            while the layers keep the numbers of one of them. The last step of an epoch may have
+            fewer. What else is said of batches here, and callbacks see, are steps then.
         validation : (x, t), (x, t, sample_weight), or float, optional
             Samples to measure the model on after each epoch; a float in (0, 1) sets that part of
             the data apart, the same for all calls with equally many samples. The model's ``loss``
             there is ``history.metrics["val_loss"]``.
         metrics : iterable of str or callable, or dict of these
             What else is measured, on the validation's samples, as ``"val_accuracy"``, or without
-            them on those trained on, as ``"accuracy"``. ``"accuracy"`` is the model's method;
-            a function of the labels and ``model.predict(x)`` is named by its ``__name__`` or the
-            key of a dict: those of ``sklearn.metrics`` will do.
+            them on those trained on, as ``"accuracy"``. ``"accuracy"`` is the model's method; a
+            function is called with the labels and ``model.predict(x)``, in this order, as those of
+            ``sklearn.metrics`` are, and returns a number. Where the loss has classes the labels are
+            class indices, of sequences in one row; rows that do not count (an ignored label, weight
+            0) are left out, and a function with a parameter ``sample_weight`` gets the weights. It
+            is named by its ``__name__``, or the key of a dict. Each is tried before the training,
+            on the first samples.
         callbacks : iterable of callbacks
-            What else happens meanwhile; see `nnext.callbacks`.
+            What else happens meanwhile, each object once; see `nnext.callbacks`.
         drop_last : bool
             Leave out the samples that do not fill a last batch (others in each epoch).
         on_epoch : callable, optional
@@ -223,13 +222,20 @@ class Trainer(Generic[OptimizerT]):
             nor False; likewise. Also if `on_epoch` returns anything but a dict of numbers or None.
         IndexError
             If a label is out of range; likewise.
+        RuntimeError
+            Within another call of `fit`, from a callback or another thread.
         FloatingPointError
             With ``on_nonfinite="raise"``.
         ImportError
             If a bar is asked for and tqdm is not installed.
         """
+        if self._loop is not None:
+            raise RuntimeError(
+                "fit: this trainer is in a call of fit; what it calls, and other threads, cannot "
+                "begin another one"
+            )
         max_epoch = check_count("max_epoch", max_epoch)
-        batch_size = check_count("batch_size", batch_size)
+        rows = 32 if batch_size is None else check_count("batch_size", batch_size)
         accumulate = check_count("accumulate", accumulate)
         if eval_interval is not None:
             eval_interval = check_count("eval_interval", eval_interval)
@@ -241,8 +247,9 @@ class Trainer(Generic[OptimizerT]):
         batches: SampleBatches | StreamBatches
         train: Samples | None = None
         if t is None:
-            batches = StreamBatches(x, model.params, max_epoch, accumulate)
-            for name, value in (("sample_weight", sample_weight), ("drop_last", drop_last or None)):
+            batches = StreamBatches(x, model, max_epoch, accumulate)
+            unused = {"sample_weight": sample_weight, "batch_size": batch_size}
+            for name, value in [*unused.items(), ("drop_last", drop_last or None)]:
                 if value is not None:
                     raise ValueError(f"{name}: an iterable gives its own batches")
             held_out = None
@@ -254,7 +261,7 @@ class Trainer(Generic[OptimizerT]):
             given = read_samples(x, t, sample_weight)
             train, held_out = split(given, validation, self._split_seed)
             train = train.cast_to(model.params)
-            batches = SampleBatches(train, batch_size, accumulate, drop_last, self._rng)
+            batches = SampleBatches(train, rows, accumulate, drop_last, self._rng)
         takes = [data for data in (train, held_out) if data is not None and data.weight is not None]
         if takes:
             check_takes_weight(model)
@@ -262,9 +269,9 @@ class Trainer(Generic[OptimizerT]):
         evaluation = None
         if held_out is not None:
             held_out = held_out.cast_to(model.params)
-            evaluation = Evaluation(model, held_out, measured, True, max(batch_size, 1024))
+            evaluation = Evaluation(model, held_out, measured, True, max(rows, 1024))
         elif measured and train is not None:
-            evaluation = Evaluation(model, train, measured, False, max(batch_size, 1024))
+            evaluation = Evaluation(model, train, measured, False, max(rows, 1024))
         names = [] if evaluation is None else evaluation.names
         # What on_epoch returns is not known before.
         columns = {"loss", *names} if on_epoch is None else None

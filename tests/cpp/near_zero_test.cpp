@@ -246,6 +246,63 @@ TEST_P(NearZero, SoftmaxAndItsLossesMeetNoSmallNumber) {
   });
 }
 
+TEST_P(NearZero, NormalizationsMeetNoSmallNumber) {
+  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
+    constexpr index_t kRows = 9;
+    constexpr index_t kCols = 67;
+    // Of float32 any finite number is far from the smallest normal float64.
+    const index_t powers = sizeof(T) == 4 ? 160 : 400;
+    for (const bool is_small : {false, true}) {
+      const auto numbers = [&](index_t n, std::uint64_t seed) {
+        return is_small ? small_numbers<T>(n, seed, powers) : between<T>(n, seed, -3, 3);
+      };
+      const Array<T> x = numbers(kRows * kCols, 1);
+      const Array<T> dout = numbers(kRows * kCols, 2);
+      const Array<T> gamma = numbers(kCols, 3);
+      Array<T> beta = numbers(kCols, 4);
+      for (index_t j = 0; j < kCols; j += 3) beta[j] = 0;
+      Array<T> y(kRows * kCols);
+      Array<double> mean(kCols);
+      Array<double> rstd(kCols);
+      Array<double> dgamma(kCols);
+      Array<double> dbeta(kCols);
+      const auto check = [&](const char* what, const std::function<void()>& compute) {
+        EXPECT_FALSE(meets_small_numbers(compute)) << what;
+        for (const T value : y) EXPECT_TRUE(same(value, normal(value))) << what;
+      };
+      for (Array<double>* const sums : {&mean, &dgamma, &dbeta}) {
+        std::fill_n(sums->data(), kCols, 0.0);
+      }
+      std::fill_n(y.data(), y.size(), T{0});
+      check("distances", [&] {
+        kernels.distances(x.data(), kCols, mean.data(), dgamma.data(), dbeta.data(), kRows, kCols);
+      });
+      check("batch_norm_sums", [&] {
+        kernels.batch_norm_sums(x.data(), dout.data(), kCols, mean.data(), dgamma.data(),
+                                dbeta.data(), kRows, kCols);
+      });
+      for (index_t j = 0; j < kCols; ++j) mean[j] = static_cast<double>(normal(x[j]));
+      std::fill_n(rstd.data(), kCols, 3.0);
+      check("batch_norm", [&] {
+        kernels.batch_norm(x.data(), kCols, mean.data(), rstd.data(), mean.data(), y.data(), kRows,
+                           kCols);
+      });
+      check("batch_norm_backward", [&] {
+        kernels.batch_norm_backward(x.data(), dout.data(), kCols, mean.data(), rstd.data(),
+                                    mean.data(), rstd.data(), y.data(), kRows, kCols);
+      });
+      check("layer_norm", [&] {
+        kernels.layer_norm(x.data(), gamma.data(), beta.data(), 1e-5, y.data(), mean.data(),
+                           rstd.data(), kRows, kCols);
+      });
+      check("layer_norm_backward", [&] {
+        kernels.layer_norm_backward(x.data(), dout.data(), gamma.data(), mean.data(), rstd.data(),
+                                    y.data(), dgamma.data(), dbeta.data(), kRows, kCols);
+      });
+    }
+  });
+}
+
 TEST_P(NearZero, OptimizersMeetNoSmallNumberAfterManyStepsOfNoOrSmallGradients) {
   for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
     constexpr index_t kParameters = 67;

@@ -184,6 +184,19 @@ def linear_losses(dtype):
             yield f"linear_cross_entropy backward{name} ({n}, {d}, {v})", grads
 
 
+def normalizations(dtype):
+    for n, d in [(200, 3), (300, 37), (70, 1000), (3, 20011), (20011, 3)]:
+        x, dout = drawn(dtype, 1, n, d) * dtype(3) + dtype(1), drawn(dtype, 2, n, d)
+        params = drawn(dtype, 3, d), drawn(dtype, 4, d)
+        for layer in (layers.LayerNorm(*params), layers.BatchNorm(*params)):
+            y = layer.forward(x)
+            dx = layer.backward(dout)
+            name = {"LayerNorm": "layer_norm", "BatchNorm": "batch_norm"}[type(layer).__name__]
+            yield f"{name} and backward ({n}, {d})", [y, dx, *layer.grads, *layer._moments]
+            if layer.buffers:
+                yield f"running statistics ({n}, {d})", layer.buffers
+
+
 def tables_and_sums(dtype):
     layer = layers.Embedding(drawn(dtype, 1, 50, 40))
     yield "embedding", layer.forward(np.arange(3000) * 7919 % 50)
@@ -242,6 +255,7 @@ CASES = (
     losses,
     losses_of_single_scores,
     linear_losses,
+    normalizations,
     tables_and_sums,
     optimizers,
 )

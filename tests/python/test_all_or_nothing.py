@@ -72,6 +72,22 @@ for grad in layer.grads:
 failed = limited(lambda: layer.backward(dout))
 same(layer.grads, 7 if failed else 500)
 """,
+    "running statistics": """
+layer = nnext.batch_norm(3000)
+x = np.ones((2000, 3000), "f4")
+failed = limited(lambda: layer.forward(x))
+same(layer.buffers[:1], 0 if failed else np.float32(0.1))
+same(layer.buffers[1:], 1 if failed else np.float32(0.9))
+""",
+    "gradients of a normalization": """
+layer = nnext.layer_norm(3000)
+layer.forward(np.ones((2000, 3000), "f4"))
+dout = np.ones((2000, 3000), "f4")
+for grad in layer.grads:
+    grad[...] = 7
+failed = limited(lambda: layer.backward(dout))
+same(layer.grads[1:], 7 if failed else 2000)
+""",
     "the fused loss with an ignored row": """
 x, W = np.ones((300, 64), "f4"), np.zeros((64, 9000), "f4")
 t = np.arange(300)

@@ -190,6 +190,13 @@ def test_caches_that_are_none_are_refused_at_import(value):
     assert "such as 48K/12,2M/16,64M/16" in last
 
 
+@pytest.mark.parametrize("name", ["NNEXT_ISA", "NNEXT_CACHES", "NNEXT_NUM_THREADS"])
+def test_settings_in_another_encoding_are_refused_as_any(name):
+    code, _, errors = imported(**{name: os.fsdecode(b"avx2\xe9")})
+    assert code == 1
+    assert f"ImportError: {name}=avx2? " in errors
+
+
 def test_the_bits_do_not_depend_on_the_caches():
     code = (
         "import hashlib, numpy as np; r = np.random.default_rng(0)\n"

@@ -163,7 +163,7 @@ class Sparse:
         ({"x": Sparse()}, TypeError, r"x: .* a sparse matrix must be made dense.* x\.toarray\(\)"),
         ({"t": Sparse()}, TypeError, r"t: .* a sparse matrix must be made dense.* t\.toarray\(\)"),
         ({"x": np.full((20, 2), None)}, TypeError, r"x: .* of numbers, got objects.*\(20, 2\)"),
-        ({"x": {"a": 1}}, TypeError, "x: expected a NumPy array of numbers, got dict"),
+        ({"x": {"a": 1}}, ValueError, r"x\['a'\]: expected at least one sample, got shape \(\)"),
         ({"x": None}, TypeError, "x: .* got NoneType"),
         ({"x": iter([1])}, TypeError, "x: .* got list_iterator"),
         (

@@ -52,6 +52,8 @@ LAYERS = {
     "Tanh": lambda dtype: nnext.Tanh(),
     "Softmax": lambda dtype: nnext.Softmax(),
     "Dropout": lambda dtype: nnext.Dropout(0.5, seed=1),
+    "LayerNorm": lambda dtype: nnext.LayerNorm(of_kind(dtype, 4, seed=1), of_kind(dtype, 4)),
+    "BatchNorm": lambda dtype: nnext.BatchNorm(of_kind(dtype, 4, seed=1), of_kind(dtype, 4)),
 }
 
 
@@ -288,6 +290,8 @@ TAKERS = {
     "Dropout": nnext.Dropout(0.5, seed=1).forward,
     **{f.__name__: f for f in (nnext.softmax, nnext.sigmoid, nnext.relu, nnext.tanh, nnext.exp)},
     "Dropout in inference": lambda x: nnext.Dropout().forward(x, train_flg=False),
+    "LayerNorm": lambda x: nnext.layer_norm(3).forward(x),
+    "BatchNorm": lambda x: nnext.batch_norm(3).forward(x),
     "Branch": nodes.Branch().forward,
     "Repeat": nodes.Repeat(2).forward,
     "Sum": nodes.Sum().forward,

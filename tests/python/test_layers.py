@@ -35,13 +35,15 @@ def layers(dtype):
         "Tanh": (nnext.Tanh(), x),
         "Softmax": (nnext.Softmax(), x),
         "Dropout": (nnext.Dropout(0.4, seed=3), x),
+        "LayerNorm": (nnext.LayerNorm(normal(dtype, D), normal(dtype, D, seed=2)), x),
+        "BatchNorm": (nnext.BatchNorm(normal(dtype, D), normal(dtype, D, seed=2)), x),
         "Embedding": (nnext.Embedding(normal(dtype, 7, D)), np.array([[1, 6, 1], [0, 1, 2]])),
     }
 
 
 NAMES = list(layers(np.float32))
 FLOAT_INPUT = [name for name in NAMES if name != "Embedding"]
-WITH_PARAMS = ["MatMul", "Affine", "Embedding"]
+WITH_PARAMS = ["MatMul", "Affine", "LayerNorm", "BatchNorm", "Embedding"]
 
 
 # The two lists
@@ -108,7 +110,7 @@ def test_parameters_are_read_from_params_at_every_call(name):
     layer.params[0] *= 2  # in place, by whoever holds the array
     assert not np.array_equal(layer.forward(x), before)
     layer.params[0] = np.zeros_like(layer.params[0])  # even another array is the parameter now
-    expected = layer.params[1] if name == "Affine" else 0.0
+    expected = layer.params[1] if len(layer.params) > 1 else 0.0
     np.testing.assert_array_equal(layer.forward(x), np.zeros_like(before) + expected)
 
 

@@ -146,6 +146,8 @@ def test_layers_and_nodes_show_their_sizes_and_options():
         "GELU(approximate='tanh')": nnext.GELU(approximate="tanh"),
         "SiLU()": nnext.SiLU(),
         "Flatten()": nnext.Flatten(),
+        "LayerNorm(64)": nnext.layer_norm(64),
+        "BatchNorm(64)": nnext.batch_norm(64),
         "Branch(3)": nnext.nodes.Branch(3),
         "Repeat(3)": nnext.nodes.Repeat(3),
         "Repeat(3, axis=1)": nnext.nodes.Repeat(3, 1),

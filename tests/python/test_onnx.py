@@ -10,10 +10,12 @@ from nnext import (
     AbsoluteError,
     Affine,
     AffineSoftmaxWithLoss,
+    BatchNorm,
     Dropout,
     Embedding,
     Flatten,
     HuberLoss,
+    LayerNorm,
     LeakyReLU,
     MatMul,
     PoissonLoss,
@@ -72,6 +74,20 @@ def test_the_later_activations_compute_the_same(tmp_path, layer):
         check(Sequential([layer, affine(6, 2, seed=0)]), tmp_path / "m", numbers(4, 2, 3))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(7, 5), (3, 2, 5), (2, 3, 2, 5)])
+def test_normalizations_compute_the_same(tmp_path, shape, dtype):
+    arrays = [numbers(5, dtype=dtype, seed=i) for i in range(4)]
+    for layer in (LayerNorm(*arrays[:2], eps=0.1),
+                  BatchNorm(*arrays[:3], arrays[3] ** 2, eps=0.1)):  # fmt: skip
+        check(Sequential([layer]), tmp_path / "m", numbers(*shape, dtype=dtype, seed=9),
+              shape=[None] * (len(shape) - 1) + [5])  # fmt: skip
+    W = numbers(9, 5, dtype=dtype)
+    wide = BatchNorm(*(np.tile(a, 2) for a in arrays[:2]))
+    model = Sequential([Embedding(W), layer, Flatten(), wide])
+    check(model, tmp_path / "m", np.arange(6).reshape(3, 2))
+
+
 @pytest.mark.parametrize("loss", [SquaredError(), AbsoluteError(), HuberLoss(), PoissonLoss()])
 def test_of_a_regression_the_scores_are_written(tmp_path, loss):
     model = Sequential([affine(5, 2, seed=0)], loss)
@@ -85,8 +101,8 @@ def test_of_a_regression_the_scores_are_written(tmp_path, loss):
 
 def test_every_layer_and_loss_is_here():
     assert {kind.__name__ for kind in _LAYERS} == {
-        "Affine", "Dropout", "Embedding", "Flatten", "GELU", "LeakyReLU", "MatMul", "ReLU", "SiLU",
-        "Sigmoid", "Softmax", "Tanh",
+        "Affine", "BatchNorm", "Dropout", "Embedding", "Flatten", "GELU", "LayerNorm", "LeakyReLU",
+        "MatMul", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh",
     }  # fmt: skip
     assert {kind.__name__ for kind in _LOSSES} == {
         "AbsoluteError", "AffineSoftmaxWithLoss", "HuberLoss", "PoissonLoss", "SigmoidWithLoss",

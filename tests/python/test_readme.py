@@ -1,6 +1,8 @@
 """What a reader copies is true: the READMEs' code and output, the examples."""
 
+import importlib
 import re
+import tomllib
 
 import pytest
 
@@ -9,6 +11,7 @@ from page_code import ROOT, blocks, code_and_output
 from programs import run
 
 READMES = ["README.md", "README.ko.md"]
+DOCS = sorted(f"docs/{path.relative_to(ROOT / 'docs')}" for path in (ROOT / "docs").rglob("*.md"))
 # (test_word_model.py runs the one that needs a text.)
 EXAMPLES = sorted({path.name for path in (ROOT / "examples").glob("*.py")} - {"word_model.py"})
 
@@ -36,6 +39,13 @@ def test_readme_code_prints_what_the_readme_says(name, capsys, tmp_path, monkeyp
         assert printed == shown, f"{name}:{block.line}"
 
 
+def test_code_of_the_page_about_files_prints_what_it_says(tmp_path):
+    code = "\n".join(block.text for block in blocks("docs/files.md") if block.language == "python")
+    printed = run("-c", code, folder=tmp_path).splitlines()
+    assert printed == re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+    assert len(printed) == 2
+
+
 def test_both_readmes_show_the_same_code_and_output():
     english, korean = map(code_and_output, READMES)
     assert english == korean
@@ -53,11 +63,29 @@ def test_readme_shows_the_demos_real_output(tmp_path):
     assert same_everywhere(printed) == same_everywhere(shown)
 
 
-@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", READMES)
+def test_readmes_list_every_example_extra_and_public_name(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"| [{path.name}](examples/{path.name}) |" in text
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for extra in settings["project"]["optional-dependencies"]:
+        assert f"| `{extra}` |" in text, extra
+    inside = {"Layer", "before_forward", "Model", "Optimizer"}  # for those who write such
+    modules = ("functions", "layers", "nodes", "callbacks", "schedules", "optimizer", "models")
+    for module in (*modules, "plotting", "step"):
+        (line,) = re.findall(rf"^\| `nnext\.{module}` \|.*$", text, re.MULTILINE)
+        listed = importlib.import_module(f"nnext.{module}").__all__
+        assert set(listed) - inside <= set(re.findall(r"`(\w+)`", line)), module
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md", *DOCS])
 def test_documents_name_files_and_commands_that_are_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        if re.search(r"_generated/|\bapi/", target):
+            continue  # made by make docs, which looks itself
+        assert ((ROOT / name).parent / target).exists(), target
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE):
         assert re.search(rf"^{''.join(command)}:", makefile, re.MULTILINE), command
@@ -80,7 +108,11 @@ def test_nobody_is_sent_to_another_project_of_the_package_index():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs_and_learns(name, tmp_path):
-    needed = {"digits.py": ("sklearn", "matplotlib"), "scikit_learn.py": ("sklearn",)}
+    needed = {
+        "digits.py": ("sklearn", "matplotlib"),
+        "scikit_learn.py": ("sklearn",),
+        "seeing.py": ("matplotlib",),
+    }
     for module in needed.get(name, ()):
         pytest.importorskip(module)
     printed = run(ROOT / "examples" / name, folder=tmp_path)
@@ -91,6 +123,16 @@ def test_example_runs_and_learns(name, tmp_path):
         return
     share = re.search(r"(\d+\.\d)%", printed)
     assert float(share[1]) >= 95, printed
+    if name == "seeing.py":
+        drawn = ["boundary.png", "confusion.png", "graph.png", "learning_curve.png"]
+        found = sorted(path.name for path in tmp_path.iterdir())
+        assert found == [*drawn, "parameters.png"]
+    if name == "from_pytorch.py":
+        moved = re.findall(r"^layers\.(\d)\.\w moved by up to (\d\.\d+)$", printed, re.MULTILINE)
+        assert [place for place, how_far in moved if float(how_far) == 0] == ["0", "0"]
+        assert len(moved) == 6
+        assert "the same scores, but for roundings: True" in printed
+        assert "the same bits: True" in printed
 
 
 def test_there_are_examples():

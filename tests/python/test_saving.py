@@ -17,6 +17,7 @@ import saved_files
 from nnext import (
     Affine,
     AffineSoftmaxWithLoss,
+    BatchNorm,
     Dropout,
     Embedding,
     MatMul,
@@ -40,6 +41,7 @@ from nnext.layers import (
     AbsoluteError,
     Flatten,
     HuberLoss,
+    LayerNorm,
     LeakyReLU,
     PoissonLoss,
     SiLU,
@@ -60,6 +62,9 @@ LAYERS = {
     "Add": lambda: Add(),
     "Affine": lambda: Affine(W.copy(), W[0].copy()),
     "AffineSoftmaxWithLoss": lambda: AffineSoftmaxWithLoss(W.copy(), W[0].copy(), **OPTIONS),
+    "BatchNorm": lambda: BatchNorm(
+        W[0].copy(), W[1].copy(), W[0] * 2, W[1] * 2, momentum=0.5, eps=0.125
+    ),
     "Branch": lambda: Branch(3),
     "Dropout": lambda: Dropout(0.125, seed=2**63 - 2, offset=2**40),
     "Embedding": lambda: Embedding(W.copy(), padding_idx=1),
@@ -68,6 +73,7 @@ LAYERS = {
     "HuberLoss": lambda: HuberLoss(0.3),
     "PoissonLoss": lambda: PoissonLoss(),
     "SquaredError": lambda: SquaredError(),
+    "LayerNorm": lambda: LayerNorm(W[0].copy(), W[1].copy(), eps=0.125),
     "LeakyReLU": lambda: LeakyReLU(0.25),
     "SiLU": lambda: SiLU(),
     "MatMul": lambda: MatMul(W.copy()),

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 
 from nnext._sklearn_network import Weights
-from sklearn_nets import X, Y, classifier, regressor
+from sklearn_nets import X, Y, classifier, regressor, same_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -41,7 +41,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         ("verbose", 1.5, "verbose: expected True, False or a whole number, got 1.5"),
         ("dtype", "int32", "dtype: expected 'float32', 'float64' or None, got 'int32'"),
         ("dtype", "what", "dtype: expected 'float32', 'float64' or None, got 'what'"),
+        ("hidden_layer_sizes", ((5, 2), 3), "hidden_layer_sizes: expected whole numbers, got ((5"),
         ("callbacks", 3, "callbacks: expected a list of callbacks, got 3"),
+        ("callbacks", iter([]), "callbacks: expected a list of callbacks, which every fit can go"),
+        (
+            "random_state",
+            -1,
+            "random_state: expected None, a whole number from 0 to 2**32 - 1 or a",
+        ),
+        ("random_state", np.random.default_rng(0), "numpy.random.RandomState, got Generator"),
     ],
 )
 @pytest.mark.parametrize("kind", [classifier, regressor])
@@ -59,6 +67,10 @@ def test_options_of_one_of_them():
     cases = [
         (classifier(class_weight="even"), "class_weight: expected 'balanced' or a dict or None"),
         (classifier(class_weight={7: 1}), "class_weight: there is no class 7 among [0 1 2]"),
+        (classifier(class_weight={(0, 1): 1}), "class_weight: there is no class (0, 1) among"),
+        (classifier(class_weight={1: "x"}), "class_weight: expected numbers of at least 0"),
+        (classifier(class_weight={1: [1]}), "class_weight: expected numbers of at least 0"),
+        (classifier(class_weight={1: np.nan}), "class_weight: expected numbers of at least 0"),
         (classifier(class_weight={1: -1}), "class_weight: expected numbers of at least 0"),
         (classifier(dropout=0.5, solver="lbfgs"), "dropout: solver='lbfgs' needs the same loss"),
         (regressor(loss="absolute"), "loss: expected 'squared_error', 'poisson', got 'absolute'"),
@@ -76,6 +88,8 @@ def test_options_of_one_of_them():
 def test_weights_of_samples_that_cannot_be_used():
     for weight, said in [
         (np.zeros(len(Y)), "sample_weight: all weights are zero"),
+        (np.tile([1, -1], len(Y) // 2), r"sample_weight: .*, they add up to 0\.0"),
+        (np.full(len(Y), 1e308), "sample_weight: .*, they add up to inf"),
         (np.ones(3), r"sample_weight: expected shape \(150,\), one for each sample, got \(3,\)"),
         (np.full(len(Y), np.nan), "sample_weight contains NaN"),
         (["a"] * len(Y), "could not convert string to float"),
@@ -92,6 +106,9 @@ def test_labels_that_cannot_be_used():
     made = classifier()
     with pytest.raises(ValueError, match="classes: the first call of partial_fit"):
         made.partial_fit(X, Y)
+    for classes in ([], 3, [[0, 1, 2]]):
+        with pytest.raises(ValueError, match="classes: expected a list of labels, got"):
+            made.partial_fit(X, Y, classes=classes)
     made.partial_fit(X[:100], Y[:100], classes=[0, 1])
     with pytest.raises(ValueError, match=r"classes: expected the same .*\[0 1\]"):
         made.partial_fit(X, Y, classes=[0, 1, 2])
@@ -100,6 +117,31 @@ def test_labels_that_cannot_be_used():
     made.set_params(warm_start=True)
     with pytest.raises(ValueError, match=r"warm_start needs the same classes"):
         made.fit(X[:50], Y[:50])
+
+
+def test_numbers_that_cannot_be_predicted():
+    for y in (Y.astype(str), np.array(["a"] * len(Y))):
+        with pytest.raises(ValueError, match=r"^y: expected numbers, got the type <U"):
+            regressor().fit(X, y)
+    huge = np.full(len(Y), 1e39)
+    with pytest.raises(ValueError, match=r"^y: expected numbers that float32 can hold, got 1e\+39"):
+        regressor().fit(X.astype(np.float32), huge)
+
+
+def test_masked_elements_are_refused():
+    mask = np.zeros(len(Y), bool)
+    mask[3] = True
+    x = np.ma.masked_array(X, np.repeat(mask[:, None], 4, axis=1))
+    made = regressor().fit(X, Y)
+    for call in (
+        lambda: made.fit(x, Y),
+        lambda: made.fit(X, np.ma.masked_array(Y, mask)),
+        lambda: made.fit(X, Y, np.ma.masked_array(np.ones(len(Y)), mask)),
+        lambda: made.predict(x),
+    ):
+        with pytest.raises(TypeError, match="mask"):
+            call()
+    assert same_weights(made, regressor().fit(np.ma.masked_array(X, False), Y))
 
 
 def test_going_on_with_other_shapes_is_refused():
@@ -127,6 +169,10 @@ def test_partial_fit_where_there_is_none():
 def test_a_part_that_is_too_small_to_score_is_refused():
     with pytest.raises(ValueError, match=r"validation_fraction: 0\.01 of 90 samples are 1"):
         regressor(early_stopping=True, validation_fraction=0.01).fit(X[:90], Y[:90])
+    with pytest.raises(ValueError, match=r"validation_fraction: 0\.0 of 150 samples are 0"):
+        regressor(early_stopping=True, validation_fraction=0).fit(X, Y)
+    with pytest.raises(ValueError, match=r"validation_fraction: 0\.999 .* are 150, and training"):
+        classifier(early_stopping=True, validation_fraction=0.999).fit(X, Y)
 
 
 @pytest.mark.parametrize(("part", "said"), [(0, "to score"), (1, "to train on")])

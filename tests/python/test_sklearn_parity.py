@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from nnext import sklearn as ours
 
 ROWS = 150
+RECORDS = ("loss_curve_", "best_loss_", "best_validation_score_", "validation_scores_")
 
 
 def _data():
@@ -322,3 +323,28 @@ def test_a_loss_of_a_row_has_the_same_bound():
         fit((mine, other), x, y)
         assert max(mine.loss_curve_) > 5
         np.testing.assert_allclose(mine.loss_curve_, other.loss_curve_, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "regressions"])
+@pytest.mark.parametrize(
+    "solvers",
+    [
+        ["adam", "lbfgs"],
+        ["sgd", "lbfgs"],
+        ["adam", "sgd"],
+        ["adam", "lbfgs", "adam"],
+        ["sgd", "lbfgs", "lbfgs", "sgd"],
+    ],
+)
+def test_records_of_warm_starts_with_another_solver(kind, solvers, early_stopping):
+    mine, other, x, y = pair(kind, warm_start=True, max_iter=4, early_stopping=early_stopping)
+    for solver in solvers:
+        for made in (mine, other):
+            made.set_params(solver=solver).fit(x, y)
+        for name in (*RECORDS, "loss_", "t_", "n_iter_"):
+            found, expected = getattr(mine, name), getattr(other, name)
+            assert (found is None) == (expected is None), name
+            if expected is not None:
+                np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=name)

@@ -7,8 +7,10 @@ from ml_dtypes import bfloat16
 from nnext import (
     Affine,
     AffineSoftmaxWithLoss,
+    BatchNorm,
     Dropout,
     Embedding,
+    LayerNorm,
     MatMul,
     ReLU,
     Sequential,
@@ -18,23 +20,6 @@ from nnext import (
 from nnext.base_model import BaseModel
 from nnext.layers import Layer
 from nnext.torch_weights import from_torch, to_torch
-
-
-class BatchNorm(Layer):
-    """What from_torch needs to know of nnext's own."""
-
-    param_names = ("gamma", "beta")
-    buffer_names = ("running_mean", "running_var")
-
-    def __init__(self, gamma, beta, mean, var):
-        super().__init__(gamma, beta)
-        self.buffers = [mean, var]
-
-    def forward(self, x):
-        return x
-
-    def backward(self, dout):
-        return dout
 
 
 def random(*shape, dtype=np.float32, seed=0):
@@ -242,17 +227,19 @@ def test_bfloat16_tensors_come_over():
         )
 
 
-def test_batch_norm_of_torch_comes_over():
+def test_normalizations_of_torch_come_over_and_go_back():
     torch = pytest.importorskip("torch")
-    net = torch.nn.BatchNorm1d(4)
-    net(torch.from_numpy(random(10, 4)))
-    norm = BatchNorm(*(np.zeros(4, np.float32) for _ in range(4)))
-    from_torch(net.state_dict(), Sequential([norm]))
-    np.testing.assert_array_equal(norm.buffers[0], net.running_mean.numpy())
-    np.testing.assert_array_equal(norm.buffers[1], net.running_var.numpy())
-    back = {n.removeprefix("0."): torch.from_numpy(a) for n, a in
-            to_torch(Sequential([norm])).items()}  # fmt: skip
-    net.load_state_dict(back)
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(4), torch.nn.LayerNorm(4))
+    x = random(10, 4)
+    net(torch.from_numpy(x))
+    model = Sequential([BatchNorm(*random(4, 4)), LayerNorm(random(4), random(4, seed=1))])
+    from_torch(net.state_dict(), model)
+    np.testing.assert_array_equal(model.buffers[0], net[0].running_mean.numpy())
+    np.testing.assert_array_equal(model.buffers[1], net[0].running_var.numpy())
+    net.eval()
+    expected = net(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+    net.load_state_dict({name: torch.from_numpy(a) for name, a in to_torch(model).items()})
 
 
 # Arrays of other libraries

@@ -5,6 +5,7 @@
 #include "kernels/element_loss.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/normalize.h"
 #include "kernels/optimizer.h"
 #include "kernels/reduce.h"
 
@@ -59,6 +60,13 @@ constexpr Kernels<T> make_kernels() {
   k.row_sums = &row_sums_array<T>;
   k.column_sums = &column_sums_array<T>;
   k.sum_of_squares = &sum_of_squares_array<T>;
+  k.inverse_root = &inverse_root_array<T>;
+  k.layer_norm = &layer_norm_rows<T>;
+  k.layer_norm_backward = &layer_norm_backward_rows<T>;
+  k.distances = &column_distances<T>;
+  k.batch_norm_sums = &batch_norm_sums_rows<T>;
+  k.batch_norm = &normalize_columns<T>;
+  k.batch_norm_backward = &batch_norm_backward_rows<T>;
   k.sgd = &sgd_step<T>;
   k.momentum = &momentum_step<T>;
   k.nesterov = &nesterov_step<T, /*Book=*/false>;

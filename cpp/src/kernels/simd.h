@@ -411,6 +411,15 @@ NNEXT_INLINE unsigned lane_bits(VecI64 mask) {
 #endif
 }
 
+// Whether a < b in some lane; not where either is NaN.
+NNEXT_INLINE bool any_less(VecD a, VecD b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) != 0;
+#else
+  return lane_bits(a < b) != 0;
+#endif
+}
+
 template <class T>
 NNEXT_INLINE bool all_lanes(IntVec<T> mask) {
   return lane_bits(mask) == (1u << Simd<T>::lanes) - 1;
@@ -462,23 +471,50 @@ NNEXT_INLINE void add_lanes(Lanes<double>& sum, const Lanes<double>& x) {
   for (int i = 0; i < kParts<double>; ++i) sum.part[i] += x.part[i];
 }
 
-// Adds 16 floats to 16 doubles, exactly converted.
-NNEXT_INLINE void add_lanes(Lanes<double>& sum, const Lanes<float>& x) {
+// 16 floats as doubles, which is exact.
+NNEXT_INLINE Lanes<double> doubles(const Lanes<float>& x) {
+  Lanes<double> y;
   for (int i = 0; i < kParts<float>; ++i) {
 #if defined(__AVX512F__)
-    sum.part[2 * i] += _mm512_cvtps_pd(_mm512_castps512_ps256(x.part[i]));
-    sum.part[2 * i + 1] += _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.part[i], 1));
+    y.part[2 * i] = _mm512_cvtps_pd(_mm512_castps512_ps256(x.part[i]));
+    y.part[2 * i + 1] = _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.part[i], 1));
 #elif defined(__AVX2__)
-    sum.part[2 * i] += _mm256_cvtps_pd(_mm256_castps256_ps128(x.part[i]));
-    sum.part[2 * i + 1] += _mm256_cvtps_pd(_mm256_extractf128_ps(x.part[i], 1));
+    y.part[2 * i] = _mm256_cvtps_pd(_mm256_castps256_ps128(x.part[i]));
+    y.part[2 * i + 1] = _mm256_cvtps_pd(_mm256_extractf128_ps(x.part[i], 1));
 #else
     constexpr int kHalf = Simd<double>::lanes;
     for (int j = 0; j < kHalf; ++j) {
-      sum.part[2 * i][j] += static_cast<double>(x.part[i][j]);
-      sum.part[2 * i + 1][j] += static_cast<double>(x.part[i][j + kHalf]);
+      y.part[2 * i][j] = static_cast<double>(x.part[i][j]);
+      y.part[2 * i + 1][j] = static_cast<double>(x.part[i][j + kHalf]);
     }
 #endif
   }
+  return y;
+}
+
+// 16 doubles rounded to floats.
+NNEXT_INLINE Lanes<float> floats(const Lanes<double>& x) {
+  Lanes<float> y;
+  for (int i = 0; i < kParts<float>; ++i) {
+#if defined(__AVX512F__)
+    y.part[i] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(x.part[2 * i])),
+                                   _mm512_cvtpd_ps(x.part[2 * i + 1]), 1);
+#elif defined(__AVX2__)
+    y.part[i] = _mm256_set_m128(_mm256_cvtpd_ps(x.part[2 * i + 1]), _mm256_cvtpd_ps(x.part[2 * i]));
+#else
+    constexpr int kHalf = Simd<double>::lanes;
+    for (int j = 0; j < kHalf; ++j) {
+      y.part[i][j] = static_cast<float>(x.part[2 * i][j]);
+      y.part[i][j + kHalf] = static_cast<float>(x.part[2 * i + 1][j]);
+    }
+#endif
+  }
+  return y;
+}
+
+// Adds 16 floats to 16 doubles, exactly converted.
+NNEXT_INLINE void add_lanes(Lanes<double>& sum, const Lanes<float>& x) {
+  add_lanes(sum, doubles(x));
 }
 
 // The fixed tree: lanes i and i + 8, then i + 4, i + 2, i + 1.

@@ -153,6 +153,28 @@ struct Kernels {
                       bool accumulate);
   double (*sum_of_squares)(const T* x, index_t n, double factor);  // of factor * x
 
+  void (*inverse_root)(const T* x, T* y, index_t n, T eps);  // y = 1 / sqrt(x + eps)
+  // As in nnext/normalize.h; all in float64 but what is of type T. cols >= 1.
+  void (*layer_norm)(const T* x, const T* gamma, const T* beta, double eps, T* y, double* mean,
+                     double* rstd, index_t rows, index_t cols);
+  // Adds to dgamma and dbeta, row by row; dx may be null.
+  void (*layer_norm_backward)(const T* x, const T* dout, const T* gamma, const double* mean,
+                              const double* rstd, T* dx, double* dgamma, double* dbeta,
+                              index_t rows, index_t cols);
+  // sums[j] += sum of x - origin[j], and squares[j] += that of its square.
+  void (*distances)(const T* x, index_t row_stride, const double* origin, double* sums,
+                    double* squares, index_t rows, index_t cols);
+  // products[j] += sum of dout (x - mean[j]), dbeta[j] += sum of dout.
+  void (*batch_norm_sums)(const T* x, const T* dout, index_t row_stride, const double* mean,
+                          double* products, double* dbeta, index_t rows, index_t cols);
+  // y = (x - mean[j]) scale[j] + shift[j]
+  void (*batch_norm)(const T* x, index_t row_stride, const double* mean, const double* scale,
+                     const double* shift, T* y, index_t rows, index_t cols);
+  // dx = scale[j] (dout - mean_dout[j] - (x - mean[j]) slope[j])
+  void (*batch_norm_backward)(const T* x, const T* dout, index_t row_stride, const double* mean,
+                              const double* scale, const double* mean_dout, const double* slope,
+                              T* dx, index_t rows, index_t cols);
+
   void (*sgd)(T* p, const T* g, index_t n, const StepScalars<T>& s);
   void (*momentum)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
   void (*nesterov)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);
