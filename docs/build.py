@@ -72,6 +72,14 @@ def quiet_kernels(folder):
     logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 
+def made_before_its_makers(pages):
+    """Say whether what was read of the pages is older than the programs that read them."""
+    makers = [HERE / "conf.py", *(HERE / "_ext").glob("*.py")]
+    return pages.exists() and any(
+        path.stat().st_mtime > pages.stat().st_mtime for path in makers
+    )
+
+
 def broken_links(folder):
     """Return the links within the built pages that lead nowhere."""
     found = (path for path in folder.rglob("*.html") if "_static" not in path.parts)
@@ -132,6 +140,8 @@ def main():
         str(options.out / "doctrees"),
         str(HERE),
     ]
+    if made_before_its_makers(options.out / "doctrees" / "environment.pickle"):
+        common.insert(0, "-E")
     status = sphinx(["-b", "html", *common, str(options.out / "html")])
     if status == 0:
         wrong += broken_links(options.out / "html")

@@ -243,10 +243,42 @@ def missing_reference(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
     return nodes.reference("", "", contnode, internal=True, refuri=uri)
 
 
+def link_names(app: Sphinx, doctree: nodes.document) -> None:
+    """Make the first `name` of each public name in a Markdown page a link to the reference."""
+    page = app.env.docname
+    if page.startswith(FOLDER):
+        return
+    linked: set[str] = set()
+    for code in list(doctree.findall(nodes.literal)):
+        text = re.sub(r"\(.*\)$", "", code.astext())
+        telling = "_" in text or text[:1].isupper() or text.startswith("nnext.")
+        if not telling or isinstance(code.parent, nodes.reference | nodes.title):
+            continue
+        found = names().find(text, None, None)
+        if found is None and text in names().short:
+            found = names().short[text].full
+        if found is None or found in linked:
+            continue
+        linked.add(found)
+        kind = "mod" if found in MODULES else "obj"
+        link = addnodes.pending_xref(
+            code.rawsource,
+            code.deepcopy(),
+            refdomain="py",
+            reftype=kind,
+            reftarget=found,
+            refexplicit=True,
+            refwarn=True,
+            refdoc=page,
+        )
+        code.replace_self(link)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect all this to Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-signature", write_signature)
     app.connect("missing-reference", missing_reference)
+    app.connect("doctree-read", link_names)
     app.add_role("name", name_role)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
