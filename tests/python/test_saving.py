@@ -1,11 +1,9 @@
 """Models in files: what comes back, and what is refused of a file that may come from anybody."""
 
 import os
-import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +46,6 @@ from nnext.layers import (
     SquaredError,
 )
 from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
-from programs import run
 
 W = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
 OPTIONS = {
@@ -478,11 +475,3 @@ def test_importing_nnext_brings_no_package_that_files_need():
         print(sorted({"safetensors", "zipfile", "ml_dtypes"} & sys.modules.keys()))
     """
     assert in_a_process(code).stdout.strip() == "[]"
-
-
-def test_the_page_about_files_is_true(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
-    (tmp_path / "page.py").write_text(code, encoding="utf-8")
-    printed = run(tmp_path / "page.py", folder=tmp_path).strip()
-    assert f"print(list(model.state_dict()))  # {printed}" in page

@@ -416,7 +416,8 @@ NNEXT_INLINE bool any_less(VecD a, VecD b) {
 #if defined(__AVX512F__)
   return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) != 0;
 #else
-  return lane_bits(a < b) != 0;
+  const VecI64 is_less = a < b;
+  return lane_bits(is_less) != 0;
 #endif
 }
 
