@@ -41,7 +41,7 @@ def test_extras_that_contain_others_take_them_from_this_project(project):
     extras = project["optional-dependencies"]
     own = [re.fullmatch(r"(nnext[\w-]*)\[([\w,]+)\]", n) for e in extras.values() for n in e]
     own = [match for match in own if match]
-    assert len(own) == 3
+    assert len(own) == 4
     for match in own:
         assert match[1] == project["name"]
         assert set(match[2].split(",")) <= set(extras)
