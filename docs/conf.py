@@ -43,6 +43,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 nb_execution_mode = "cache"  # of the notebooks; the pages' code is run by build.py
 nb_execution_raise_on_error = True
+nb_execution_in_temp = True
 nb_merge_streams = True
 
 # --- the looks ------------------------------------------------------------------------------------
