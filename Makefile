@@ -17,7 +17,7 @@ SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-DISTRIBUTION := $(shell sed -n 's/^name = "\(.*\)"/\1/p' pyproject.toml)
+DISTRIBUTION := $(shell sed -n '/^name = /{s/.*"\(.*\)"/\1/p;q;}' pyproject.toml)
 
 # What a wheel is made of. Folders are in it too, so that a deleted file counts as a change.
 SOURCES := $(shell find CMakeLists.txt cmake pyproject.toml README.md LICENSE cpp python \
@@ -222,7 +222,7 @@ lint-project: .venv-dev/.installed ## shell, CMake, pyproject.toml, workflows, c
 	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(SCHEMA) vendor.citation-file-format CITATION.cff
 	$(DEV)/zizmor --offline --quiet --persona pedantic .github
-	$(DEV)/repo-review .
+	$(DEV)/repo-review --show err .
 
 lint-cpp: .venv-dev/.installed ## clang-format, clang-tidy
 	$(CPP_FILES) | xargs $(DEV)/clang-format --dry-run -Werror
