@@ -210,7 +210,9 @@ lint-python: .venv-dev/.installed ## ruff, codespell, mypy, the stubs, who impor
 	$(DEV)/python -P -m mypy
 	$(DEV)/python -P -m mypy $(TESTS_IN_MYPY) tests/python
 	$(DEV)/python -P -m mypy.stubtest nnext._nnext --allowlist scripts/stubtest.allow
-	PYTHONPATH=python $(DEV)/lint-imports --cache-dir build/lint-imports >build/lint-imports.log || { cat build/lint-imports.log; exit 1; }
+	@mkdir -p build
+	PYTHONPATH=python $(DEV)/lint-imports --cache-dir build/lint-imports >build/lint-imports.log \
+	  || { cat build/lint-imports.log; exit 1; }
 
 lint-project: .venv-dev/.installed ## shell, CMake, pyproject.toml, workflows, citation, Scientific Python's guide
 	$(DEV)/shellcheck .ci/run scripts/*.sh

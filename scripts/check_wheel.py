@@ -45,7 +45,9 @@ def wheel_complaints(path: Path) -> list[str]:
     size = path.stat().st_size
     found = [f"{size:,} bytes, more than {LARGEST:,}"] if size > LARGEST else []
     with zipfile.ZipFile(path) as wheel:
-        names = wheel.namelist()
+        names = [
+            name for name in wheel.namelist() if not name.endswith("/")
+        ]  # auditwheel's folders
         found += [f"{name} does not belong there" for name in names if not EXPECTED.fullmatch(name)]
         found += [f"{name} is missing" for name in REQUIRED if name not in names]
         modules = [name for name in names if name.endswith((".so", ".pyd"))]
