@@ -251,13 +251,17 @@ def test_numbers_of_threads_out_of_range_are_refused(n):
 
 
 def test_a_sub_interpreter_is_told_so():
-    interpreters = pytest.importorskip("_xxsubinterpreters")
-    del interpreters
-    code = (
-        "import _xxsubinterpreters as interpreters\n"
-        "interpreters.run_string(interpreters.create(), 'import nnext._nnext')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "sub-interpreter" in done.stderr
+    pytest.importorskip("_xxsubinterpreters")
+
+    def imported_in_one(module):
+        code = (
+            "import _xxsubinterpreters as interpreters\n"
+            f"interpreters.run_string(interpreters.create(), 'import {module}')\n"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    if imported_in_one("numpy").returncode:  # Python 3.12 and NumPy 2.0
+        pytest.skip("NumPy, which comes first, cannot be imported in a sub-interpreter here")
+    assert "sub-interpreter" in imported_in_one("nnext._nnext").stderr
