@@ -138,13 +138,13 @@ coverage: .venv-dev/.installed ## lines and branches that the tests run, in Pyth
 	$(DEV)/cmake --preset coverage -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(DEV)/ninja" \
 	  -DPython_EXECUTABLE="$(CURDIR)/$(DEV)/python" -Dpybind11_DIR="$$($(DEV)/python -P -m pybind11 --cmakedir)"
 	$(DEV)/cmake --build $(COVERAGE)
-	find $(COVERAGE) -name '*.gcda' -delete
+	find $(COVERAGE) -name '*.gcda' -delete && rm -f $(COVERAGE)/.coverage*
 	rm -rf $(COVERAGE)/site && mkdir $(COVERAGE)/site && cp -R python/nnext $(COVERAGE)/site
 	rm -f $(COVERAGE)/site/nnext/*.so && cp $(COVERAGE)/_nnext*.so $(COVERAGE)/site/nnext
 	for isa in $$(PYTHONPATH=$(COVERAGE)/site $(DEV)/python -P -c \
 	  'import nnext; print(*nnext.show_config("dicts")["isa_available"])'); do \
 	  NNEXT_ISA=$$isa $(call cpp-run,coverage,-Accuracy*) || exit 1; done
-	PYTHONPATH="$(CURDIR)/$(COVERAGE)/site" $(DEV)/python -P -m coverage run -m pytest $(ARGS)
+	PYTHONPATH="$(CURDIR)/$(COVERAGE)/site" $(DEV)/python -P -m coverage run -m pytest -m 'not many_processes' $(ARGS)
 	$(DEV)/python -P -m coverage combine
 	$(DEV)/python -P -m coverage html --quiet --directory $(COVERAGE)/python
 	$(DEV)/gcovr --root . --filter cpp/ --object-directory $(COVERAGE) --exclude-throw-branches --print-summary \
