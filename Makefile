@@ -2,6 +2,7 @@
 # what changed, and says plainly what is missing. Other settings, each handed on as it is:
 #   PYTHON=python3.12   the interpreter (run `make clean` when changing it)
 #   ARGS=...            arguments for the program of the target: the demo, pytest, benchmarks/run.py, docs/build.py
+#   PYTHONS="3.11 3.13" NUMPYS=oldest COMPILERS=  of test-matrix; see scripts/test_matrix.py
 #   TORCH=  JAX=        bench without PyTorch, without JAX (downloads of some 200 and 100 MB)
 #   NNEXT_NO_APT=1      install nothing from Debian; otherwise scripts/need.sh says what, then does
 PYTHON ?= python3
@@ -11,14 +12,15 @@ ARGS ?=
 
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help demo test cpp-build cpp-test py-test test-portable sanitize check-python same-bits bench docs lint format clean
+.PHONY: help demo test cpp-build cpp-test py-test test-portable test-matrix sanitize check-python coverage check-wheel \
+  same-bits bench docs lint lint-python lint-cpp lint-project format clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-DISTRIBUTION := $(shell sed -n 's/^name = "\(.*\)"/\1/p' pyproject.toml)
+DISTRIBUTION := $(shell sed -n '/^name = /{s/.*"\(.*\)"/\1/p;q;}' pyproject.toml)
 
 # What a wheel is made of. Folders are in it too, so that a deleted file counts as a change.
-SOURCES := $(shell find CMakeLists.txt pyproject.toml README.md LICENSE cpp python \
+SOURCES := $(shell find CMakeLists.txt cmake pyproject.toml README.md LICENSE cpp python \
                         ! -name '*.pyc' ! -name __pycache__ 2>/dev/null)
 
 # $(call pip,ENVIRONMENT,WHAT): installs it there. -P, here and below: build/ is no Python package.
@@ -63,7 +65,7 @@ py-test: .venv-test/.installed ## the Python tests alone, against the installed 
 	$(PYTEST)
 
 .venv-test/.tools: .venv-test/.made
-	$(call pip,.venv-test,build cmake ninja pybind11)
+	$(call pip,.venv-test,build cmake ninja pybind11 scikit-build-core)
 	@touch $@
 
 # $(call cpp-build,PRESET,SETTINGS): builds a preset, the C++ tests with it, in build/PRESET.
@@ -86,6 +88,11 @@ dist/.built: .venv-test/.tools $(SOURCES)
 	@.venv-test/bin/python -P -m pip uninstall --quiet --yes $(DISTRIBUTION) 2>/dev/null
 	$(call pip,.venv-test,"$$(ls dist/*.whl)[test]")
 	@touch $@
+
+# --- other Pythons, NumPys and compilers ----------------------------------------------------------
+test-matrix: .venv-test/.tools ## the tests on every Python that is here, oldest and newest NumPy; the core by GCC and Clang
+	@scripts/need.sh googletest
+	@.venv-test/bin/python -P scripts/test_matrix.py $(ARGS)
 
 # --- the C++ tests elsewhere ----------------------------------------------------------------------
 # $(call cpp-run,PRESET,FILTER): the tests that the filter selects.
@@ -124,6 +131,39 @@ check-python: .venv-test/.installed ## the Python tests under the sanitizers, Py
 	rm -rf $(SITE) && mkdir $(SITE) && cp -R python/nnext $(SITE) && rm -f $(SITE)/nnext/*.so
 	cp build/asan/_nnext*.so $(SITE)/nnext
 	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) -m 'not memory_limit and not many_processes'
+
+# A build of its own, whose every line and branch counts how often it ran, with every instruction set that is here.
+COVERAGE := build/coverage
+coverage: .venv-dev/.installed ## lines and branches that the tests run, in Python and C++, in build/coverage/
+	@scripts/need.sh googletest
+	$(DEV)/cmake --preset coverage -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(DEV)/ninja" \
+	  -DPython_EXECUTABLE="$(CURDIR)/$(DEV)/python" -Dpybind11_DIR="$$($(DEV)/python -P -m pybind11 --cmakedir)"
+	$(DEV)/cmake --build $(COVERAGE)
+	find $(COVERAGE) -name '*.gcda' -delete && rm -f $(COVERAGE)/.coverage*
+	rm -rf $(COVERAGE)/site && mkdir $(COVERAGE)/site && cp -R python/nnext $(COVERAGE)/site
+	rm -f $(COVERAGE)/site/nnext/*.so && cp $(COVERAGE)/_nnext*.so $(COVERAGE)/site/nnext
+	for isa in $$(PYTHONPATH=$(COVERAGE)/site $(DEV)/python -P -c \
+	  'import nnext; print(*nnext.show_config("dicts")["isa_available"])'); do \
+	  NNEXT_ISA=$$isa $(call cpp-run,coverage,-Accuracy*) || exit 1; done
+	PYTHONPATH="$(CURDIR)/$(COVERAGE)/site" $(DEV)/python -P -m coverage run -m pytest -m 'not many_processes' $(ARGS)
+	$(DEV)/python -P -m coverage combine
+	$(DEV)/python -P -m coverage html --quiet --directory $(COVERAGE)/python
+	$(DEV)/gcovr --root . --filter cpp/ --object-directory $(COVERAGE) --exclude-throw-branches --print-summary \
+	  --txt $(COVERAGE)/cpp.txt --html-nested $(COVERAGE)/cpp.html
+	$(DEV)/python -P -m coverage report | tee $(COVERAGE)/python.txt | tail -n 1
+	@echo 'nnext: what is left is listed in $(COVERAGE)/python.txt and $(COVERAGE)/cpp.txt'
+
+# --- what is published ----------------------------------------------------------------------------
+# The second build is of the sdist too, in another folder and, where the system lets it, without a network: it gets
+# no more than the build requirements, which are installed.
+AGAIN := build/wheel
+ALONE = $$(unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
+check-wheel: dist/.built ## that the wheel holds what it should and no more, is small, and is built the same bytes twice
+	rm -rf $(AGAIN) && mkdir -p $(AGAIN) && tar -xzf dist/*.tar.gz -C $(AGAIN) && mv $(AGAIN)/nnext* $(AGAIN)/elsewhere
+	cd $(AGAIN)/elsewhere && PATH="$(CURDIR)/.venv-test/bin:$$PATH" $(ALONE) \
+	  $(CURDIR)/.venv-test/bin/python -P -m build --wheel --no-isolation -Ccmake.define.NNEXT_WERROR=ON >build.log \
+	  || { cat build.log; exit 1; }
+	.venv-test/bin/python -P scripts/check_wheel.py dist/*.whl dist/*.tar.gz $(AGAIN)/elsewhere/dist/*.whl
 
 same-bits: .venv-test/.installed ## write tests/same_bits.txt anew, unless instruction sets disagree
 	.venv-test/bin/python -P tests/python/same_bits.py --write
@@ -164,13 +204,39 @@ docs: .venv-docs/.installed ## run the code of the pages, build them into build/
 # --- the sources ----------------------------------------------------------------------------------
 DEV := .venv-dev/bin
 CPP_FILES = find cpp tests/cpp -name '*.h' -o -name '*.cpp'
+CMAKE_FILES := CMakeLists.txt cmake tests/cpp
+# Tests have no annotations and hand over wrong arguments on purpose: the rest is checked, outside of their functions.
+TESTS_IN_MYPY := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --no-check-untyped-defs \
+  --no-warn-unused-ignores --disable-error-code=arg-type --disable-error-code=call-overload --disable-error-code=operator \
+  --disable-error-code=return-value
+SCHEMA = $(DEV)/check-jsonschema --quiet --builtin-schema
 
-lint: .venv-dev/.installed ## ruff, mypy, the stubs, clang-format, clang-tidy, codespell
+lint: lint-python lint-project lint-cpp ## every linter, as below
+
+lint-python: .venv-dev/.installed ## ruff, codespell, mypy, the stubs, who imports whom
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/codespell
 	$(DEV)/python -P -m mypy
+	$(DEV)/python -P -m mypy $(TESTS_IN_MYPY) tests/python
 	$(DEV)/python -P -m mypy.stubtest nnext._nnext --allowlist scripts/stubtest.allow
+	@mkdir -p build
+	PYTHONPATH=python $(DEV)/lint-imports --cache-dir build/lint-imports >build/lint-imports.log \
+	  || { cat build/lint-imports.log; exit 1; }
+
+lint-project: .venv-dev/.installed ## shell, CMake, pyproject.toml, workflows, citation, Scientific Python's guide
+	$(DEV)/shellcheck .ci/run scripts/*.sh
+	$(DEV)/gersemi --check $(CMAKE_FILES)
+	$(DEV)/validate-pyproject pyproject.toml
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
+	$(DEV)/zizmor --offline --quiet --persona pedantic .github
+	$(DEV)/repo-review --show err .
+
+lint-cpp: .venv-dev/.installed ## clang-format, clang-tidy
 	$(CPP_FILES) | xargs $(DEV)/clang-format --dry-run -Werror
 	@scripts/need.sh googletest
 	$(DEV)/cmake --preset dev -B build/lint -DNNEXT_BUILD_PYTHON=ON --log-level=WARNING \
@@ -183,6 +249,7 @@ format: .venv-dev/.installed ## put every file into the agreed format
 	$(DEV)/ruff check --fix .
 	$(DEV)/ruff format .
 	$(CPP_FILES) | xargs $(DEV)/clang-format -i
+	$(DEV)/gersemi --in-place $(CMAKE_FILES)
 
 .venv-dev/.installed: .venv-dev/.made dist/.built
 	@$(DEV)/python -P -m pip uninstall --quiet --yes $(DISTRIBUTION) 2>/dev/null

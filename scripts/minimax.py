@@ -127,7 +127,7 @@ def tanh_slope(x: mp.mpf) -> mp.mpf:
     return s * (1 + x * (line + 3 * cube * x**2) * (1 - s))
 
 
-def constant(name: str, value: float, dtype: type[np.floating]) -> None:
+def constant(name: str, value: float | np.floating, dtype: type[np.floating]) -> None:
     """Print one constant."""
     print(f"  {name} = {float(value).hex()}{'f' if dtype is np.float32 else ''}")
 

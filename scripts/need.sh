@@ -93,4 +93,6 @@ need_emulators() {
     exit 1
 }
 
-need_"$@"
+need=$1
+shift
+"need_$need" "$@"

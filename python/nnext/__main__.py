@@ -1,4 +1,4 @@
-"""The command line: ``python -m nnext demo``, ``config``, ``--version``."""
+"""The command line: ``python -m nnext demo``, ``config``, ``info``, ``--version``."""
 
 import argparse
 import io
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import nnext
-from nnext import demo
+from nnext import _info, demo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,9 +55,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         )
     )
     commands.add_parser("config", help="show how nnext was built and what it uses here")
+    commands.add_parser("info", help="show what a bug report needs: config, Python, NumPy, CPU")
     options = parser.parse_args(arguments)
     if options.command == "config":
         nnext.show_config()
+    elif options.command == "info":
+        _info.run()
     else:
         demo.run(options)
     return 0

@@ -1,5 +1,7 @@
 """Small things that several modules need: optional packages, seeds, shared parameters."""
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import math

@@ -127,6 +127,24 @@ def cache_in_words(level: int, size: int, ways: int, **_: int) -> str:
     return f"L{level} {size // units[unit]} {unit} {ways}-way"
 
 
+def config_in_words() -> dict[str, str]:
+    """Return what `show_config` prints: what each line is about, and what it says."""
+    config = _nnext.config()
+    config["caches"] = [cache_in_words(**cache) for cache in config["caches"]]
+    config["threads"] = threads_in_words()
+    return {
+        key: ", ".join(value) if isinstance(value, list | tuple) else str(value)
+        for key, value in config.items()
+    }
+
+
+def print_table(lines: dict[str, str]) -> None:
+    """Print lines such as ``isa: avx2``, what they say one below the other."""
+    width = max(map(len, lines)) + 1
+    for key, text in lines.items():
+        print(f"{key + ':':<{width}} {text}")
+
+
 @overload
 def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
 @overload
@@ -159,13 +177,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", not {mode!r}')
-    config = _nnext.config()
     if mode == "dicts":
-        return config
-    config["caches"] = [cache_in_words(**cache) for cache in config["caches"]]
-    config["threads"] = threads_in_words()
-    width = max(map(len, config)) + 1
-    for key, value in config.items():
-        text = ", ".join(value) if isinstance(value, list | tuple) else value
-        print(f"{key + ':':<{width}} {text}")
+        return _nnext.config()
+    print_table(config_in_words())
     return None

@@ -1,5 +1,7 @@
 """Data to try things on: made here (spiral), from scikit-learn (digits), or from files (mnist)."""
 
+from __future__ import annotations
+
 import gzip
 import math
 import os

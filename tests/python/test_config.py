@@ -131,12 +131,16 @@ def test_a_wrong_number_of_arguments_is_told_in_pythons_own_words():
 
 def test_importing_the_package_is_cheap():
     code = (
-        "import sys, nnext\n"
-        "print(sorted({m.split('.')[0] for m in sys.modules}"
-        " & {'matplotlib', 'tqdm', 'sklearn', 'scipy', 'pandas'}))"
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import nnext\n"
+        "new = set(sys.modules) - before\n"
+        "print(sorted({m.split('.')[0] for m in new}"
+        " & {'matplotlib', 'tqdm', 'sklearn', 'scipy', 'pandas'}))\n"
+        "print('numpy.random' in new)"  # a quarter of the time; drawing loads it
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["[]", "False"]
 
 
 def imported(code="print(nnext.get_num_threads())", **environment):
@@ -254,13 +258,17 @@ def test_numbers_of_threads_out_of_range_are_refused(n):
 
 
 def test_a_sub_interpreter_is_told_so():
-    interpreters = pytest.importorskip("_xxsubinterpreters")
-    del interpreters
-    code = (
-        "import _xxsubinterpreters as interpreters\n"
-        "interpreters.run_string(interpreters.create(), 'import nnext._nnext')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "sub-interpreter" in done.stderr
+    pytest.importorskip("_xxsubinterpreters")
+
+    def imported_in_one(module):
+        code = (
+            "import _xxsubinterpreters as interpreters\n"
+            f"interpreters.run_string(interpreters.create(), 'import {module}')\n"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+
+    if imported_in_one("numpy").returncode:  # Python 3.12 and NumPy 2.0
+        pytest.skip("NumPy, which comes first, cannot be imported in a sub-interpreter here")
+    assert "sub-interpreter" in imported_in_one("nnext._nnext").stderr

@@ -257,7 +257,7 @@ def test_names_that_a_terminal_cannot_show_are_printed_in_ascii(tmp_path):
     assert b"\\xe9" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["config"], ["--version"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["config"], ["info"], ["--version"], ["--help"]])
 def test_a_reader_that_is_gone_gets_no_traceback(arguments):
     read, write = os.pipe()
     os.close(read)
@@ -275,7 +275,9 @@ def test_a_reader_that_is_gone_gets_no_traceback(arguments):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is always full")
-@pytest.mark.parametrize("arguments", [["config"], ["--version"], ["demo", "--data", "spiral"]])
+@pytest.mark.parametrize(
+    "arguments", [["config"], ["info"], ["--version"], ["demo", "--data", "spiral"]]
+)
 @pytest.mark.parametrize("unbuffered", [[], ["-u"]])
 def test_an_output_that_takes_nothing_gets_a_plain_message(tmp_path, arguments, unbuffered):
     if unbuffered and arguments == ["--version"]:
