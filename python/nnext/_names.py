@@ -32,9 +32,14 @@ class Unmatched(NamedTuple):
 
 
 def buffers_of(layer: Any) -> Sequence[Array]:
-    """Return the list ``buffers`` of a layer or model, which not all have."""
-    found = getattr(layer, "buffers", ())
-    return found if isinstance(found, list | tuple) else ()
+    """Return the list ``buffers`` of a layer or model, or those of the layers that it has."""
+    found = getattr(layer, "buffers", None)
+    if isinstance(found, list | tuple):
+        return found
+    layers = getattr(layer, "layers", None)
+    if not isinstance(layers, list | tuple):
+        return ()
+    return [b for part in [*layers, getattr(layer, "loss_layer", None)] for b in buffers_of(part)]
 
 
 def layer_arrays(layer: Any) -> dict[str, Array]:

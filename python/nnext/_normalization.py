@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -167,6 +168,7 @@ class BatchNorm(Layer):
         if running_var is None:
             running_var = np.ones(gamma.shape, kind)
         _check_vectors(gamma, running_mean=running_mean, running_var=running_var)
+        _check_apart(gamma=gamma, beta=beta, running_mean=running_mean, running_var=running_var)
         check_numbers(momentum=momentum)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum: expected a number in [0, 1], got {momentum!r}")
@@ -237,6 +239,13 @@ def _checked_eps(eps: Any) -> float:
     if not np.finfo(np.float64).smallest_normal <= eps < math.inf:
         raise ValueError(f"eps: expected a finite number above 0, got {eps!r}")
     return float(eps)
+
+
+def _check_apart(**arrays: Array) -> None:
+    """Raise a ValueError if two of them share memory: training would write one over the other."""
+    for (a, first), (b, second) in combinations(arrays.items(), 2):
+        if np.shares_memory(first, second):
+            raise ValueError(f"{b}: expected an array of its own, it shares memory with {a}")
 
 
 def _check_vectors(gamma: Any, **others: Any) -> None:

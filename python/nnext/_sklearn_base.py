@@ -71,7 +71,8 @@ class NeuralNetwork(BaseEstimator):  # type: ignore[misc]  # there are no types 
         draft._learn(X, y, sample_weight, incremental, classes)
         for name in before - draft.__dict__.keys():
             self.__dict__.pop(name, None)
-        self.__dict__.update(draft.__dict__)
+        options = self.get_params(deep=False)  # a callback may have set one, for the next fit
+        self.__dict__.update((n, v) for n, v in draft.__dict__.items() if n not in options)
         return self
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> None:

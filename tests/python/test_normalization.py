@@ -5,8 +5,11 @@ import pytest
 
 import nnext
 import reference as ref
-from nnext import BatchNorm, LayerNorm, Sequential, SoftmaxWithLoss, affine
+from nnext import SGD, BatchNorm, LayerNorm, Sequential, SoftmaxWithLoss, affine, batch_norm
+from nnext.callbacks import EarlyStopping
 from nnext.gradient_check import check_gradients
+from nnext.step import Step
+from nnext.trainer import Trainer
 from reference import normal
 
 EPS = 1e-3
@@ -324,3 +327,59 @@ def test_a_softmax_net_with_both_learns():
                         nnext.ReLU(), affine(16, 2, seed=1)], SoftmaxWithLoss())  # fmt: skip
     nnext.Trainer(model, nnext.Adam(0.01), seed=0).fit(x, t, 30, 20, progress="none")
     assert model.accuracy(x, t) > 0.9
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 3), (1, 2), (2, 3), (0, 1)])
+def test_no_array_of_a_batch_norm_is_another(first, second):
+    arrays = [np.zeros(4), np.zeros(4), np.zeros(4), np.zeros(4)]
+    arrays[second] = arrays[first]
+    with pytest.raises(ValueError, match="expected an array of its own, it shares memory with"):
+        BatchNorm(*arrays)
+
+
+class OfTheBook:
+    """A model that derives from nothing, and has its layers' lists."""
+
+    def __init__(self):
+        self.layers = [affine(4, 8, seed=0), batch_norm(8), affine(8, 3, seed=1)]
+        self.loss_layer = SoftmaxWithLoss()
+        self.params = [p for layer in self.layers for p in layer.params]
+        self.grads = [g for layer in self.layers for g in layer.grads]
+
+    def predict(self, x, train_flg=False):
+        for layer in self.layers:
+            x = layer.forward(x, train_flg) if isinstance(layer, BatchNorm) else layer.forward(x)
+        return x
+
+    def forward(self, x, t):
+        return self.loss_layer.forward(self.predict(x, train_flg=True), t)
+
+    def loss(self, x, t, batch_size=None):
+        return self.loss_layer.forward(self.predict(x), t)
+
+    def backward(self, dout=1):
+        dout = self.loss_layer.backward(dout)
+        for layer in reversed(self.layers):
+            dout = layer.backward(dout)
+        return dout
+
+
+def test_the_buffers_of_any_model_go_where_its_parameters_go():
+    x, t = normal(np.float32, 30, 4), np.arange(30) % 3
+    model = OfTheBook()
+    running = model.layers[1].buffers
+
+    def fails():
+        raise RuntimeError("no")
+
+    before = [b.copy() for b in running]
+    with pytest.raises(RuntimeError, match="no"):
+        Step(model, SGD(), on_gradients=fails)(x, t)
+    for b, c in zip(running, before, strict=True):
+        np.testing.assert_array_equal(b, c)
+    stopping = EarlyStopping("val_loss", patience=2)
+    Trainer(model, SGD(lr=3.0), seed=0).fit(
+        *(x, t, 9, 10), validation=(x, (t + 1) % 3), callbacks=[stopping], progress="none"
+    )
+    assert stopping.best_epoch < 9
+    assert model.loss(x, (t + 1) % 3) == pytest.approx(stopping.best, rel=1e-6)

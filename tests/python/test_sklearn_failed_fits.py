@@ -170,3 +170,13 @@ def test_arrays_that_somebody_holds_are_not_written_by_a_later_fit():
     np.testing.assert_array_equal(held, values)
     assert curve == losses
     assert made.loss_curve_[: len(losses)] == losses
+
+
+def test_an_option_that_a_callback_sets_stays_set():
+    class Sets(callbacks.Callback):
+        def on_epoch_end(self, fit):
+            estimator.set_params(alpha=0.5)
+
+    estimator = classifier(callbacks=[Sets()])
+    estimator.fit(X, Y)
+    assert estimator.alpha == 0.5
