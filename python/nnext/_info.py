@@ -22,6 +22,7 @@ OPTIONAL = (
     "safetensors",
     "scikit-learn",
     "scipy",
+    "threadpoolctl",
     "tqdm",
 )
 
