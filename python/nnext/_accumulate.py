@@ -12,6 +12,7 @@ from nnext._fit_data import Samples, take_rows
 from nnext._layer import distinct, has_methods_of
 from nnext._putting_back import putting_back
 from nnext._support import Array, has_parameter
+from nnext.layers import Embedding
 from nnext.models import Sequential
 
 _LONGEST_CHAIN = 16384  # terms that the core sums in one chain, see cpp/include/nnext/sum.h
@@ -40,21 +41,17 @@ def goes_on(model: Any, parts: Sequence[Samples]) -> bool:
     precision would be rounded with each part, and more rows than the core sums in one chain would
     be one all the same: these are better added up apart.
     """
-    if not isinstance(model, Sequential):
-        return False
-    rows = sum(_terms(part.x) for part in parts)
+    if not isinstance(model, Sequential) or any(isinstance(p.x, tuple | dict) for p in parts):
+        return False  # several inputs, which a chain refuses in its own words
+    of_words = isinstance(model.layers[0], Embedding)  # else whole numbers are features
+    shapes = [np.shape(part.x) for part in parts]
+    rows = sum(math.prod(shape if of_words else shape[:-1]) for shape in shapes)
     return (
         rows <= _LONGEST_CHAIN
         and has_methods_of(model, Sequential, "forward", "backward", "forward_backward")
         and all(grad.dtype.itemsize > 2 for grad in model.grads)
         and _knows_parts(model.loss_layer)
     )
-
-
-def _terms(x: Any) -> int:
-    """Return the rows of an input, as many as an `Affine` or an `Embedding` would sum over."""
-    shape = np.shape(x)
-    return math.prod(shape if np.asarray(x).dtype.kind in "iu" else shape[:-1])
 
 
 def _knows_parts(loss: Any) -> bool:

@@ -510,6 +510,25 @@ def test_rows_that_weigh_nothing_may_have_a_loss(make):
     assert step.total == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_whole_numbers_as_features_are_no_more_rows_than_they_are(dtype):
+    x = np.random.default_rng(0).integers(0, 255, (64, 784)).astype(dtype)  # 50176 numbers
+    t, (one, two) = np.arange(64) % C, (Sequential([affine(784, C, seed=1)]) for _ in range(2))
+    Step(one, SGD(lr=1e-3))(x, t)
+    Step(two, SGD(lr=1e-3)).accumulate([(x[i : i + 9], t[i : i + 9]) for i in range(0, 64, 9)])
+    same(two.params, one.params)
+
+
+@pytest.mark.parametrize("x", [(np.ones((3, 2)), np.ones((3, 4))), {"a": np.ones((3, D))}])
+def test_several_inputs_are_refused_as_in_one_piece(x):
+    step, t = Step(net(), SGD()), np.zeros(3, int)
+    with pytest.raises(TypeError, match="x: expected one array, got a") as whole:
+        step(x, t)
+    with pytest.raises(TypeError) as parts:
+        step.accumulate([(x, t), (x, t)])
+    assert str(parts.value) == str(whole.value)
+
+
 def test_labels_of_all_parts_are_checked_before_a_gradient_is_written():
     model = net()
     step = Step(model, SGD())
