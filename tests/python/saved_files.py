@@ -1,6 +1,7 @@
-"""The model and the run whose files lie in data/: written once by each format, read for ever.
+"""The model and the run whose files lie in data/: written before a release and read for ever.
 
-``python tests/python/saved_files.py`` writes those that are not there yet.
+``python tests/python/saved_files.py`` writes those that are not there yet. A release whose files
+hold something new gets a model and a run of its own here, beside these.
 """
 
 from pathlib import Path
@@ -9,23 +10,33 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from nnext import (
+    GELU,
     Adam,
     Affine,
     AffineSoftmaxWithLoss,
+    BatchNorm,
     Dropout,
     Embedding,
+    Flatten,
+    LayerNorm,
+    LeakyReLU,
     MatMul,
     ReLU,
     Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
     Tanh,
     Trainer,
+    batch_norm,
 )
 from nnext.callbacks import EarlyStopping
 from nnext.nodes import Repeat, Sum
+from nnext.schedules import StepDecay, WarmUp
 
 DATA = Path(__file__).parent / "data"
-MODEL = DATA / "model_1.safetensors"
-CHECKPOINT = DATA / "checkpoint_1.safetensors"
+MODEL = DATA / "model_0.2.0.safetensors"
+CHECKPOINT = DATA / "checkpoint_0.2.0.safetensors"
 
 
 def numbers(shape, dtype, start):
@@ -34,17 +45,33 @@ def numbers(shape, dtype, start):
     return ((np.arange(start, start + count) % 37 - 18) / 4).reshape(shape).astype(dtype)
 
 
+def normalization():
+    """Return a layer with statistics of its own, as after a training."""
+    mean, variance = numbers((3,), "float32", 6), abs(numbers((3,), "float32", 7))
+    gamma, beta = numbers((3,), "float32", 3), numbers((3,), "float32", 4)
+    return BatchNorm(gamma, beta, mean, variance, momentum=0.75, eps=0.25)
+
+
 def stored_model():
     """Return a model with layers, types and options off their defaults, and a shared weight."""
     E = numbers((6, 2), "float32", 0)
     return Sequential(
         [
-            Embedding(E),
+            Embedding(E, padding_idx=5),
             Repeat(2, axis=-2),
             Sum(axis=-2, keepdims=False),
             Dropout(0.25, seed=2**62 + 1, offset=1234),
             MatMul(numbers((2, 3), bfloat16, 5)),
             Tanh(),
+            LayerNorm(numbers((3,), "float64", 2), numbers((3,), "float64", 8), eps=0.5),
+            GELU(approximate="tanh"),
+            LeakyReLU(0.375),
+            normalization(),
+            GELU(),
+            SiLU(),
+            Sigmoid(),
+            Softmax(),
+            Flatten(),
             Affine(numbers((3, 2), "float16", 9), numbers((2,), "float16", 1)),
             ReLU(),
         ],
@@ -68,9 +95,13 @@ class _EndError(Exception):
 def run():
     """Return a trainer, the data and the other arguments of its fit."""
     model = Sequential(
-        [Affine(numbers((2, 3), "float32", 0), numbers((3,), "float32", 4)), Dropout(0.5, seed=7)]
+        [
+            Affine(numbers((2, 3), "float32", 0), numbers((3,), "float32", 4)),
+            Dropout(0.5, seed=7),
+            batch_norm(3),
+        ]
     )
-    optimizer = Adam(lr=0.125, weight_decay=0.25)
+    optimizer = Adam(lr=WarmUp(3, StepDecay(0.125, every=5)), weight_decay=0.25)
     x, t = numbers((10, 2), "float32", 11), np.arange(10) % 3
     arguments = {
         "max_epoch": 3, "batch_size": 3, "eval_interval": 2, "progress": "none",

@@ -315,7 +315,7 @@ def test_a_bar_shows_where_the_run_goes_on(tmp_path, capsys):
     assert "epoch 4/4 100%" in shown
 
 
-def test_a_checkpoint_of_this_format_is_read_by_every_later_version():
+def test_a_checkpoint_of_an_earlier_version_is_read():
     whole, data, arguments = saved_files.run()
     whole.fit(*data, **arguments)
     other, data, arguments = saved_files.run()
@@ -325,6 +325,7 @@ def test_a_checkpoint_of_this_format_is_read_by_every_later_version():
     assert list(history.metrics) == ["val_loss"]
     assert trainer.optimizer.iter == 6
     assert trainer.model.layers[1].offset == 48
+    assert trainer.optimizer.lr == 0.125  # behind the warm-up, before the first fall
     stored = load_file(saved_files.CHECKPOINT)
     for name, array in trainer.model.state_dict().items():
         np.testing.assert_array_equal(array, stored[f"model.{name}"])
@@ -334,6 +335,7 @@ def test_a_checkpoint_of_this_format_is_read_by_every_later_version():
     for p, q in zip(whole.model.params, trainer.model.params, strict=True):
         np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-5)
     assert trainer.history.iteration == whole.history.iteration
+    assert trainer.optimizer.lr == whole.optimizer.lr
     load_model(saved_files.CHECKPOINT)
 
 

@@ -17,9 +17,15 @@
 
 #include "kernels/table.h"
 
+// Where fma is a function call, inlining saves nothing, and makes the code four times as large.
+#if defined(__AVX2__) || defined(__aarch64__)
 #define NNEXT_INLINE inline __attribute__((always_inline))
 // The attribute of a lambda that must become part of the loop that calls it.
 #define NNEXT_LAMBDA __attribute__((always_inline))
+#else
+#define NNEXT_INLINE inline
+#define NNEXT_LAMBDA
+#endif
 
 namespace nnext {
 namespace NNEXT_SIMD {
