@@ -5,6 +5,7 @@
 // slope of the loss by the score, from prediction and target.
 #pragma once
 
+#include "kernels/lanes.h"
 #include "kernels/math.h"
 
 namespace nnext {

@@ -10,6 +10,7 @@
 // Sample Variance, 1983).
 #pragma once
 
+#include "kernels/lanes.h"
 #include "kernels/small.h"
 
 namespace nnext {

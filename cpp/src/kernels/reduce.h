@@ -3,6 +3,7 @@
 // can be gathered.
 #pragma once
 
+#include "kernels/lanes.h"
 #include "kernels/small.h"
 
 namespace nnext {

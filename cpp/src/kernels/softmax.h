@@ -5,6 +5,7 @@
 // negative, so nothing cancels and a loss near 0 keeps all its digits.
 #pragma once
 
+#include "kernels/lanes.h"
 #include "kernels/math.h"
 
 namespace nnext {
