@@ -2,7 +2,7 @@
 # Makes sure of one thing that a make target cannot go on without, or says plainly what is missing.
 # What Debian's packages can supply is installed, where apt-get may be run without asking, and said to be
 # beforehand; with NNEXT_NO_APT set to anything, nothing is installed.
-# usage: scripts/need.sh python PYTHON | compiler | googletest | emulators
+# usage: scripts/need.sh python PYTHON | compiler | clang | googletest | emulators
 set -eu
 
 say() { printf 'nnext: %s\n' "$*" >&2; }
@@ -60,6 +60,28 @@ need_compiler() {
         command -v "${compiler%% *}" >/dev/null && return
     done
     say 'there is no C++ compiler. Install g++ 12 or clang++ 14, or newer (Debian: apt-get install g++)'
+    exit 1
+}
+
+# have_clang: with its library that counts, and the tools that read the counts
+have_clang() {
+    flags='-fprofile-instr-generate -fcoverage-mapping'
+    # shellcheck disable=SC2086 # a list of words
+    echo 'int main() {}' | clang++ -x c++ $flags - -o /dev/null 2>/dev/null || return 1
+    for tool in llvm-profdata llvm-cov; do
+        command -v "$(clang++ -print-prog-name=$tool)" >/dev/null || return 1
+    done
+}
+
+need_clang() {
+    packages='clang libclang-rt-dev llvm'
+    have_clang && return
+    # shellcheck disable=SC2086 # a list of words
+    if apt_install $packages && have_clang; then
+        return
+    fi
+    say "clang++ with its profiling library, llvm-profdata or llvm-cov is missing, and apt-get could not or" \
+        "may not install it. On Debian and Ubuntu: apt-get install $packages"
     exit 1
 }
 

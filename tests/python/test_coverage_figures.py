@@ -1,0 +1,92 @@
+"""What `make coverage` prints are lines and branches of sources, not of instantiations."""
+
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A template in two instantiations: each saw what the other did not, `K > 2` is constant in both.
+SHOWN = f"""{ROOT}/cpp/src/a.h:
+    1|       |template <class T, int K>
+    2|  1.20k|int f(T x, int n) {{
+    3|      2|  if constexpr (K > 2) {{
+  ------------------
+  |  Branch (3:17): [Folded - Ignored]
+  ------------------
+  |  Branch (3:17): [Folded - Ignored]
+  ------------------
+    4|      0|    return n;
+    5|      0|  }}
+    6|      1|  if (n > 3 || x > 2) return 2;
+  ------------------
+  |  Branch (6:7): [True: 0, False: 1.5k]
+  |  Branch (6:16): [True: 0, False: 1]
+  ------------------
+  |  Branch (6:7): [True: 7, False: 0]
+  |  Branch (6:16): [True: 0, False: 0]
+  ------------------
+    7|      1|  return 1;
+    8|      0|  unreachable();
+    9|      1|}}
+
+{ROOT}/cpp/src/b.cpp:
+    1|      3|int g() {{ return 1; }}
+"""
+
+
+@pytest.fixture(scope="module")
+def figures():
+    path = ROOT / "scripts/coverage_figures.py"
+    spec = importlib.util.spec_from_file_location("coverage_figures", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(figures, tmp_path, monkeypatch, capsys):
+    totals = {"num_statements": 10, "covered_lines": 9, "num_branches": 4, "covered_branches": 3}
+    (tmp_path / "python.json").write_text(json.dumps({"totals": totals}))
+
+    def run(least, shown=SHOWN):
+        monkeypatch.setattr("sys.stdin", io.StringIO(shown))
+        code = figures.main([f"{tmp_path}/cpp.txt", f"{tmp_path}/python.json", str(least)])
+        return code, capsys.readouterr()
+
+    return run
+
+
+def test_a_branch_was_taken_where_any_instantiation_took_it(run, tmp_path):
+    code, said = run(60)
+    assert code == 0
+    assert said.err == ""
+    assert said.out.splitlines() == [
+        "Python lines:     90.00 % (9 of 10)",
+        "Python branches:  75.00 % (3 of 4)",
+        "C++ lines:        66.67 % (6 of 9)",
+        "C++ branches:     75.00 % (3 of 4)",
+    ]
+    rows = (tmp_path / "cpp.txt").read_text().splitlines()
+    assert rows[1].split() == ["cpp/src/a.h", "8", "3", "62.5%", "4", "1", "75.0%"]
+    assert rows[2:4] == ["    lines 4-5, 8", "    branches 6:16 never true"]
+    assert rows[4].split() == ["cpp/src/b.cpp", "1", "0", "100.0%", "0", "0", "100.0%"]
+
+
+@pytest.mark.parametrize(
+    ("least", "complaints"),
+    [(66, []), (67, ["C++ lines"]), (76, ["Python branches", "C++ lines", "C++ branches"])],
+)
+def test_what_is_too_little_fails(run, least, complaints):
+    code, said = run(least)
+    assert code == bool(complaints)
+    assert said.err.splitlines() == [f"nnext: less than {least} % of {name}" for name in complaints]
+
+
+def test_nothing_read_is_not_everything_covered(run):
+    code, said = run(0, "")
+    assert code == 1
+    assert "llvm-cov says nothing" in said.err
