@@ -133,14 +133,15 @@ check-python: .venv-test/.installed ## the Python tests under the sanitizers, Py
 	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) -m 'not memory_limit and not many_processes'
 
 # A build of its own, by Clang, which counts how often every line and branch of the sources ran. The C++ tests run
-# themselves again with each other instruction set. Left out: what says how accurate, and what the same bits imply.
+# themselves again with each other instruction set. Left out: what says how accurate, and what the same bits imply; and
+# NearZero.FunctionsMeet..., since Clang 14 with AVX-512 multiplies lanes of LeakyReLU that it then drops.
 # Every process adds its counts to one of two files for each program.
 COVERAGE := build/coverage
 COVERED := 95# percent, of each of the four figures
 COUNTED := LLVM_PROFILE_FILE="$(CURDIR)/$(COVERAGE)/counts/%2m.profraw"
 LLVM = "$$(clang++ -print-prog-name=$(1))"
 LLVM_SHOW = $(call LLVM,llvm-cov) show $(COVERAGE)/tests/cpp/nnext_tests --object $(COVERAGE)/site/nnext/_nnext*.so \
-  --instr-profile $(COVERAGE)/counts/all.profdata --show-branches=count
+  --instr-profile $(COVERAGE)/counts/all.profdata --show-branches=count --show-instantiations=false
 coverage: .venv-dev/.installed ## lines and branches that the tests run, in Python and C++, in build/coverage/; at least 95 %
 	@scripts/need.sh googletest
 	@scripts/need.sh clang
@@ -150,7 +151,7 @@ coverage: .venv-dev/.installed ## lines and branches that the tests run, in Pyth
 	rm -rf $(COVERAGE)/counts $(COVERAGE)/.coverage* $(COVERAGE)/site
 	mkdir $(COVERAGE)/counts $(COVERAGE)/site && cp -R python/nnext $(COVERAGE)/site
 	rm -f $(COVERAGE)/site/nnext/*.so && cp $(COVERAGE)/_nnext*.so $(COVERAGE)/site/nnext
-	$(COUNTED) $(call cpp-run,coverage,-Accuracy*:Monotone*:LongSums*)
+	$(COUNTED) $(call cpp-run,coverage,-Accuracy*:Monotone*:LongSums*:*NearZero.FunctionsMeet*)
 	$(COUNTED) PYTHONPATH="$(CURDIR)/$(COVERAGE)/site" $(DEV)/python -P -m coverage run -m pytest \
 	  -m 'not many_processes' $(ARGS)
 	$(DEV)/python -P -m coverage combine --quiet
@@ -160,7 +161,7 @@ coverage: .venv-dev/.installed ## lines and branches that the tests run, in Pyth
 	$(call LLVM,llvm-profdata) merge -sparse $(COVERAGE)/counts/*.profraw -o $(COVERAGE)/counts/all.profdata
 	$(LLVM_SHOW) --format=html --output-dir=$(COVERAGE)/cpp cpp
 	@echo 'nnext: what is left is listed in $(COVERAGE)/python.txt and $(COVERAGE)/cpp.txt'
-	$(LLVM_SHOW) --show-instantiations=false cpp >$(COVERAGE)/cpp.lines
+	$(LLVM_SHOW) cpp >$(COVERAGE)/cpp.lines
 	@$(DEV)/python -P scripts/coverage_figures.py $(COVERAGE)/cpp.txt $(COVERAGE)/python.json $(COVERED) \
 	  <$(COVERAGE)/cpp.lines
 

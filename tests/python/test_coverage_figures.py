@@ -35,6 +35,13 @@ SHOWN = f"""{ROOT}/cpp/src/a.h:
 
 {ROOT}/cpp/src/b.cpp:
     1|      3|int g() {{ return 1; }}
+    2|      0|constexpr int h(int n) {{  // coverage off: when it is compiled
+    3|      0|  if (n > 0) return 2;
+  ------------------
+  |  Branch (3:7): [True: 0, False: 0]
+  ------------------
+    4|      0|}}  // coverage on
+    5|      1|int i() {{ return 3; }}  // coverage off: nobody knows
 """
 
 

@@ -359,9 +359,9 @@ NNEXT_INLINE VecD minimum(VecD a, VecD b) {
 
 // Joins the lanes of a vector in the fixed tree: lanes i and i + L/2, then i + L/4, ... i + 1.
 template <class T, int Distance>
-struct RotateBy {
+struct RotateBy {  // coverage off: when it is compiled
   static constexpr int at(int i) { return (i + Distance) % Simd<T>::lanes; }
-};
+};  // coverage on
 template <class T, int Distance, class Join>
 NNEXT_INLINE T joined_lanes(Vec<T> v, const Join& join) {
   if constexpr (Distance == 0) {

@@ -14,7 +14,7 @@ namespace {
 // Within each 16-byte lane: pieces of S elements from a and b in turn, from the lower half of the
 // lane or (High) the upper.
 template <class T, int S, bool High>
-struct Interleave {
+struct Interleave {  // coverage off: when it is compiled
   static constexpr int kLane = 16 / sizeof(T);
   static constexpr int at(int i) {
     const int in_lane = i % kLane;
@@ -22,11 +22,11 @@ struct Interleave {
     const int element = in_lane / (2 * S) * S + in_lane % S + (High ? kLane / 2 : 0);
     return i - in_lane + element + from_b * Simd<T>::lanes;
   }
-};
+};  // coverage on
 
 // Every second 16-byte lane of a, then of b, from the first or (Odd) the second on.
 template <class T, bool Odd>
-struct EverySecondLane {
+struct EverySecondLane {  // coverage off: when it is compiled
   static constexpr int kLane = 16 / sizeof(T);
   static constexpr int kLaneCount = kVectorBytes / 16;
   static constexpr int at(int i) {
@@ -34,7 +34,7 @@ struct EverySecondLane {
     const int half = kLaneCount / 2 > 0 ? kLaneCount / 2 : 1;
     return (lane % half * 2 + (Odd ? 1 : 0)) * kLane + i % kLane + lane / half * Simd<T>::lanes;
   }
-};
+};  // coverage on
 
 // Transposes the elements of `lanes` rows of `lanes` elements in place.
 template <class T>
