@@ -8,9 +8,9 @@ A branch of C++ is one that the source has: each operand of && and || by itself,
 false; a case, taken and passed over. (GCC counts those of the machine code, in every instantiation
 of a template anew: 59,000 in 5,600 lines.) As a line has run where it ran in any instantiation, for
 any type and instruction set, so has a branch. What is constant in an instantiation is none there.
-(Clang also shows each selection among lanes, `mask ? a : b` of vectors, as a condition that is
-never false. There are some forty; they are not taken out.) What stands between ``// coverage off:
-REASON`` and ``// coverage on`` is not counted.
+A selection among the lanes of vectors, ``mask ? a : b`` in kernels/, is none either, but Clang
+shows it as a condition that is never false: what is shown so there is left out. What stands between
+``// coverage off: REASON`` and ``// coverage on`` is not counted.
 """
 
 import argparse
@@ -29,6 +29,7 @@ LINE = re.compile(r" *(\d+)\| *([\d.]*)[kMGTPEZY]?\|(.*)")
 BRANCH = re.compile(r" *\|  Branch \((\d+):(\d+)\): \[(.*)\]")
 OFF = re.compile(r"// coverage off: \w")  # on the first line that is not counted, with the reason
 ON = re.compile(r"// coverage on$")  # on the last
+KERNELS = "cpp/src/kernels/"
 OUTCOME = re.compile(r"(True|False): ([\d.]+)[kMGTPEZY]?")  # else "Folded": it is constant there
 
 
@@ -38,6 +39,7 @@ class Source:
 
     lines: dict[int, bool] = field(default_factory=dict)
     outcomes: dict[tuple[int, int, str], bool] = field(default_factory=dict)
+    selections: set[tuple[int, int]] = field(default_factory=set)
 
     def missed_lines(self) -> list[int]:
         """Give the numbers of the lines that never ran."""
@@ -54,11 +56,13 @@ def read(text: Iterable[str]) -> dict[str, Source]:
     source = Source()
     counts = True
     stops = False
+    code = ""
     for row in text:
         if (match := FILE.fullmatch(row)) is not None:
             source = sources.setdefault(match[1].removeprefix(f"{ROOT}/"), Source())
             counts, stops = True, False
         elif (match := LINE.match(row)) is not None:
+            code = match[3]
             counts = (counts or stops) and OFF.search(match[3]) is None
             stops = ON.search(match[3].rstrip()) is not None
             if match[2] and counts:
@@ -67,7 +71,32 @@ def read(text: Iterable[str]) -> dict[str, Source]:
             for outcome, count in OUTCOME.findall(match[3]):
                 key = int(match[1]), int(match[2]), outcome
                 source.outcomes[key] = source.outcomes.get(key, False) or float(count) > 0
+            if selects(code[int(match[2]) - 1 :]):
+                source.selections.add((int(match[1]), int(match[2])))
+    for name, source in sources.items():
+        if name.startswith(KERNELS):
+            leave_out_selections(source)
     return sources
+
+
+def selects(code: str) -> bool:
+    """Say whether the condition that code begins with ends in a question mark."""
+    depth = 0
+    for i, letter in enumerate(code):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth < 0 or (depth == 0 and (letter == ";" or code[i : i + 2] in ("&&", "||"))):
+            return False
+        if depth == 0 and letter == "?":
+            return True
+    return False
+
+
+def leave_out_selections(source: Source) -> None:
+    """Take out what selects among lanes: it was true, was never false, and is no plain branch."""
+    for line, column in source.selections:
+        true, false = (line, column, "True"), (line, column, "False")
+        if source.outcomes.get(true) and source.outcomes.get(false) is False:
+            del source.outcomes[true], source.outcomes[false]
 
 
 def ranges(numbers: list[int]) -> str:

@@ -42,6 +42,18 @@ SHOWN = f"""{ROOT}/cpp/src/a.h:
   ------------------
     4|      0|}}  // coverage on
     5|      1|int i() {{ return 3; }}  // coverage off: nobody knows
+
+{ROOT}/cpp/src/kernels/c.h:
+    1|      2|Vec<T> f(Vec<T> v, int n) {{
+    2|      2|  const Vec<T> x = v < low ? zero : v;
+  ------------------
+  |  Branch (2:20): [True: 2, False: 0]
+  ------------------
+    3|      2|  if (n > 0) return n < 5 ? x : v;
+  ------------------
+  |  Branch (3:7): [True: 2, False: 0]
+  |  Branch (3:21): [True: 1, False: 1]
+  ------------------
 """
 
 
@@ -74,22 +86,25 @@ def test_a_branch_was_taken_where_any_instantiation_took_it(run, tmp_path):
     assert said.out.splitlines() == [
         "Python lines:     90.00 % (9 of 10)",
         "Python branches:  75.00 % (3 of 4)",
-        "C++ lines:        66.67 % (6 of 9)",
-        "C++ branches:     75.00 % (3 of 4)",
+        "C++ lines:        75.00 % (9 of 12)",
+        "C++ branches:     75.00 % (6 of 8)",
     ]
     rows = (tmp_path / "cpp.txt").read_text().splitlines()
     assert rows[1].split() == ["cpp/src/a.h", "8", "3", "62.5%", "4", "1", "75.0%"]
     assert rows[2:4] == ["    lines 4-5, 8", "    branches 6:16 never true"]
     assert rows[4].split() == ["cpp/src/b.cpp", "1", "0", "100.0%", "0", "0", "100.0%"]
+    assert rows[5].split() == ["cpp/src/kernels/c.h", "3", "0", "100.0%", "4", "1", "75.0%"]
+    assert rows[6:] == ["    branches 3:7 never false"]
 
 
 @pytest.mark.parametrize(
     ("least", "complaints"),
-    [(66, []), (67, ["C++ lines"]), (76, ["Python branches", "C++ lines", "C++ branches"])],
+    [(75.1, ["Python branches", "C++ lines", "C++ branches"]), (91, None)],
 )
 def test_what_is_too_little_fails(run, least, complaints):
+    complaints = complaints or ["Python lines", "Python branches", "C++ lines", "C++ branches"]
     code, said = run(least)
-    assert code == bool(complaints)
+    assert code == 1
     assert said.err.splitlines() == [f"nnext: less than {least} % of {name}" for name in complaints]
 
 

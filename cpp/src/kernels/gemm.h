@@ -337,7 +337,7 @@ NNEXT_INLINE void copy_row(const T* from, index_t cols, T* to, index_t width) {
   for (; j + kVector <= cols; j += kVector) store<T>(to + j, load<T>(from + j));
   for (; j < width; j += kVector) {
     const index_t left = cols - j < 0 ? 0 : cols - j;
-    const Vec<T> v = load_partial<T>(from + j, left < kVector ? left : kVector, T{0});
+    const Vec<T> v = load_partial<T>(from + j, left, T{0});
     const index_t room = width - j < kVector ? width - j : kVector;
     if (room == kVector) {
       store<T>(to + j, v);
