@@ -82,6 +82,7 @@ TEST(Caches, TextThatIsNoneIsRefusedAndShown) {
            "48K/12/60,2M/16,0",
            "48K/12/8,2M/16,0",
            "48K/1/8192,2M/16,0",
+           "64/128,2M/16,0",
            // too large
            "1025M/1,2M/16,0",
            "1073741825/1,2M/16,0",
@@ -232,6 +233,15 @@ TEST(Caches, CpuidOfAThirdLevelThatMakesNoSenseLeavesItOpen) {
   EXPECT_EQ(told.l3, std::nullopt);
 }
 
+TEST(Caches, CpuidOfSeveralCachesOfALevelMeansTheFirst) {
+  std::vector<Cpuid> answers(kZen4.begin(), kZen4.end() - 1);
+  for (const std::uint32_t level : {1U, 2U, 3U}) {
+    answers.push_back({1U << 14 | level << 5 | 3, 0x02c0003f, 0x000000ff, 0});  // 192 KiB
+  }
+  answers.push_back(kNoMore);
+  EXPECT_EQ(caches_of_cpuid(answers), caches_of_cpuid(kZen4));
+}
+
 TEST(Caches, CpuidOfAFullyAssociativeCacheHasOneSet) {
   // 512 ways of 64 bytes
   const CachesTold told = caches_of_cpuid({{0x321, 511U << 22 | 63, 0, 0}, kNoMore});
@@ -317,6 +327,21 @@ TEST(Caches, SysfsOfAFullyAssociativeCacheHasOneSet) {
              {"coherency_line_size", "128"}});
   EXPECT_EQ(sysfs.told().l1, (Cache{32 * kKiB, 512, 64}));
   EXPECT_EQ(sysfs.told().l2, (Cache{256 * kKiB, 2048, 128}));
+}
+
+TEST(Caches, SysfsOfAFullyAssociativeCacheWithoutALineTellsNothing) {
+  Sysfs sysfs;
+  sysfs.add({{"level", "1"}, {"type", "Data"}, {"size", "32K"}, {"number_of_sets", "1"}});
+  EXPECT_EQ(sysfs.told(), CachesTold{});
+}
+
+TEST(Caches, SysfsIsReadUpToItsSixteenthIndex) {
+  Sysfs sysfs;
+  for (int i = 0; i < 15; ++i) sysfs.add("1", "Instruction", "64K", "4", "256", "0");
+  sysfs.add("1", "Data", "32K", "8", "64", "0");
+  sysfs.add("2", "Unified", "1024K", "8", "2048", "0");
+  EXPECT_EQ(sysfs.told().l1, (Cache{32 * kKiB, 8, 64}));
+  EXPECT_EQ(sysfs.told().l2, std::nullopt);
 }
 
 TEST(Caches, SysfsThatIsNotThereTellsNothing) {
