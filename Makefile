@@ -153,7 +153,7 @@ coverage: .venv-dev/.installed ## lines and branches that the tests run, in Pyth
 	rm -f $(COVERAGE)/site/nnext/*.so && cp $(COVERAGE)/_nnext*.so $(COVERAGE)/site/nnext
 	$(COUNTED) $(call cpp-run,coverage,-Accuracy*:Monotone*:LongSums*.Products*:*NearZero.FunctionsMeet*)
 	$(COUNTED) PYTHONPATH="$(CURDIR)/$(COVERAGE)/site" $(DEV)/python -P -m coverage run -m pytest \
-	  -m 'not many_processes' $(ARGS)
+	  -m 'not memory_limit and not many_processes' $(ARGS)
 	$(DEV)/python -P -m coverage combine --quiet
 	$(DEV)/python -P -m coverage html --quiet --directory $(COVERAGE)/python
 	$(DEV)/python -P -m coverage json --quiet -o $(COVERAGE)/python.json

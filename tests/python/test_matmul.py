@@ -297,3 +297,26 @@ def test_a_subclass_and_an_array_interface_are_taken_as_numpy_does():
     named = a.view(Named)
     assert type(nnext.matmul(named, a.T)) is Named
     np.testing.assert_array_equal(nnext.matmul(named, a.T), np.matmul(named, a.T), strict=True)
+
+
+def test_an_output_may_come_in_a_tuple_as_for_any_ufunc():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((5, 3)), rng.standard_normal((3, 4))
+    out = np.full((5, 4), np.nan)
+    assert nnext.matmul(a, b, out=(out,)) is out
+    np.testing.assert_array_equal(out, nnext.matmul(a, b), strict=True)
+    for outs in ((out, out), (), ((out,),)):
+        with pytest.raises((TypeError, ValueError)) as expected:
+            np.matmul(a, b, out=outs)
+        with pytest.raises(expected.type):
+            nnext.matmul(a, b, out=outs)
+
+
+def test_two_kinds_of_half_precision_give_what_numpy_gives():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    rng = np.random.default_rng(0)
+    a, b = (whole_numbers(rng, *shape) for shape in ((5, 3), (3, 4)))
+    for one, other in ((np.float16, bfloat16), (bfloat16, np.float16), (bfloat16, np.int8)):
+        expected = np.matmul(a.astype(one), b.astype(other))
+        got = nnext.matmul(a.astype(one), b.astype(other))
+        np.testing.assert_array_equal(got, expected, strict=True)
