@@ -5,18 +5,20 @@ function(nnext_refuse)
   message(FATAL_ERROR "${reason}")
 endfunction()
 
-if(WIN32) # threads.cpp and memory.cpp speak POSIX alone, and the flags are GCC's
-  nnext_refuse(
-    "nnext cannot be built for Windows yet: its threads and its memory are those of POSIX. It runs in WSL."
-  )
-endif()
-
 # C++20 and the vector types that the kernels are written in.
 set(oldest_GNU 12)
 set(oldest_Clang 14)
 set(oldest_AppleClang 15)
 set(oldest "${oldest_${CMAKE_CXX_COMPILER_ID}}")
-if(NOT oldest)
+if(WIN32 AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # GCC takes the stack to be as aligned as its vectors, where Windows aligns it to 16 bytes: the code for AVX
+  # crashes (GCC's bug 54412).
+  nnext_refuse(
+    "nnext is built with Clang on Windows, not with ${CMAKE_CXX_COMPILER_ID}: MSVC has no vector types, and GCC's"
+    "code for AVX crashes there. In Visual Studio, with its component C++ Clang tools for Windows: -T ClangCL or"
+    "CMAKE_GENERATOR_TOOLSET=ClangCL; elsewhere: -DCMAKE_CXX_COMPILER=clang-cl."
+  )
+elseif(NOT oldest)
   nnext_refuse("nnext is built with GCC or Clang, not with ${CMAKE_CXX_COMPILER_ID}.")
 elseif(CMAKE_CXX_COMPILER_VERSION VERSION_LESS oldest)
   nnext_refuse(
@@ -25,7 +27,11 @@ elseif(CMAKE_CXX_COMPILER_VERSION VERSION_LESS oldest)
   )
 endif()
 
-if("${CMAKE_CXX_FLAGS} $ENV{CXXFLAGS}" MATCHES "-(ffast-math|Ofast|funsafe-math-optimizations)")
+if(
+  "${CMAKE_CXX_FLAGS} $ENV{CXXFLAGS}"
+    MATCHES
+    "-(ffast-math|Ofast|funsafe-math-optimizations)|/fp:fast"
+)
   nnext_refuse("nnext cannot be built with ${CMAKE_MATCH_0}: its results would be other ones.")
 endif()
 

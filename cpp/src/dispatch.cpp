@@ -6,6 +6,7 @@
 
 #include "environment.h"
 #include "nnext/dispatch.h"
+#include "os.h"
 
 namespace nnext {
 namespace {
@@ -15,18 +16,12 @@ struct Candidate {
   bool (*runs_here)();
 };
 
-// __builtin_cpu_supports also asks the operating system whether it saves the wide registers.
 const Candidate kCandidates[] = {
 #ifdef NNEXT_HAVE_AVX512
-    {&avx512::kTable,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("fma");
-     }},
+    {&avx512::kTable, [] { return os::runs_avx512(); }},
 #endif
 #ifdef NNEXT_HAVE_AVX2
-    {&avx2::kTable, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {&avx2::kTable, [] { return os::runs_avx2(); }},
 #endif
 #ifdef NNEXT_HAVE_NEON
     {&neon::kTable, [] { return true; }},

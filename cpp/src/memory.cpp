@@ -5,20 +5,14 @@
 // pages, of which one page fault fills 512 small ones.
 #include "nnext/memory.h"
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-#if defined(__linux__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
-
 #include <algorithm>
 #include <bit>
 #include <chrono>
-#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <vector>
+
+#include "os.h"
 
 namespace nnext {
 namespace {
@@ -27,8 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostBytes = std::size_t{512} << 20;
 constexpr auto kIdle = std::chrono::seconds(1);
-constexpr std::size_t kLine = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 struct FreeBlock {
   void* memory;
@@ -46,20 +38,19 @@ struct Cache {
 Cache& cache() {
   static Cache* const the_cache = [] {
     auto* made = new Cache;
-#if defined(__linux__) || defined(__APPLE__)
     // A child forked while another thread holds the lock could never take it.
-    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); },
-                   [] { cache().mutex.unlock(); });
-#endif
+    os::at_fork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); },
+                [] { cache().mutex.unlock(); });
     return made;
   }();
   return *the_cache;
 }
 
 std::size_t rounded_size(std::size_t bytes) {
-  const std::size_t step = std::max(std::bit_floor(bytes) / 4, kLine);
+  const std::size_t step = std::max(std::bit_floor(bytes) / 4, os::kLine);
   const std::size_t size = (bytes + step - 1) / step * step;
-  return size >= kHugePage ? (size + kHugePage - 1) / kHugePage * kHugePage : size;
+  if (size < os::kHugePage) return size;
+  return (size + os::kHugePage - 1) / os::kHugePage * os::kHugePage;
 }
 
 // Drops the blocks that satisfy `is_old`, from the oldest on.
@@ -68,7 +59,7 @@ void drop_while(Cache& c, const IsOld& is_old) {
   auto end = c.blocks.begin();
   while (end != c.blocks.end() && is_old(*end)) {
     c.bytes -= end->size;
-    std::free(end->memory);
+    os::release(end->memory);
     ++end;
   }
   c.blocks.erase(c.blocks.begin(), end);
@@ -90,11 +81,8 @@ void* take_block(std::size_t bytes) {
       return memory;
     }
   }
-  void* const memory = std::aligned_alloc(size >= kHugePage ? kHugePage : kLine, size);
+  void* const memory = os::allocate(size >= os::kHugePage ? os::kHugePage : os::kLine, size);
   if (memory == nullptr) throw std::bad_alloc();
-#if defined(__linux__)
-  if (size >= kHugePage) madvise(memory, size, MADV_HUGEPAGE);  // a wish: failure is fine
-#endif
   return memory;
 }
 
@@ -106,14 +94,14 @@ void give_block(void* block, std::size_t bytes) noexcept {
   drop_while(
       c, [&](const FreeBlock& b) { return now - b.since > kIdle || c.bytes + size > kMostBytes; });
   if (c.bytes + size > kMostBytes) {
-    std::free(block);
+    os::release(block);
     return;
   }
   try {
     c.blocks.push_back({block, size, now});
     c.bytes += size;
   } catch (const std::bad_alloc&) {
-    std::free(block);
+    os::release(block);
   }
 }
 

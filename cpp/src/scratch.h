@@ -2,14 +2,10 @@
 // thread. What belongs to the caller (results) is never taken from here.
 #pragma once
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
-#include <cstdlib>
 #include <memory>
 
 #include "nnext/types.h"
+#include "os.h"
 
 namespace nnext {
 
@@ -19,25 +15,20 @@ namespace nnext {
 template <class T>
 T* scratch(index_t n) noexcept {
   struct Free {
-    void operator()(void* p) const { std::free(p); }
+    void operator()(void* p) const { os::release(p); }
   };
   thread_local std::unique_ptr<void, Free> block;
   thread_local std::size_t size = 0;
   const std::size_t wanted = static_cast<std::size_t>(n) * sizeof(T);
   if (wanted > size || block == nullptr) {
-    constexpr std::size_t kLine = 64;
-    constexpr std::size_t kHugePage = std::size_t{2} << 20;
-    const std::size_t unit = wanted >= kHugePage ? kHugePage : kLine;
+    const std::size_t unit = wanted >= os::kHugePage ? os::kHugePage : os::kLine;
     block.reset();
     size = (wanted / unit + 1) * unit;
-    block.reset(std::aligned_alloc(unit, size));
+    block.reset(os::allocate(unit, size));
     if (block == nullptr) {
       size = 0;
       return nullptr;
     }
-#if defined(__linux__)
-    if (unit == kHugePage) madvise(block.get(), size, MADV_HUGEPAGE);  // a wish: failure is fine
-#endif
   }
   return static_cast<T*>(block.get());
 }

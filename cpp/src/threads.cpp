@@ -22,10 +22,10 @@
 // Forking. Only the thread that forks lives on in the child. The child forgets the parent's pool
 // (whose memory is left as it is: nobody can say what its threads were doing) and makes a new one
 // when a loop first needs it.
+//
+// Ending. The workers never end: they are detached, and the pool is never destroyed. On Windows a
+// process ends them before it unloads libraries, which may wait for no thread while they go.
 #include "nnext/threads.h"
-
-#include <sched.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -42,10 +42,7 @@
 #include <vector>
 
 #include "environment.h"
-
-#if defined(__linux__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
+#include "os.h"
 
 namespace nnext {
 namespace {
@@ -154,19 +151,9 @@ class Pool {
   // Of the CPUs that the calling thread may use the workers may use the others. Nearly always they
   // are told already. Called by the owner of busy_ alone.
   void keep_workers_off_this_cpu() {
-#if defined(__linux__)
-    const int cpu = sched_getcpu();
+    const int cpu = os::current_cpu();
     if (cpu < 0 || cpu == avoided_cpu_) return;
-    cpu_set_t others;
-    CPU_ZERO(&others);
-    if (pthread_getaffinity_np(pthread_self(), sizeof others, &others) != 0) return;
-    CPU_CLR(static_cast<std::size_t>(cpu), &others);
-    if (CPU_COUNT(&others) == 0) return;
-    for (const std::thread::native_handle_type worker : workers_) {
-      pthread_setaffinity_np(worker, sizeof others, &others);
-    }
-    avoided_cpu_ = cpu;
-#endif
+    if (os::keep_off(cpu, workers_)) avoided_cpu_ = cpu;
   }
 
   void work() {
@@ -206,13 +193,10 @@ std::atomic<Pool*> current_pool{nullptr};
 Pool* pool() {
   Pool* existing = current_pool.load(std::memory_order_acquire);
   if (existing != nullptr) return existing;
-#if defined(__linux__) || defined(__APPLE__)
   static std::once_flag registered;
   std::call_once(registered, [] {
-    pthread_atfork(nullptr, nullptr,
-                   [] { current_pool.store(nullptr, std::memory_order_release); });
+    os::at_fork(nullptr, nullptr, [] { current_pool.store(nullptr, std::memory_order_release); });
   });
-#endif
   Pool* made = new (std::nothrow) Pool;
   if (made == nullptr) return nullptr;
   if (current_pool.compare_exchange_strong(existing, made, std::memory_order_acq_rel)) return made;
@@ -269,12 +253,7 @@ std::atomic<int>& thread_count() {
 }  // namespace
 
 int available_cpus() {
-  int cpus = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = CPU_COUNT(&set);
-#endif
+  const int cpus = os::allowed_cpus();
   const int quota = detail::cpus_of_quotas("/sys/fs/cgroup", control_group());
   return std::clamp(std::min(cpus, quota), 1, kMaxThreads);
 }

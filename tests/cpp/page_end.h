@@ -1,41 +1,42 @@
 // Arrays at the very end of memory: what reads or writes past the last element dies of a fault.
 #pragma once
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstddef>
-#include <new>
 
 #include "support.h"
 
 namespace nnext::test {
 
-// n elements of `value`, the last one right before a page that nobody may touch.
-template <class T>
-class PageEnd {
+// At least `bytes` of memory, up to a page that nobody may touch. os_posix.cpp, os_windows.cpp.
+class GuardedMemory {
  public:
-  PageEnd(index_t n, T value) {
-    const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(T);
-    const std::size_t usable = (bytes + page - 1) / page * page;
-    size_ = usable + page;
-    memory_ = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) throw std::bad_alloc();
-    auto* const start = static_cast<unsigned char*>(memory_);
-    mprotect(start + usable, page, PROT_NONE);
-    data_ = reinterpret_cast<T*>(start + usable - bytes);
-    for (index_t i = 0; i < n; ++i) data_[i] = value;
-  }
-  PageEnd(const PageEnd&) = delete;
-  PageEnd& operator=(const PageEnd&) = delete;
-  ~PageEnd() { munmap(memory_, size_); }
+  explicit GuardedMemory(std::size_t bytes);  // throws std::bad_alloc
+  GuardedMemory(const GuardedMemory&) = delete;
+  GuardedMemory& operator=(const GuardedMemory&) = delete;
+  ~GuardedMemory();
 
-  T* data() { return data_; }
+  unsigned char* end() const { return end_; }
 
  private:
   void* memory_;
   std::size_t size_;
+  unsigned char* end_;
+};
+
+// n elements of `value`, the last one right before such a page.
+template <class T>
+class PageEnd {
+ public:
+  PageEnd(index_t n, T value)
+      : memory_(static_cast<std::size_t>(n) * sizeof(T)),
+        data_(reinterpret_cast<T*>(memory_.end()) - n) {
+    for (index_t i = 0; i < n; ++i) data_[i] = value;
+  }
+
+  T* data() { return data_; }
+
+ private:
+  GuardedMemory memory_;
   T* data_;
 };
 
