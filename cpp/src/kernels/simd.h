@@ -15,6 +15,7 @@
 #include <arm_neon.h>
 #endif
 
+#include "exact_fma.h"
 #include "kernels/table.h"
 
 // Where fma is a function call, inlining saves nothing, and makes the code four times as large.
@@ -225,7 +226,16 @@ NNEXT_INLINE HalfD broadcast_half(double x) {
 #endif
 }
 
-// a * b + c with one rounding. Where the CPU has no such instruction the C library computes it.
+#if defined(_WIN32)
+NNEXT_INLINE float fma_of(float a, float b, float c) { return exact_fma(a, b, c); }
+NNEXT_INLINE double fma_of(double a, double b, double c) { return exact_fma(a, b, c); }
+#else
+NNEXT_INLINE float fma_of(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+NNEXT_INLINE double fma_of(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#endif
+
+// a * b + c with one rounding. Where the CPU has no such instruction the C library computes it, on
+// Windows exact_fma.
 NNEXT_INLINE VecF fma(VecF a, VecF b, VecF c) {
 #if defined(__AVX512F__)
   return _mm512_fmadd_ps(a, b, c);
@@ -235,7 +245,7 @@ NNEXT_INLINE VecF fma(VecF a, VecF b, VecF c) {
   return vfmaq_f32(c, a, b);
 #else
   VecF r{};
-  for (int i = 0; i < Simd<float>::lanes; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  for (int i = 0; i < Simd<float>::lanes; ++i) r[i] = fma_of(a[i], b[i], c[i]);
   return r;
 #endif
 }
@@ -248,7 +258,7 @@ NNEXT_INLINE VecD fma(VecD a, VecD b, VecD c) {
   return vfmaq_f64(c, a, b);
 #else
   VecD r{};
-  for (int i = 0; i < Simd<double>::lanes; ++i) r[i] = __builtin_fma(a[i], b[i], c[i]);
+  for (int i = 0; i < Simd<double>::lanes; ++i) r[i] = fma_of(a[i], b[i], c[i]);
   return r;
 #endif
 }
