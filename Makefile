@@ -12,7 +12,7 @@ ARGS ?=
 
 SHELL := /bin/sh
 .SUFFIXES:
-.PHONY: help demo test cpp-build cpp-test py-test test-portable test-matrix sanitize check-python coverage check-wheel \
+.PHONY: help demo test cpp-build cpp-test py-test test-portable test-windows test-matrix sanitize check-python coverage check-wheel \
   same-bits bench docs lint lint-python lint-cpp lint-project format clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -96,7 +96,7 @@ test-matrix: .venv-test/.tools ## the tests on every Python that is here, oldest
 
 # --- the C++ tests elsewhere ----------------------------------------------------------------------
 # $(call cpp-run,PRESET,FILTER): the tests that the filter selects.
-cpp-run = build/$(1)/tests/cpp/nnext_tests --gtest_brief=1 --gtest_filter='$(2)'
+cpp-run = build/$(1)/tests/cpp/nnext_tests$(3) --gtest_brief=1 --gtest_filter='$(2)'
 # $(call emulated,EMULATOR,ISA): stands before them; ISA is the best that the emulated CPU has.
 emulated = NNEXT_TEST_EMULATOR='$(1)' NNEXT_TEST_ISA=$(2) $(1)
 
@@ -110,6 +110,20 @@ test-portable: cpp-build ## the C++ tests on an emulated x86-64 CPU without AVX,
 	  $(call cpp-run,dev,-Fork.*:Accuracy*:Monotone*:Matmul*:LongSums*:*.Large*)
 	$(call emulated,qemu-aarch64 -L /usr/aarch64-linux-gnu,neon) \
 	  $(call cpp-run,cross,-Fork.*:Accuracy*:Monotone*)
+
+# Zig is a Clang that brings the headers and libraries of Windows (MinGW's) along. Left out is accuracy, whose references
+# are of the C library. What this cannot show is clang-cl and the libraries of Microsoft, by which wheels are made.
+ZIG = $(CURDIR)/.venv-test/bin/python-zig
+.venv-test/.zig: .venv-test/.tools
+	$(call pip,.venv-test,ziglang)
+	@touch $@
+
+test-windows: .venv-test/.zig ## the C++ tests as programs of Windows, run by Wine on every instruction set that is here
+	@scripts/need.sh windows
+	$(call cpp-build,windows,-DCMAKE_AR=/usr/bin/ar -DCMAKE_RANLIB=/usr/bin/ranlib \
+	  "-DCMAKE_C_COMPILER=$(ZIG);cc;-target;x86_64-windows-gnu" "-DCMAKE_CXX_COMPILER=$(ZIG);c++;-target;x86_64-windows-gnu")
+	WINEPREFIX="$(CURDIR)/build/wine" WINEDEBUG=-all wine \
+	  $(call cpp-run,windows,-Accuracy*,.exe)
 
 # The thread sanitizer gets what runs on several threads. Nothing is suppressed.
 sanitize: check-python ## the C++ tests under the sanitizers, and check-python

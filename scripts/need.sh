@@ -2,7 +2,7 @@
 # Makes sure of one thing that a make target cannot go on without, or says plainly what is missing.
 # What Debian's packages can supply is installed, where apt-get may be run without asking, and said to be
 # beforehand; with NNEXT_NO_APT set to anything, nothing is installed.
-# usage: scripts/need.sh python PYTHON | compiler | clang | googletest | emulators
+# usage: scripts/need.sh python PYTHON | compiler | clang | googletest | emulators | windows
 set -eu
 
 say() { printf 'nnext: %s\n' "$*" >&2; }
@@ -112,6 +112,27 @@ need_emulators() {
     fi
     say "the emulator, the AArch64 compiler or GoogleTest's source is missing, and apt-get could not" \
         "or may not install it. On Debian and Ubuntu: apt-get install $packages"
+    exit 1
+}
+
+have_windows() {
+    [ -e /usr/src/googletest/CMakeLists.txt ] || return 1 # as for AArch64
+    command -v wine >/dev/null
+}
+
+need_windows() {
+    if [ "$(uname -sm)" != 'Linux x86_64' ]; then
+        say "programs of Windows are run by Wine on Linux on x86-64 alone, and this is $(uname -sm)"
+        exit 1
+    fi
+    have_windows && return
+    packages='wine wine64 libgtest-dev'
+    # shellcheck disable=SC2086 # a list of words
+    if apt_install $packages && have_windows; then
+        return
+    fi
+    say "Wine or GoogleTest's source is missing, and apt-get could not or may not install it." \
+        "On Debian and Ubuntu: apt-get install $packages"
     exit 1
 }
 

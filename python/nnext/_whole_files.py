@@ -43,8 +43,9 @@ def opened(path: str) -> IO[bytes]:
     """
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 the caller closes it
-    except IsADirectoryError:
-        _check_regular(path, stat.S_IFDIR)
+    except (IsADirectoryError, PermissionError):  # as Windows says of a directory
+        if os.path.isdir(path):
+            _check_regular(path, stat.S_IFDIR)
         raise
     try:
         _check_regular(path, os.fstat(file.fileno()).st_mode)

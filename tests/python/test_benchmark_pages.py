@@ -1,5 +1,6 @@
 """What is said of speed: each CPU's figures apart, every page and claim as the figures have it."""
 
+import os
 import re
 from pathlib import Path
 
@@ -131,6 +132,7 @@ def test_threads_are_given_cores_of_their_own_while_there_are_some():
     assert machine.pick(neighbours, 2) == [3, 1]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="reads the clock of Linux")
 def test_what_others_had_of_the_cpus_is_what_this_process_had_not():
     import machine
 
