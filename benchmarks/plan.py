@@ -4,8 +4,8 @@ The product makes a plan from sizes, strides, the instruction set and the caches
 This computes the shapes of training with that plan and with plans that differ from it in one
 choice, in turn, and says where another choice is faster, by how much. Whoever has a CPU that the
 rules have not met runs it, and finds what to look at; ``--write-docs`` keeps the tables, one for
-each CPU, instruction set and number of threads, in docs/cpus.md; ``--shapes`` looks closer at some
-products.
+each CPU, instruction set and number of threads, in docs/explanation/cpus.md; ``--shapes`` looks
+closer at some products.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-DOCUMENT = HERE.parent / "docs" / "cpus.md"
+DOCUMENT = HERE.parent / "docs" / "explanation" / "cpus.md"
 
 # What is tried in place of each choice, where it is another one. Blocks by their factor.
 CHOICES: Mapping[str, Sequence[Any]] = {

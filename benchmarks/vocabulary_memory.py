@@ -1,4 +1,4 @@
-"""The picture of docs/large-vocabularies.md: memory of a training step over the vocabulary.
+"""The picture of docs/howto/large-vocabularies.md: memory of a training step over the vocabulary.
 
     python benchmarks/vocabulary_memory.py [--out docs/images/vocabulary_memory.png]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 # test_saving.py and test_word_model.py run these; tables of benchmarks have no code.
-TESTED_ELSEWHERE = {"files.md", "large-vocabularies.md"}
+TESTED_ELSEWHERE = {"howto/files.md", "howto/large-vocabularies.md"}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "large-vocabularies.md"
+PAGE = ROOT / "docs" / "howto" / "large-vocabularies.md"
 
 
 def run_model(folder, *arguments):
