@@ -40,7 +40,9 @@ def test_readme_code_prints_what_the_readme_says(name, capsys, tmp_path, monkeyp
 
 
 def test_code_of_the_page_about_files_prints_what_it_says(tmp_path):
-    code = "\n".join(block.text for block in blocks("docs/howto/files.md") if block.language == "python")
+    code = "\n".join(
+        block.text for block in blocks("docs/howto/files.md") if block.language == "python"
+    )
     printed = run("-c", code, folder=tmp_path).splitlines()
     assert printed == re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
     assert len(printed) == 2
