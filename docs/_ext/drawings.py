@@ -38,6 +38,15 @@ def _arrow(ax: Any, start: tuple[float, float], end: tuple[float, float], **opti
     ax.annotate("", xy=end, xytext=start, arrowprops=style | options)
 
 
+def _chain(ax: Any, y: float, links: range, color: str, end: tuple[float, float]) -> None:
+    """Draw a chain of multiply-adds, from zero to where its sum goes."""
+    for place, name in enumerate(["+0", *(f"fma {k}" for k in links)]):
+        x = 0.3 + 0.85 * place
+        _box(ax, x, y - 0.13, 0.52, 0.26, color if place else PALE)
+        _text(ax, x + 0.26, y, name, fontsize=8)
+        _arrow(ax, (x + 0.52, y), (x + 0.85, y) if place < len(links) else end)
+
+
 def blocks() -> Figure:
     """Draw C = A B with the parts that are at work at one moment."""
     figure, ax = _axes(8.0, 3.4)
@@ -85,13 +94,7 @@ def chains() -> Figure:
     )
     for row in range(3):
         y = 2.95 - 0.4 * row
-        for k in range(7):
-            x = 0.3 + 0.85 * k
-            _box(ax, x, y - 0.13, 0.52, 0.26, BLUE if k else PALE)
-            _text(ax, x + 0.26, y, "+0" if k == 0 else f"fma {k}", fontsize=8)
-            if k < 6:
-                _arrow(ax, (x + 0.52, y), (x + 0.85, y))
-        _arrow(ax, (0.3 + 0.85 * 6 + 0.52, y), (6.55, y))
+        _chain(ax, y, range(1, 7), BLUE, (6.55, y))
         _text(ax, 7.0, y, f"C[i, {row}]", fontsize=9)
     _text(
         ax,
@@ -103,13 +106,7 @@ def chains() -> Figure:
     )
     for lane in range(2):
         y = 1.1 - 0.45 * lane
-        for k in range(4):
-            x = 0.3 + 0.85 * k
-            _box(ax, x, y - 0.13, 0.52, 0.26, ORANGE if k else PALE)
-            _text(ax, x + 0.26, y, "+0" if k == 0 else f"fma {2 * k - 1 + lane}", fontsize=8)
-            if k < 3:
-                _arrow(ax, (x + 0.52, y), (x + 0.85, y))
-        _arrow(ax, (0.3 + 0.85 * 3 + 0.52, y), (4.4, 0.88 - 0.04 * lane))
+        _chain(ax, y, range(1 + lane, 7, 2), ORANGE, (4.4, 0.88 - 0.04 * lane))
     _box(ax, 4.4, 0.73, 0.4, 0.26, ORANGE)
     _text(ax, 4.6, 0.86, "+", fontsize=11)
     _arrow(ax, (4.8, 0.86), (5.2, 0.86))
