@@ -220,7 +220,8 @@ endef
 	@touch $@
 
 # --- the pages ------------------------------------------------------------------------------------
-docs: .venv-docs/.installed ## run the code of the pages, build them into build/docs/html; ARGS=--links follows all links
+docs: .venv-docs/.installed ## run the code of the pages, build build/docs/html, look at it in a browser; ARGS=--links
+	@scripts/need.sh browser
 	.venv-docs/bin/python -P docs/build.py $(ARGS)
 
 .venv-docs/.installed: .venv-docs/.made dist/.built

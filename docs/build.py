@@ -1,11 +1,12 @@
-"""Builds the pages: runs the code in them, then Sphinx, then looks at what came out.
+"""Builds the pages: runs the code in them, then Sphinx, then looks at what came out, in a browser too.
 
     python docs/build.py [--links] [--out build/docs]
 
 Pictures in the pages are drawn by the pages' own code, which runs here, in docs/_generated. Code
 that prints something else than its page says, a warning, a public name without a page, or a link
 within the pages that leads nowhere ends the build. With ``--links`` links to other sites are
-followed too, which takes the network.
+followed too, which takes the network. look.py says what is looked at in the browser; without one
+the pages are built all the same.
 """
 
 import argparse
@@ -20,10 +21,15 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent / "tests" / "python")]
+sys.path[:0] = [
+    str(HERE),
+    str(HERE / "_ext"),
+    str(HERE.parent / "tests" / "python"),
+]
 
 import public_names  # noqa: E402
 from drawings import draw_all  # noqa: E402
+from look import look  # noqa: E402
 
 from page_code import missing_modules, pages_with_code, run_page  # noqa: E402
 
@@ -146,6 +152,7 @@ def main():
     if status == 0:
         wrong += broken_links(options.out / "html")
         wrong += names_without_page(options.out / "html")
+        wrong += look(options.out / "html", options.out / "screenshots") or []
     if options.links:
         status = (
             sphinx(["-b", "linkcheck", *common, str(options.out / "links")])

@@ -51,6 +51,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"nnext {release}"
 html_static_path = ["_static"]
 html_css_files = ["nnext.css"]
+html_js_files = ["nnext.js"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

@@ -2,7 +2,7 @@
 # Makes sure of one thing that a make target cannot go on without, or says plainly what is missing.
 # What Debian's packages can supply is installed, where apt-get may be run without asking, and said to be
 # beforehand; with NNEXT_NO_APT set to anything, nothing is installed.
-# usage: scripts/need.sh python PYTHON | compiler | clang | googletest | emulators | windows
+# usage: scripts/need.sh python PYTHON | compiler | clang | googletest | emulators | windows | browser
 set -eu
 
 say() { printf 'nnext: %s\n' "$*" >&2; }
@@ -134,6 +134,21 @@ need_windows() {
     say "Wine or GoogleTest's source is missing, and apt-get could not or may not install it." \
         "On Debian and Ubuntu: apt-get install $packages"
     exit 1
+}
+
+have_browser() {
+    for program in chromium chromium-browser google-chrome google-chrome-stable; do
+        command -v $program >/dev/null && return
+    done
+    return 1
+}
+
+# The pages are built without it; docs/look.py then says what was not done.
+need_browser() {
+    have_browser && return
+    # a font for the Korean pages, which chromium does not bring
+    { apt_install chromium fonts-nanum && have_browser; } || say 'there is no browser to look at the pages with,' \
+        'and apt-get could not or may not install it. On Debian: apt-get install chromium fonts-nanum'
 }
 
 need=$1
