@@ -72,7 +72,7 @@ template <class T>
 NNEXT_INLINE Vec<T> leaky(Vec<T> of, Vec<T> v, const Factor<T>& slope) {
   const IntVec<T> leaks = of <= Vec<T>{};
   const Vec<T> large = at_least<T>(v, leaks ? slope.least : IntVec<T>{} + Normal<T>::kBits);
-  return large * (leaks ? slope.value : broadcast<T>(T{1}));
+  return large * opaque(leaks ? slope.value : broadcast<T>(T{1}));
 }
 template <class T>
 void leaky_relu_array(const T* x, T* y, index_t n, T negative_slope) {

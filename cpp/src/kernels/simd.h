@@ -319,6 +319,19 @@ NNEXT_INLINE VecI64 load_bytes<double>(const std::uint8_t* p) {
 }
 #endif
 
+// x, of which the compiler is to know nothing more. Clang multiplies all lanes by y and chooses
+// afterwards where lanes of x are multiplied by `mask ? y : 1`: those too whose product with y is
+// not normal.
+template <class V>
+NNEXT_INLINE V opaque(V x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
+
 // A shuffle of two vectors: result element i is element P::at(i) of their concatenation.
 template <class P, class V, int... I>
 NNEXT_INLINE V shuffled(V a, V b, std::integer_sequence<int, I...>) {
