@@ -99,7 +99,9 @@ def context(app, pagename, templatename, context, doctree):
         return f'<div role="list" class="sig-arguments">\n{items}</div>'
 
     body = context.get("body", "")
-    context["body"] = re.sub(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>", arguments, body)
+    body = re.sub(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>", arguments, body)
+    # the empty corner of a table is no header
+    context["body"] = re.sub(r'<th class="head[^"]*">(<p></p>)?</th>', "<td></td>", body)
 
 
 def setup(app):
