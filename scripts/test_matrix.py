@@ -4,7 +4,8 @@ Of each Python that is found here a wheel is built; beside the oldest NumPy that
 beside the newest it is installed into an environment with nothing else in it, and tested. What is
 not there is left out, and said. Arguments go to pytest: ``-k softmax``. Environment variables:
 
-PYTHONS     versions to try, by default "3.11 3.12 3.13 3.14"
+PYTHONS     versions to try, by default "3.11 3.12 3.13 3.14 3.14t", the last without a global lock,
+            which nnext asks it to use (docs/decisions/08-free-threading.md)
 NUMPYS      "oldest newest", or one of them
 COMPILERS   "g++ clang++", one of them, or "" for none
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/matrix"
 # pyproject.toml asks for 2.0; that it has no wheels for newer Pythons is nothing to work around.
-OLDEST_NUMPY = {"3.11": "2.0", "3.12": "2.0", "3.13": "2.1", "3.14": "2.3"}
+OLDEST_NUMPY = {"3.11": "2.0", "3.12": "2.0", "3.13": "2.1", "3.14": "2.3", "3.14t": "2.3"}
 
 
 def say(text: str) -> None:
@@ -38,7 +39,10 @@ def find_python(version: str) -> Path | None:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     candidates = [Path(found)] if (found := shutil.which(f"python{version}")) else []
     candidates += sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)
-    code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    code = (
+        "import sys, sysconfig, venv, ensurepip; print('%d.%d' % sys.version_info[:2] +"
+        " 't' * bool(sysconfig.get_config_var('Py_GIL_DISABLED')))"
+    )
     for candidate in candidates:  # pyenv's own python3.12 on the path may run none
         done = subprocess.run([candidate, "-c", code], capture_output=True, text=True, check=False)
         if done.stdout.strip() == version:
@@ -87,8 +91,10 @@ def test_python(version: str, numpys: list[str], arguments: list[str]) -> dict[s
         if tester is None:
             outcomes[name] = "FAILED: cannot be installed"
             continue
-        run(tester, "-P", "-m", "nnext", "info")
-        passed = run(tester, "-P", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+        # Else importing nnext switches the lock on with a warning, and warnings are errors here.
+        lock = {"PYTHON_GIL": "1"} if version.endswith("t") else {}
+        run(tester, "-P", "-m", "nnext", "info", **lock)
+        passed = run(tester, "-P", "-m", "pytest", "-p", "no:cacheprovider", *arguments, **lock)
         outcomes[name] = "passed" if passed else "FAILED"
     return outcomes
 
@@ -120,7 +126,7 @@ def main(arguments: list[str]) -> int:
     """Run what the environment asks for, print a table, and return the exit code."""
     outcomes: dict[str, str] = {}
     numpys = os.environ.get("NUMPYS", "oldest newest").split()
-    for version in os.environ.get("PYTHONS", "3.11 3.12 3.13 3.14").split():
+    for version in os.environ.get("PYTHONS", "3.11 3.12 3.13 3.14 3.14t").split():
         outcomes |= test_python(version, numpys, arguments)
     for compiler in os.environ.get("COMPILERS", "g++ clang++").split():
         outcomes[f"the core, {compiler}"] = test_compiler(compiler)
