@@ -24,12 +24,12 @@ def why() -> Figure:
         _text(ax, x, 3.02, title, fontsize=12, weight="bold")
     for place, (name, color) in enumerate(LAYERS):
         y = 2.35 - 0.66 * place
-        _box(ax, 0.45, y, 1.8, 0.4, color)
+        _box(ax, 0.45, y, 1.8, 0.4, color, alpha=0.6)
         _text(ax, 1.35, y + 0.2, name, fontsize=12)
         if place:
             _arrow(ax, (1.2, y + 0.66), (1.2, y + 0.4))
             _arrow(ax, (1.5, y + 0.4), (1.5, y + 0.66), linestyle="--")
-    _box(ax, 2.95, 0.37, 2.2, 2.38, BLUE)
+    _box(ax, 2.95, 0.37, 2.2, 2.38, BLUE, alpha=0.4)
     for place, line in enumerate(
         ("each element", "is one chain:", "acc = fma(a, b, acc)", "always in this order")
     ):

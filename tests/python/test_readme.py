@@ -1,6 +1,7 @@
 """What a reader copies is true: the READMEs' code and output, the demo, the examples."""
 
 import importlib
+import inspect
 import re
 import tomllib
 
@@ -109,9 +110,11 @@ def test_public_names_are_in_the_table_and_those_of_the_table_are_there():
     for module in (*modules, "plotting", "step"):
         names = set(re.findall(r"`(\w+)`", listed[f"`nnext.{module}`"]))
         assert set(importlib.import_module(f"nnext.{module}").__all__) - inside <= names, module
-    for cell in listed:
-        for module in re.findall(r"`([\w.]+)`", cell):
-            importlib.import_module(module)
+    for cell, line in listed.items():
+        found = [importlib.import_module(module) for module in re.findall(r"`([\w.]+)`", cell)]
+        classes = [thing for m in found for thing in vars(m).values() if inspect.isclass(thing)]
+        for name in re.findall(r"`(\w+)`", line.removeprefix(f"| {cell} |")):
+            assert any(hasattr(holder, name) for holder in found + classes), (cell, name)
 
 
 def test_the_picture_of_the_readmes_is_drawn_by_its_program(tmp_path, monkeypatch):
