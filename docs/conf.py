@@ -101,7 +101,9 @@ def context(app, pagename, templatename, context, doctree):
     body = context.get("body", "")
     body = re.sub(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>", arguments, body)
     # the empty corner of a table is no header
-    context["body"] = re.sub(r'<th class="head[^"]*">(<p></p>)?</th>', "<td></td>", body)
+    context["body"] = re.sub(
+        r'<th class="head[^"]*">(<p></p>)?</th>', "<td></td>", body
+    )
 
 
 def setup(app):
