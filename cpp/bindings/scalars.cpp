@@ -1,15 +1,29 @@
 // Arguments that are numbers; see scalars.h.
 #include "scalars.h"
 
+#include <pybind11/numpy.h>
+
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <memory>
 
 namespace nnext::bindings {
 namespace {
 
+// True and False, NumPy's too, which 2.0 and 2.1 take for an index, with a warning.
+bool is_bool(py::handle object) {
+  return PyBool_Check(object.ptr()) != 0 ||
+         std::strcmp(Py_TYPE(object.ptr())->tp_name, "numpy.bool") == 0;
+}
+
+// An array with axes, which older NumPys take for a number where it has one element.
+bool has_axes(py::handle object) {
+  return py::isinstance<py::array>(object) && py::reinterpret_borrow<py::array>(object).ndim() > 0;
+}
+
 py::object index_of(const char* name, py::handle object) {
-  if (!PyBool_Check(object.ptr()) && PyIndex_Check(object.ptr())) {
+  if (!is_bool(object) && !has_axes(object) && PyIndex_Check(object.ptr())) {
     auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
     if (index) return index;
     // As an array answers that is no integer scalar.
@@ -23,6 +37,10 @@ py::object index_of(const char* name, py::handle object) {
 }  // namespace
 
 double number(const char* name, py::handle object) {
+  if (has_axes(object)) {
+    throw py::type_error(std::string(name) + ": expected a number, got " +
+                         Py_TYPE(object.ptr())->tp_name);
+  }
   const double value = PyFloat_AsDouble(object.ptr());
   if (value == -1.0 && PyErr_Occurred() != nullptr) {
     const bool too_large = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;

@@ -7,7 +7,7 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from nnext._support import Array, alike_strides
+from nnext._support import Array, alike_strides, refuse_axes
 from nnext.schedules import checked_rate
 
 
@@ -48,9 +48,8 @@ class Number:
     def checked(self, value: Any) -> float:
         """Return a value as a number of the interval, or raise what setting it would raise."""
         try:
+            refuse_axes(value)
             math.isnan(value)  # refuses text, which float() would read
-            if np.ndim(value) > 0:  # of one element, which float() would still take
-                raise TypeError
             number = float(value)
         except TypeError:
             found = type(value).__name__

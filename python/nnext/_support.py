@@ -57,6 +57,7 @@ def check_numbers(**numbers: Any) -> None:
     """Raise a TypeError that names the first argument that the core cannot take as a number."""
     for name, value in numbers.items():
         try:
+            refuse_axes(value)
             math.isnan(value)
         except TypeError:
             raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
@@ -64,11 +65,18 @@ def check_numbers(**numbers: Any) -> None:
             raise ValueError(f"{name}: expected a number of 64 bits, got a larger one") from None
 
 
+def refuse_axes(value: Any) -> None:
+    """Raise a TypeError for an array with axes: older NumPys take one of one element for it."""
+    if isinstance(value, np.ndarray) and value.ndim > 0:
+        raise TypeError
+
+
 def as_number(value: Any) -> float | None:
     """Return one number as a float, or None for anything else: text, an array, a complex number."""
     try:
+        refuse_axes(value)
         math.isnan(value)  # float() would take text
-        return float(value) if np.ndim(value) == 0 else None
+        return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -81,7 +89,7 @@ def whole_number(name: str, value: Any, expected: str = "a whole number") -> int
     TypeError
         If it is none; the message names the argument. True and False are none.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool):  # an index for NumPy 2.0 and 2.1, with a warning
         try:
             return operator.index(value)
         except TypeError:

@@ -11,6 +11,9 @@ import nnext
 from nnext import _nnext
 from nnext.functions import linear_cross_entropy, linear_cross_entropy_with_grad
 
+# NumPy warns of it from 2.5 on, and lets it be done.
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the .* on a NumPy array:DeprecationWarning")
+
 N, C = 6, 4
 
 
