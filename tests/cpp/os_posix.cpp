@@ -42,6 +42,7 @@ Outcome run_this_program(const std::string& variable, const std::string& filter)
   }
   const auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> result;
+    result.reserve(strings.size() + 1);
     for (std::string& string : strings) result.push_back(string.data());
     result.push_back(nullptr);
     return result;
