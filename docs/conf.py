@@ -44,6 +44,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 nb_execution_mode = "cache"  # of the notebooks; the pages' code is run by build.py
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
+nb_execution_timeout = 120  # seconds a cell, on a machine that does other work too
 nb_merge_streams = True
 
 # --- the looks ------------------------------------------------------------------------------------
