@@ -23,6 +23,25 @@ apt_install() {
     { $install "$@" || { $get update && $install "$@"; }; } </dev/null >/dev/null 2>&1
 }
 
+# need_packages HAVE PACKAGES WHAT IS MISSING: whether HAVE holds, if need be once the packages are installed
+need_packages() {
+    have=$1
+    packages=$2
+    shift 2
+    $have && return
+    # shellcheck disable=SC2086 # a list of words
+    if apt_install $packages && $have; then return; fi
+    say "$*, and apt-get could not or may not install it. On Debian and Ubuntu: apt-get install $packages"
+    return 1
+}
+
+# need_linux WHAT ARE DONE HOW
+need_linux() {
+    [ "$(uname -sm)" = 'Linux x86_64' ] && return
+    say "$* on Linux on x86-64 alone, and this is $(uname -sm)"
+    exit 1
+}
+
 # python_is EXPRESSION: whether it is true in $python
 python_is() { "$python" -c "import sys; sys.exit(not ($1))" 2>/dev/null; }
 
@@ -74,15 +93,8 @@ have_clang() {
 }
 
 need_clang() {
-    packages='clang libclang-rt-dev llvm'
-    have_clang && return
-    # shellcheck disable=SC2086 # a list of words
-    if apt_install $packages && have_clang; then
-        return
-    fi
-    say "clang++ with its profiling library, llvm-profdata or llvm-cov is missing, and apt-get could not or" \
-        "may not install it. On Debian and Ubuntu: apt-get install $packages"
-    exit 1
+    need_packages have_clang 'clang libclang-rt-dev llvm' \
+        'clang++ with its profiling library, llvm-profdata or llvm-cov is missing'
 }
 
 need_googletest() {
@@ -100,19 +112,9 @@ have_emulators() {
 }
 
 need_emulators() {
-    if [ "$(uname -sm)" != 'Linux x86_64' ]; then
-        say "CPUs are emulated on Linux on x86-64 alone, and this is $(uname -sm)"
-        exit 1
-    fi
-    have_emulators && return
-    packages='qemu-user g++-aarch64-linux-gnu libgtest-dev'
-    # shellcheck disable=SC2086 # a list of words
-    if apt_install $packages && have_emulators; then
-        return
-    fi
-    say "the emulator, the AArch64 compiler or GoogleTest's source is missing, and apt-get could not" \
-        "or may not install it. On Debian and Ubuntu: apt-get install $packages"
-    exit 1
+    need_linux 'CPUs are emulated'
+    need_packages have_emulators 'qemu-user g++-aarch64-linux-gnu libgtest-dev' \
+        "the emulator, the AArch64 compiler or GoogleTest's source is missing"
 }
 
 have_windows() {
@@ -121,19 +123,8 @@ have_windows() {
 }
 
 need_windows() {
-    if [ "$(uname -sm)" != 'Linux x86_64' ]; then
-        say "programs of Windows are run by Wine on Linux on x86-64 alone, and this is $(uname -sm)"
-        exit 1
-    fi
-    have_windows && return
-    packages='wine wine64 libgtest-dev'
-    # shellcheck disable=SC2086 # a list of words
-    if apt_install $packages && have_windows; then
-        return
-    fi
-    say "Wine or GoogleTest's source is missing, and apt-get could not or may not install it." \
-        "On Debian and Ubuntu: apt-get install $packages"
-    exit 1
+    need_linux 'programs of Windows are run by Wine'
+    need_packages have_windows 'wine wine64 libgtest-dev' "Wine or GoogleTest's source is missing"
 }
 
 have_browser() {
@@ -143,12 +134,9 @@ have_browser() {
     return 1
 }
 
-# The pages are built without it; docs/look.py then says what was not done.
+# The pages are built without it; docs/look.py then says what was not done. The font is for the Korean ones.
 need_browser() {
-    have_browser && return
-    # a font for the Korean pages, which chromium does not bring
-    { apt_install chromium fonts-nanum && have_browser; } || say 'there is no browser to look at the pages with,' \
-        'and apt-get could not or may not install it. On Debian: apt-get install chromium fonts-nanum'
+    need_packages have_browser 'chromium fonts-nanum' 'there is no browser to look at the pages with' || :
 }
 
 need=$1

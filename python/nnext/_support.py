@@ -66,8 +66,8 @@ def check_numbers(**numbers: Any) -> None:
 
 
 def refuse_axes(value: Any) -> None:
-    """Raise a TypeError for an array with axes: older NumPys take one of one element for it."""
-    if isinstance(value, np.ndarray) and value.ndim > 0:
+    """Raise a TypeError for an array or tensor with axes: of one element it passes for a number."""
+    if getattr(value, "ndim", 0):
         raise TypeError
 
 

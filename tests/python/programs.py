@@ -1,8 +1,20 @@
-"""Programs that tests run as somebody would, in a process of their own."""
+"""Programs that tests run as somebody would, in a process of their own, or take apart."""
 
+import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def script(name):
+    """Return a program of scripts/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run(*arguments, folder, status=0, **variables):

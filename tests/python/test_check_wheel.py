@@ -1,13 +1,12 @@
 """The check of what is published rejects what must not be."""
 
-import importlib.util
 import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from programs import script
+
 MODULE = "nnext/_nnext.cpython-311-x86_64-linux-gnu.so"
 INFO = "nnext_core-0.2.0.dist-info"
 METADATA = "License-Expression: MIT\nRequires-Dist: numpy>=2.0\nRequires-Dist: tqdm; extra == 'x'\n"
@@ -15,11 +14,7 @@ METADATA = "License-Expression: MIT\nRequires-Dist: numpy>=2.0\nRequires-Dist: t
 
 @pytest.fixture(scope="module")
 def check():
-    path = ROOT / "scripts/check_wheel.py"
-    spec = importlib.util.spec_from_file_location("check_wheel", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("check_wheel")
 
 
 @pytest.fixture

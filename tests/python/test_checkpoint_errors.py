@@ -233,7 +233,10 @@ def test_a_changed_checkpoint_goes_on_or_is_refused(tmp_path, data):
     else:
         found = ""
         try:
-            trainer.fit(X, T, 4, 5, progress="none", callbacks=[EarlyStopping("loss", patience=9)])
-        except (ValueError, TypeError, RuntimeWarning):  # the last: of a loss of NaN
+            callbacks = [EarlyStopping("loss", patience=9)]
+            trainer.fit(
+                X, T, 4, 5, progress="none", callbacks=callbacks, on_nonfinite="ignore"
+            )  # a rate of 999 may have been drawn
+        except (ValueError, TypeError):
             found = ""
     assert not found or found.startswith(f"{path}: ")

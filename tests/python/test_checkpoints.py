@@ -315,18 +315,20 @@ def test_a_bar_shows_where_the_run_goes_on(tmp_path, capsys):
     assert "epoch 4/4 100%" in shown
 
 
-def test_a_checkpoint_of_an_earlier_version_is_read():
-    whole, data, arguments = saved_files.run()
+@pytest.mark.parametrize("name", saved_files.NAMES)
+def test_a_checkpoint_of_an_earlier_version_is_read(name):
+    path = saved_files.checkpoint_file(name)
+    whole, data, arguments = saved_files.run(name)
     whole.fit(*data, **arguments)
-    other, data, arguments = saved_files.run()
-    trainer = Trainer.resume(saved_files.CHECKPOINT, other.model, other.optimizer)
+    other, data, arguments = saved_files.run(name)
+    trainer = Trainer.resume(path, other.model, other.optimizer)
     history = trainer.history
     assert (history.batches, history.epoch_iteration, history.iteration) == (6, [4], [2, 4, 6])
     assert list(history.metrics) == ["val_loss"]
     assert trainer.optimizer.iter == 6
     assert trainer.model.layers[1].offset == 48
     assert trainer.optimizer.lr == 0.125  # behind the warm-up, before the first fall
-    stored = load_file(saved_files.CHECKPOINT)
+    stored = load_file(path)
     for name, array in trainer.model.state_dict().items():
         np.testing.assert_array_equal(array, stored[f"model.{name}"])
     np.testing.assert_array_equal(trainer.optimizer.m[0], stored["optimizer.m.0"])
@@ -336,7 +338,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read():
         np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-5)
     assert trainer.history.iteration == whole.history.iteration
     assert trainer.optimizer.lr == whole.optimizer.lr
-    load_model(saved_files.CHECKPOINT)
+    load_model(path)
 
 
 # What a checkpoint is for beside that

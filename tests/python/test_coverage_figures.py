@@ -1,11 +1,12 @@
 """What `make coverage` prints are lines and branches of sources, not of instantiations."""
 
-import importlib.util
 import io
 import json
 from pathlib import Path
 
 import pytest
+
+from programs import script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,11 +60,7 @@ SHOWN = f"""{ROOT}/cpp/src/a.h:
 
 @pytest.fixture(scope="module")
 def figures():
-    path = ROOT / "scripts/coverage_figures.py"
-    spec = importlib.util.spec_from_file_location("coverage_figures", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("coverage_figures")
 
 
 @pytest.fixture

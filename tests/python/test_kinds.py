@@ -318,3 +318,23 @@ def test_masked_elements_are_refused_by_all_that_takes_an_array(name):
     with pytest.raises(TypeError, match=r"expected an array without masked elements"):
         TAKERS[name](MASKED)
     TAKERS[name](np.ma.array(abs(ref.normal(np.float64, 4, 3)) / 9))
+
+
+class Tensor:
+    """What libraries have that answer float() where there is one element."""
+
+    ndim = 1
+
+    def __float__(self):
+        return 0.5
+
+
+@pytest.mark.parametrize("value", [Tensor(), np.array([0.5])], ids=["tensor", "array"])
+def test_what_has_axes_is_no_number(value):
+    for name, call in (
+        ("lr", lambda: nnext.SGD(lr=value)),
+        ("dropout_ratio", lambda: nnext.Dropout(value)),
+        ("momentum", lambda: setattr(nnext.Momentum(), "momentum", value)),
+    ):
+        with pytest.raises(TypeError, match=f"^{name}: expected a number"):
+            call()

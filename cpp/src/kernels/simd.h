@@ -18,7 +18,7 @@
 #include "exact_fma.h"
 #include "kernels/table.h"
 
-// Where fma is a function call, inlining saves nothing, and makes the code four times as large.
+// Where fma is a function call, inlining saves nothing, and makes 0.8 MB of code 1.3.
 #if defined(__AVX2__) || defined(__aarch64__)
 #define NNEXT_INLINE inline __attribute__((always_inline))
 // The attribute of a lambda that must become part of the loop that calls it.
