@@ -46,6 +46,16 @@ from nnext.layers import (
     SquaredError,
 )
 from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
+from nnext.time_layers import (
+    Simple_TimeAffine,
+    Simple_TimeSoftmaxWithLoss,
+    TimeAffine,
+    TimeBiLSTM,
+    TimeDropout,
+    TimeEmbedding,
+    TimeSigmoidWithLoss,
+    TimeSoftmaxWithLoss,
+)
 
 W = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
 OPTIONS = {
@@ -79,10 +89,20 @@ LAYERS = {
     "Repeat": lambda: Repeat(2, axis=-1),
     "Sigmoid": lambda: Sigmoid(),
     "SigmoidWithLoss": lambda: SigmoidWithLoss(pos_weight=[1.5, 0.1]),
+    "Simple_TimeAffine": lambda: Simple_TimeAffine(W.copy(), W[0].copy()),
+    "Simple_TimeSoftmaxWithLoss": lambda: Simple_TimeSoftmaxWithLoss(**OPTIONS),
     "Softmax": lambda: Softmax(),
     "SoftmaxWithLoss": lambda: SoftmaxWithLoss(**OPTIONS),
     "Sum": lambda: Sum(axis=-1, keepdims=False),
     "Tanh": lambda: Tanh(),
+    "TimeAffine": lambda: TimeAffine(W.copy(), W[0].copy()),
+    "TimeBiLSTM": lambda: TimeBiLSTM(
+        *(np.full(shape, 0.5, np.float32) for shape in ((2, 4), (1, 4), (4,)) * 2), stateful=True
+    ),
+    "TimeDropout": lambda: TimeDropout(0.125),
+    "TimeEmbedding": lambda: TimeEmbedding(W.copy(), padding_idx=1),
+    "TimeSigmoidWithLoss": lambda: TimeSigmoidWithLoss(pos_weight=[1.5, 0.1]),
+    "TimeSoftmaxWithLoss": lambda: TimeSoftmaxWithLoss(**{**OPTIONS, "ignore_label": 2}),
 }
 
 
