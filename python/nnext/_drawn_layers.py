@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nnext._recurrent import TimeLSTM, TimeRNN
-from nnext._support import Array, check_count, check_source
+from nnext._support import Array, check_count, given_source
 from nnext.init import float_type
 from nnext.time_layers import TimeAffine, TimeEmbedding
 
@@ -25,21 +25,28 @@ class Drawn:
 
     Parameters
     ----------
+    seed : int, optional
     rng : RandomState or Generator, optional
-        Draw from this; left out, from ``numpy.random``.
+        Draw from this, or the stream of `seed`; with neither, from ``numpy.random``.
     dtype : dtype
         Of the parameters.
 
+    Attributes
+    ----------
+    rng : RandomState or Generator or None
+        What it draws from, None for ``numpy.random``.
+
     Raises
     ------
+    ValueError
+        If there are both `seed` and `rng`, or there is no such seed.
     TypeError
         If `rng` is no source of random numbers, or `dtype` not one of floats.
     """
 
-    def __init__(self, rng: Rng, dtype: DTypeLike) -> None:
-        if rng is not None:
-            check_source(rng, None)
-        self._source: Any = np.random if rng is None else rng
+    def __init__(self, seed: int | None, rng: Rng, dtype: DTypeLike) -> None:
+        self.rng: Rng = given_source(seed, rng)
+        self._source: Any = np.random if self.rng is None else self.rng
         self._dtype = float_type(dtype)
 
     def embedding(self, vocab_size: int, size: int) -> TimeEmbedding:

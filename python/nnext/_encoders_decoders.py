@@ -25,8 +25,11 @@ class Encoder(Joined):
     vocab_size, wordvec_size, hidden_size : int
         How many characters (or words) there are, how many numbers a character's vector has, and the
         LSTM's state.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's, rounded to `dtype`. Left out, they are drawn from ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the weights from this; left out, from ``numpy.random``.
+        Draw the weights from this, in place of `seed`.
     dtype : dtype
         Of the parameters.
 
@@ -40,7 +43,7 @@ class Encoder(Joined):
     Raises
     ------
     ValueError
-        If a size is no whole number of at least 1.
+        If a size is no whole number of at least 1, or there are both `seed` and `rng`.
     TypeError
         If `rng` is no source of random numbers, or `dtype` not one of floats.
     """
@@ -53,13 +56,14 @@ class Encoder(Joined):
         wordvec_size: int,
         hidden_size: int,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         V, D, H = check_sizes(
             vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
         )
-        drawn = Drawn(rng, dtype)
+        drawn = Drawn(seed, rng, dtype)
         super().__init__()
         self.embed = drawn.embedding(V, D)
         self.lstm = drawn.lstm(D, H, stateful=False)
@@ -107,6 +111,7 @@ class AttentionEncoder(Encoder):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `Encoder`.
@@ -146,6 +151,7 @@ class Decoder(Joined):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `Encoder`; `hidden_size` is that of the encoder.
@@ -174,13 +180,14 @@ class Decoder(Joined):
         wordvec_size: int,
         hidden_size: int,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         V, D, H = check_sizes(
             vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
         )
-        drawn = Drawn(rng, dtype)
+        drawn = Drawn(seed, rng, dtype)
         super().__init__()
         self.embed = drawn.embedding(V, D)
         self.lstm = drawn.lstm(self._beside_input * H + D, H, stateful=True)
@@ -276,6 +283,7 @@ class PeekyDecoder(Decoder):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `Decoder`.
@@ -328,6 +336,7 @@ class AttentionDecoder(Decoder):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `Decoder`.
@@ -354,10 +363,11 @@ class AttentionDecoder(Decoder):
         wordvec_size: int,
         hidden_size: int,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__(vocab_size, wordvec_size, hidden_size, rng=rng, dtype=dtype)
+        super().__init__(vocab_size, wordvec_size, hidden_size, seed=seed, rng=rng, dtype=dtype)
         self.attention = TimeAttention()
 
     def forward(self, xs: ArrayLike, enc_hs: Array) -> Array:

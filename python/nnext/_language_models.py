@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._drawn_layers import Drawn, Rng, check_sizes
-from nnext._support import Array, check_count, check_flag, check_source, whole_number
+from nnext._support import Array, check_count, check_flag, given_source, whole_number
 from nnext.base_model import BaseModel, LayerLike, as_input
 from nnext.functions import softmax
 from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
@@ -83,6 +83,7 @@ class _LanguageModel(BaseModel):
         skip_ids: Iterable[int] | None = None,
         sample_size: int = 100,
         *,
+        seed: int | None = None,
         rng: Rng = None,
     ) -> list[int]:
         """Write a text, each word drawn from the probabilities that follow the words before it.
@@ -98,8 +99,10 @@ class _LanguageModel(BaseModel):
             is drawn after the same word, whose states are computed again, as in the book.
         sample_size : int
             The number of words, the first among them.
+        seed : int, optional
+            Of what is drawn; left out, it is drawn from ``numpy.random``.
         rng : RandomState or Generator, optional
-            Draw from this; left out, from ``numpy.random``.
+            Draw from this, in place of `seed`.
 
         Returns
         -------
@@ -110,8 +113,8 @@ class _LanguageModel(BaseModel):
         IndexError
             If `start_id` is no word of the model.
         ValueError
-            If `sample_size` is no whole number of at least 1, or every word that has a probability
-            is to be skipped.
+            If `sample_size` is no whole number of at least 1, every word that has a probability is
+            to be skipped, or there are both `seed` and `rng`.
         TypeError
             If an id is no whole number, or `rng` no source of random numbers.
 
@@ -123,9 +126,7 @@ class _LanguageModel(BaseModel):
         given = () if skip_ids is None else skip_ids
         skip = {whole_number("skip_ids", i, "whole numbers") for i in given}
         sample_size = check_count("sample_size", sample_size)
-        if rng is not None:
-            check_source(rng, None)
-        source: Any = np.random if rng is None else rng
+        source: Any = given_source(seed, rng) or np.random
         allowed = [i for i in range(len(self.params[0])) if i not in skip]
         words = [x]
         while len(words) < sample_size:
@@ -150,15 +151,15 @@ class _LanguageModel(BaseModel):
 class SimpleRnnlm(_LanguageModel):
     """The book's first language model: embedding, `TimeRNN`, affine (ch. 5.5).
 
-    The weights are drawn as in the book: with ``numpy.random.seed(s)`` before it they are the
-    book's, rounded to `dtype`.
-
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
         How many words there are, how many numbers a word's vector has, and the RNN's state.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's, rounded to `dtype`. Left out, they are drawn from ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the weights from this; left out, from ``numpy.random``.
+        Draw the weights from this, in place of `seed`.
     dtype : dtype
         Of the parameters.
 
@@ -170,7 +171,7 @@ class SimpleRnnlm(_LanguageModel):
     Raises
     ------
     ValueError
-        If a size is no whole number of at least 1.
+        If a size is no whole number of at least 1, or there are both `seed` and `rng`.
     TypeError
         If `rng` is no source of random numbers, or `dtype` not one of floats.
     """
@@ -181,13 +182,14 @@ class SimpleRnnlm(_LanguageModel):
         wordvec_size: int,
         hidden_size: int,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         V, D, H = check_sizes(
             vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
         )
-        drawn = Drawn(rng, dtype)
+        drawn = Drawn(seed, rng, dtype)
         embedding = drawn.embedding(V, D)
         self.rnn_layer = drawn.rnn(D, H, stateful=True)
         super().__init__([embedding, self.rnn_layer, drawn.affine(H, V)])
@@ -215,6 +217,7 @@ class Rnnlm(_LanguageModel):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `SimpleRnnlm`.
@@ -236,13 +239,14 @@ class Rnnlm(_LanguageModel):
         wordvec_size: int = 100,
         hidden_size: int = 100,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         V, D, H = check_sizes(
             vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
         )
-        drawn = Drawn(rng, dtype)
+        drawn = Drawn(seed, rng, dtype)
         embedding = drawn.embedding(V, D)
         self.lstm_layer = drawn.lstm(D, H, stateful=True)
         super().__init__([embedding, self.lstm_layer, drawn.affine(H, V)])
@@ -276,9 +280,11 @@ class BetterRnnlm(_LanguageModel):
         As in `SimpleRnnlm`; the last two have to be equal.
     dropout_ratio : float
         Of all three `TimeDropout`, in [0, 1).
-    rng : RandomState or Generator, optional
-        Draw the weights from this, and in training the elements to drop; left out, from
+    seed : int, optional
+        Of the weights, and in training of the elements to drop; left out, both are drawn from
         ``numpy.random``.
+    rng : RandomState or Generator, optional
+        Draw both from this, in place of `seed`.
     dtype : dtype
         Of the parameters.
 
@@ -310,6 +316,7 @@ class BetterRnnlm(_LanguageModel):
         hidden_size: int = 650,
         dropout_ratio: float = 0.5,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
@@ -321,8 +328,8 @@ class BetterRnnlm(_LanguageModel):
                 f"hidden_size: expected {D}, as wordvec_size, since the first and the last layer "
                 f"share their weights, got {H}"
             )
-        drawn = Drawn(rng, dtype)
-        self.drop_layers = [TimeDropout(dropout_ratio, rng=rng) for _ in range(3)]
+        drawn = Drawn(seed, rng, dtype)
+        self.drop_layers = [TimeDropout(dropout_ratio, rng=drawn.rng) for _ in range(3)]
         embedding = drawn.embedding(V, D)
         self.lstm_layers = [drawn.lstm(D, H, stateful=True), drawn.lstm(H, H, stateful=True)]
         layers: list[LayerLike] = [embedding]

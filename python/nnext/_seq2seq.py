@@ -16,7 +16,7 @@ from nnext._encoders_decoders import (
     PeekyDecoder,
 )
 from nnext._fit_data import Samples
-from nnext._support import Array
+from nnext._support import Array, given_source
 from nnext.base_model import BaseModel, as_input
 from nnext.time_layers import TimeSoftmaxWithLoss
 
@@ -33,8 +33,12 @@ class Seq2seq(BaseModel):
     vocab_size, wordvec_size, hidden_size : int
         How many characters (or words) there are, how many numbers a character's vector has, and the
         LSTMs' states.
+    seed : int, optional
+        Of the weights, the encoder's first: with ``numpy.random.seed(s)`` in the book's program and
+        ``seed=s`` here they are the book's, rounded to `dtype`. Left out, they are drawn from
+        ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the weights from this, the encoder's first; left out, from ``numpy.random``.
+        Draw the weights from this, in place of `seed`.
     dtype : dtype
         Of the parameters.
 
@@ -68,9 +72,11 @@ class Seq2seq(BaseModel):
         wordvec_size: int,
         hidden_size: int,
         *,
+        seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        rng = given_source(seed, rng)
         sizes = vocab_size, wordvec_size, hidden_size
         self.encoder = self._encoder(*sizes, rng=rng, dtype=dtype)
         self.decoder = self._decoder(*sizes, rng=rng, dtype=dtype)
@@ -102,17 +108,18 @@ class Seq2seq(BaseModel):
         return self.softmax.forward(scores, labels)
 
     def _scores_and_labels(self, xs: Any, ts: Any) -> tuple[Array, Array]:
-        answers = as_input(ts)
+        questions, answers = as_input(xs), as_input(ts)
         if answers.ndim != 2 or answers.shape[1] < 2:
             raise ValueError(
                 "ts: expected ids (N, T), T at least 2 for the beginning and what follows, got "
                 f"shape {answers.shape}"
             )
-        if len(answers) != len(xs):
+        if answers.shape[:1] != questions.shape[:1]:
             raise ValueError(
-                f"ts: expected {len(xs)} answers, one for each row of xs, got {len(answers)}"
+                f"ts: expected an answer for each row of xs {questions.shape}, got shape "
+                f"{answers.shape}"
             )
-        scores = self.decoder.forward(answers[:, :-1], self.encoder.forward(xs))
+        scores = self.decoder.forward(answers[:, :-1], self.encoder.forward(questions))
         return scores, answers[:, 1:]
 
     def _evaluate(self, batch: Samples) -> tuple[Any, float]:
@@ -164,6 +171,7 @@ class PeekySeq2seq(Seq2seq):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `Seq2seq`.
@@ -192,6 +200,7 @@ class AttentionSeq2seq(Seq2seq):
     Parameters
     ----------
     vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
     rng : RandomState or Generator, optional
     dtype : dtype
         As in `Seq2seq`.

@@ -19,7 +19,7 @@ from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError
 from nnext._recurrent import TimeLSTM
 from nnext._softmax_losses import SoftmaxWithLoss
-from nnext._support import Array, check_flag, check_numbers, check_source
+from nnext._support import Array, check_flag, check_numbers, given_source
 from nnext.layers import Affine, Embedding
 
 
@@ -148,6 +148,24 @@ class TimeSigmoidWithLoss(SigmoidWithLoss[LossT]):
     "Deep Learning from Scratch 2", ``common/time_layers.py``.
     """
 
+    @overload
+    def __init__(
+        self: TimeSigmoidWithLoss[float],
+        *,
+        pos_weight: ArrayLike | None = None,
+        reduction: One = "mean",
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: TimeSigmoidWithLoss[Array], *, pos_weight: ArrayLike | None = None, reduction: Each
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: TimeSigmoidWithLoss[Any], *, pos_weight: ArrayLike | None = None, reduction: str
+    ) -> None: ...
+    def __init__(self, *, pos_weight: ArrayLike | None = None, reduction: str = "mean") -> None:
+        super().__init__(pos_weight=pos_weight, reduction=reduction)
+
     def forward(
         self,
         x: ArrayLike,
@@ -248,13 +266,15 @@ class TimeDropout(Layer):
     ----------
     dropout_ratio : float
         Probability of dropping an element, in [0, 1).
+    seed : int, optional
+        Of the masks; left out, they are drawn from ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the masks from this; left out, from ``numpy.random``.
+        Draw the masks from this, in place of `seed`. Files keep neither.
 
     Raises
     ------
     ValueError
-        If `dropout_ratio` is out of its range.
+        If `dropout_ratio` is out of its range, or there are both `seed` and `rng`.
     TypeError
         If it is no number, or `rng` no source of random numbers.
 
@@ -271,18 +291,18 @@ class TimeDropout(Layer):
     def __init__(
         self,
         dropout_ratio: float = 0.5,
+        seed: int | None = None,
         *,
         rng: np.random.RandomState | np.random.Generator | None = None,
     ) -> None:
         check_numbers(dropout_ratio=dropout_ratio)
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
-        if rng is not None:
-            check_source(rng, None)
+        source = given_source(seed, rng)
         super().__init__()
         self.dropout_ratio = dropout_ratio
         self.train_flg = True
-        self._rng = rng  # None, and not numpy.random itself: a module cannot be copied
+        self._rng = source  # None, and not numpy.random itself: a module cannot be copied
         self._kept: NDArray[np.bool_] | None = None
         self._has_run = False
 
@@ -429,21 +449,9 @@ class TimeBiLSTM(Joined):
         return ", ".join(map(str, self.params[0].shape))
 
 
-class Simple_TimeSoftmaxWithLoss(SoftmaxWithLoss[LossT]):  # noqa: N801  the book's name
-    """The mean over all steps of softmax and cross entropy: `SoftmaxWithLoss` under a book's name.
-
-    The book has it to be read, beside the faster `TimeSoftmaxWithLoss`, which also passes over
-    labels of -1. Here it is as fast; no label is ignored unless one is named.
-
-    Parameters
-    ----------
-    reduction, ignore_label, label_smoothing, class_weight, z_loss, softcap
-        As in `nnext.functions.linear_cross_entropy`.
-
-    References
-    ----------
-    "Deep Learning from Scratch 2", ``common/time_layers.py``.
-    """
+# The book's slower one, to be read beside TimeSoftmaxWithLoss: the mean of the losses of the steps,
+# of which no label is ignored. That is the layer without time.
+Simple_TimeSoftmaxWithLoss = SoftmaxWithLoss
 
 
 class Simple_TimeAffine(TimeAffine):  # noqa: N801  the book's name

@@ -48,7 +48,6 @@ from nnext.layers import (
 from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
 from nnext.time_layers import (
     Simple_TimeAffine,
-    Simple_TimeSoftmaxWithLoss,
     TimeAffine,
     TimeBiLSTM,
     TimeDropout,
@@ -90,7 +89,6 @@ LAYERS = {
     "Sigmoid": lambda: Sigmoid(),
     "SigmoidWithLoss": lambda: SigmoidWithLoss(pos_weight=[1.5, 0.1]),
     "Simple_TimeAffine": lambda: Simple_TimeAffine(W.copy(), W[0].copy()),
-    "Simple_TimeSoftmaxWithLoss": lambda: Simple_TimeSoftmaxWithLoss(**OPTIONS),
     "Softmax": lambda: Softmax(),
     "SoftmaxWithLoss": lambda: SoftmaxWithLoss(**OPTIONS),
     "Sum": lambda: Sum(axis=-1, keepdims=False),

@@ -206,8 +206,10 @@ def test_what_a_model_cannot_use_is_refused(kind):
     for ts in (TS[0], TS[:, :1], TS[None]):
         with pytest.raises(ValueError, match=r"ts: expected ids \(N, T\), T at least 2"):
             model.forward(XS, ts)
-    with pytest.raises(ValueError, match="ts: expected 3 answers, one for each row of xs, got 2"):
+    with pytest.raises(ValueError, match=r"ts: expected an answer for each row of xs \(3, 5\)"):
         model.forward(XS, TS[:2])
+    with pytest.raises(ValueError, match=r"ts: expected an answer for each row of xs \(\)"):
+        model.forward(3, TS)
     with pytest.raises(IndexError):
         model.forward(XS + V, TS)
     with pytest.raises(IndexError):
