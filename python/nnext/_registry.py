@@ -71,6 +71,9 @@ _LAYERS = {
         time_layers.TimeBiLSTM,
         time_layers.TimeDropout,
         time_layers.TimeEmbedding,
+        time_layers.TimeGRU,
+        time_layers.TimeLSTM,
+        time_layers.TimeRNN,
         time_layers.TimeSigmoidWithLoss,
         time_layers.TimeSoftmaxWithLoss,
     )

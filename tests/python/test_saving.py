@@ -52,6 +52,9 @@ from nnext.time_layers import (
     TimeBiLSTM,
     TimeDropout,
     TimeEmbedding,
+    TimeGRU,
+    TimeLSTM,
+    TimeRNN,
     TimeSigmoidWithLoss,
     TimeSoftmaxWithLoss,
 )
@@ -61,6 +64,11 @@ OPTIONS = {
     "reduction": "sum", "ignore_label": -1, "label_smoothing": 0.1, "class_weight": [0.1, 2, 1e-7],
     "z_loss": 1e-4, "softcap": 12.5,
 }  # fmt: skip
+
+
+def recurrent_weights(gates, biases):
+    return [np.full(shape, 0.5, np.float32) for shape in ((2, gates), (1, gates), (biases,))]
+
 
 # Of every layer that files know, one with all options off their defaults.
 LAYERS = {
@@ -95,10 +103,13 @@ LAYERS = {
     "Tanh": lambda: Tanh(),
     "TimeAffine": lambda: TimeAffine(W.copy(), W[0].copy()),
     "TimeBiLSTM": lambda: TimeBiLSTM(
-        *(np.full(shape, 0.5, np.float32) for shape in ((2, 4), (1, 4), (4,)) * 2), stateful=True
+        *recurrent_weights(4, 4), *recurrent_weights(4, 4), stateful=True
     ),
     "TimeDropout": lambda: TimeDropout(0.125),
     "TimeEmbedding": lambda: TimeEmbedding(W.copy(), padding_idx=1),
+    "TimeGRU": lambda: TimeGRU(*recurrent_weights(3, 4), stateful=True, reset_after=True),
+    "TimeLSTM": lambda: TimeLSTM(*recurrent_weights(4, 4), stateful=True),
+    "TimeRNN": lambda: TimeRNN(*recurrent_weights(1, 1), stateful=True),
     "TimeSigmoidWithLoss": lambda: TimeSigmoidWithLoss(pos_weight=[1.5, 0.1]),
     "TimeSoftmaxWithLoss": lambda: TimeSoftmaxWithLoss(**{**OPTIONS, "ignore_label": 2}),
 }
