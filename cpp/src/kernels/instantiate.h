@@ -68,6 +68,7 @@ constexpr Kernels<T> make_kernels() {  // coverage off: when it is compiled
   k.batch_norm_sums = &batch_norm_sums_rows<T>;
   k.batch_norm = &normalize_columns<T>;
   k.batch_norm_backward = &batch_norm_backward_rows<T>;
+  k.cut = &cut_array<T>;
   k.rnn_step = &rnn_step<T>;
   k.rnn_step_backward = &rnn_step_backward<T>;
   k.lstm_step = &lstm_step<T>;

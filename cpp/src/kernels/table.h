@@ -189,6 +189,7 @@ struct Kernels {
 
   // A step of the recurrent layers, see kernels/recurrent.h. next, dh (but for gru's) and the
   // arrays that only one kind of reset has may be null.
+  void (*cut)(const T* x, T* y, index_t n, T least);
   void (*rnn_step)(const StepShape& shape, Slice<T> h, Slice<T> next);
   void (*rnn_step_backward)(const StepShape& shape, Slice<const T> h, Slice<const T> dout,
                             Slice<const T> dh, Slice<T> dsums);
