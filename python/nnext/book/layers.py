@@ -73,11 +73,11 @@ class SoftmaxWithLoss(Layer):
             If a label is below 0 or not below C.
         """
         y = softmax(x)
-        t = as_numbers("t", t)
-        if t.shape == y.shape:
-            t = t.argmax(axis=-1)
-        loss = cross_entropy_error(y, t)
-        self.y, self.t = y, t
+        labels = as_numbers("t", t)
+        if labels.shape == y.shape:
+            labels = labels.argmax(axis=-1)
+        loss = cross_entropy_error(y, labels)
+        self.y, self.t = y, labels
         return loss
 
     def backward(self, dout: float = 1) -> Array:
@@ -129,13 +129,13 @@ class SigmoidWithLoss(Layer):
         TypeError
             If the labels are no whole numbers.
         """
-        y, t = sigmoid(x), as_numbers("t", t)
-        if y.ndim != 1 or t.shape != y.shape:
+        y, labels = sigmoid(x), as_numbers("t", t)
+        if y.ndim != 1 or labels.shape != y.shape:
             raise ValueError(
-                f"t: expected scores and labels of one shape (N,), got {y.shape} and {t.shape}"
+                f"t: expected scores and labels of one shape (N,), got {y.shape} and {labels.shape}"
             )
-        self.loss = cross_entropy_error(np.stack([1 - y, y], axis=1), t)
-        self.y, self.t = y, t
+        self.loss = cross_entropy_error(np.stack([1 - y, y], axis=1), labels)
+        self.y, self.t = y, labels
         return self.loss
 
     def backward(self, dout: float = 1) -> Array:
