@@ -98,14 +98,15 @@ def assert_close(found, expected, tolerance):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("whose", ["nnext.book", "nnext"])
+@pytest.mark.parametrize(
+    ("whose", "optimizer"),
+    [("nnext.book", kind) for kind in OPTIMIZERS]
+    + [("nnext", kind) for kind in OPTIMIZERS if kind != "Nesterov"],  # which is the paper's
+)
 def test_a_hundred_steps_come_out_as_in_the_book(whose, net, optimizer, dtype, monkeypatch):
     kinds, optimizers = book_layers, book_optimizer
     if whose == "nnext":
-        if optimizer == "Nesterov":
-            pytest.skip("nnext's own is the paper's method")
         kinds, optimizers = nnext.layers, nnext.optimizer
         monkeypatch.setattr(book, "EPS", 0)  # its losses are exact
     dropout = whose == "nnext.book"  # nnext's own draws other masks
@@ -174,7 +175,7 @@ def test_wrong_arguments_are_refused_and_not_remembered():
         softmax.forward(x, [0, 3])
     with pytest.raises(ValueError, match="t"):
         softmax.forward(x, [0, 1, 2])
-    with pytest.raises(ValueError, match="no sample"):
+    with pytest.raises(ValueError, match="at least 1 sample"):
         softmax.forward(np.zeros((0, 3)), np.zeros(0, int))
     assert softmax.y is softmax.t is None
     with pytest.raises(ValueError, match=r"expected scores and labels of one shape"):
