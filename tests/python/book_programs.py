@@ -26,7 +26,7 @@ PROGRAMS = {
             kind = np.repeat(np.arange(3), 100)
             angle = 4 * kind + 4 * r + 0.2 * random.randn(300)
             x = np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1)
-            return x, np.eye(3, dtype=int)[kind]
+            return x, np.eye(3, dtype=np.int)[kind]
     """,
     "dataset/ptb.py": """
         import numpy as np
@@ -193,6 +193,31 @@ PROGRAMS = {
                 self.in_layer0.backward(da)
                 return None
     """,
+    "ch03/simple_skip_gram.py": """
+        import sys
+        sys.path.append('..')
+        import numpy as np
+        from common.layers import MatMul, SoftmaxWithLoss
+
+        class SimpleSkipGram:
+            def __init__(self, vocab_size, hidden_size):
+                W_in = 0.01 * np.random.randn(vocab_size, hidden_size).astype('f')
+                W_out = 0.01 * np.random.randn(hidden_size, vocab_size).astype('f')
+                self.in_layer, self.out_layer = MatMul(W_in), MatMul(W_out)
+                self.losses = [SoftmaxWithLoss(), SoftmaxWithLoss()]
+                self.params = self.in_layer.params + self.out_layer.params
+                self.grads = self.in_layer.grads + self.out_layer.grads
+
+            def forward(self, contexts, target):
+                s = self.out_layer.forward(self.in_layer.forward(target))
+                left = self.losses[0].forward(s, contexts[:, 0])
+                return left + self.losses[1].forward(s, contexts[:, 1])
+
+            def backward(self, dout=1):
+                ds = self.losses[0].backward(dout) + self.losses[1].backward(dout)
+                self.in_layer.backward(self.out_layer.backward(ds))
+                return None
+    """,
     "ch03/train.py": """
         import sys
         sys.path.append('..')
@@ -201,6 +226,7 @@ PROGRAMS = {
         from common.trainer import Trainer
         from common.optimizer import Adam
         from simple_cbow import SimpleCBOW
+        from simple_skip_gram import SimpleSkipGram
         from common.util import preprocess, create_contexts_target, convert_one_hot
 
         np.random.seed(0)
@@ -221,6 +247,9 @@ PROGRAMS = {
         with open('params.pkl', 'rb') as f:
             params = pickle.load(f)
         print('kept', type(params['word_vecs']).__name__, params['word_vecs'].dtype)
+        print('losses', len(trainer.loss_list), trainer.loss_list[0], trainer.loss_list[-1])
+        trainer = Trainer(SimpleSkipGram(vocab_size, 5), Adam())
+        trainer.fit(contexts, target, 400, 3)
         print('losses', len(trainer.loss_list), trainer.loss_list[0], trainer.loss_list[-1])
     """,
     "ch04/negative_sampling_layer.py": """

@@ -138,8 +138,9 @@ PROGRAMS = {
         import numpy as np
         from common.functions import softmax
         from ch06.rnnlm import Rnnlm
+        from ch06.better_rnnlm import BetterRnnlm
 
-        class RnnlmGen(Rnnlm):
+        class Generates:
             def generate(self, start_id, skip_ids=None, sample_size=100):
                 word_ids, x = [start_id], start_id
                 while len(word_ids) < sample_size:
@@ -151,6 +152,15 @@ PROGRAMS = {
                         word_ids.append(int(x[0]))
                 return word_ids
 
+        class BetterRnnlmGen(Generates, BetterRnnlm):
+            def get_state(self):
+                return [(layer.h, layer.c) for layer in self.lstm_layers]
+
+            def set_state(self, states):
+                for layer, state in zip(self.lstm_layers, states):
+                    layer.set_state(*state)
+
+        class RnnlmGen(Generates, Rnnlm):
             def get_state(self):
                 return self.lstm_layer.h, self.lstm_layer.c
 
@@ -173,6 +183,26 @@ PROGRAMS = {
         h, c = model.get_state()
         model.set_state((h, c))
         print('words', h.shape, c.shape, len(word_ids), sorted(set(word_ids) & set(skip_ids)))
+    """,
+    "ch07/generate_better_text.py": """
+        import sys, os
+        sys.path.append(os.pardir)
+        from common.np import *
+        from rnnlm_gen import BetterRnnlmGen
+        from dataset import ptb
+
+        corpus, word_to_id, id_to_word = ptb.load_data('train')
+        model = BetterRnnlmGen()
+        model.load_params('../ch06/BetterRnnlm.pkl')
+        print(model.generate(word_to_id['you'], None, 5))
+        model.reset_state()
+        start_ids = [word_to_id[w] for w in 'hello and you'.split(' ')]
+        for x in start_ids[:-1]:
+            model.predict(np.array(x).reshape(1, 1))
+        states = model.get_state()
+        model.set_state(states)
+        word_ids = start_ids[:-1] + model.generate(start_ids[-1], [word_to_id['N']], 10)
+        print('words', len(word_ids), len(states), ' '.join([id_to_word[i] for i in word_ids]))
     """,
     "ch07/train_seq2seq.py": """
         import sys

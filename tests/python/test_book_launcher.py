@@ -232,6 +232,13 @@ def test_help(chapter, option):
     assert errors == ""
 
 
+def test_the_name_of_an_older_numpy_is_there_for_data_sets(chapter):
+    name = program(chapter, "import numpy as np\nprint(np.zeros(2, dtype=np.int).dtype, np.int)")
+    assert start(*MAIN, name, folder=chapter)[0] == "int64 <class 'int'>\n"
+    _, errors = start(name, folder=chapter, status=1)
+    assert "AttributeError" in errors
+
+
 def test_a_gpu_is_refused_when_numpy_is_asked_for(chapter):
     name = program(
         chapter, "from common import config\nconfig.GPU = True\nfrom common.np import *\n"

@@ -68,8 +68,11 @@ def test_chapter_2_counting(tree):
 
 def test_chapter_3_cbow_and_a_pickle_of_its_own(tree):
     output = run("train.py", tree / "ch03")
-    ((_, first, last),) = figures(output, "losses")
-    assert last < first
+    cbow, skip_gram = figures(output, "losses")
+    for (count, first, last), contexts in ((cbow, 1), (skip_gram, 2)):
+        assert count == 400
+        assert first == pytest.approx(contexts * np.log(7), rel=1e-2)
+        assert last < 0.8 * first
     assert "kept ndarray float16" in output
 
 
@@ -106,6 +109,8 @@ def test_chapters_6_and_7_language_models_that_are_kept(tree):
     text = run("generate_text.py", tree / "ch07")
     assert text.startswith("you ")
     assert "words (1, 8) (1, 8) 20 []" in text
+    text = run("generate_better_text.py", tree / "ch07")
+    assert "words 12 2 hello and you " in text
     # And with a file that the book's own program has written.
     with np.load(tree / "ch06" / "Rnnlm.pkl") as file:
         arrays = [file[f"param_{i}"].astype(np.float16) for i in range(len(file.files))]

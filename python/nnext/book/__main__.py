@@ -15,7 +15,7 @@ Run a program of "Deep Learning from Scratch 2" as it is, such as
 What it imports of the book's package common (common.layers and so on) is nnext's; there is
 {", ".join(MODULES)}.
 Everything else (dataset, the chapter's own modules, the folder, the arguments) is as with
-python PROGRAM."""
+python PROGRAM, but that numpy.int is there, which data sets of older copies of the book name."""
 
 
 def main() -> int:

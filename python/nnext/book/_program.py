@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
 
+import numpy as np
+
 MODULES = (
     "base_model",
     "config",
@@ -90,7 +92,7 @@ def run(source: bytes, path: str, arguments: Sequence[str]) -> None:
     sys.argv[:] = [path, *arguments]
     if not sys.flags.safe_path:  # else Python itself puts no program's folder there
         sys.path[0] = os.path.dirname(os.path.realpath(path))
-    sys.meta_path.insert(0, Common())
+    _prepare()
     os.environ[_VARIABLE] = file
     module = ModuleType("__main__")
     vars(module).update(_globals("__main__", file))
@@ -112,10 +114,17 @@ def run_again() -> dict[str, Any]:
     """
     file = os.environ[_VARIABLE]
     sys.argv[0] = file  # for the time of this call; its own name stands there
-    sys.meta_path.insert(0, Common())
+    _prepare()
     names = _globals("__mp_main__", file)
     exec(compile(read(file), file, "exec", dont_inherit=True), names)
     return names
+
+
+def _prepare() -> None:
+    """Make the process one that the book was written for."""
+    sys.meta_path.insert(0, Common())
+    if "int" not in vars(np):  # the book's data sets have dtype=np.int, gone since NumPy 1.24
+        setattr(np, "int", int)  # noqa: B010  which type checkers rightly do not know
 
 
 def _globals(name: str, file: str) -> dict[str, Any]:

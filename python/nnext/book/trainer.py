@@ -8,7 +8,7 @@ from typing import Any
 from nnext._support import check_count, require
 from nnext.book.np import GPU, np
 from nnext.book.util import clip_grads
-from nnext.step import Model, Optimizer, Step
+from nnext.step import Model, Optimizer, Step, check_model, check_optimizer
 from nnext.trainer import RnnlmTrainer, remove_duplicate
 
 __all__ = ["GPU", "RnnlmTrainer", "Trainer", "clip_grads", "np", "remove_duplicate"]
@@ -46,7 +46,8 @@ class Trainer:
     """
 
     def __init__(self, model: Model, optimizer: Optimizer) -> None:
-        Step(model, optimizer)  # for its checks
+        check_model(model)
+        check_optimizer(optimizer)
         self.model = model
         self.optimizer = optimizer
         self.loss_list: list[float] = []
