@@ -141,7 +141,7 @@ PROGRAMS = {
         from common.time_layers import *
         from common.np import *  # import numpy as np
         from common.base_model import BaseModel
-        from rnnlm import lstm
+        from ch06.rnnlm import lstm
 
         class BetterRnnlm(BaseModel):
             def __init__(self, vocab_size=10, wordvec_size=8, hidden_size=8, dropout_ratio=0.2):
