@@ -58,7 +58,8 @@ def load_params(path: PathLike, params: Sequence[Array], buffers: Sequence[Array
         is_pickle = _book_pickles.begins(file.read(1))
         file.seek(0)
         if is_pickle:
-            new = _from_pickle(path, file.read(), params, buffers)
+            limit = _book_pickles.largest_size(params)
+            new = _from_pickle(path, file.read(limit + 1), limit, params, buffers)
             for array, read in zip(params, new, strict=True):
                 array[...] = read
             return
@@ -105,9 +106,11 @@ def _bits(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _from_pickle(
-    path: str, data: bytes, params: Sequence[Array], buffers: Sequence[Array]
+    path: str, data: bytes, limit: int, params: Sequence[Array], buffers: Sequence[Array]
 ) -> list[Array]:
     """Return the book's arrays in the types of the parameters, all checked."""
+    if len(data) > limit:
+        raise ValueError(f"{path} holds more data than the model's {len(params)} parameters take")
     with _refusing(path):
         given = _book_pickles.arrays_of(data)
     _check_number(path, "parameters", len(given), len(params))

@@ -213,6 +213,18 @@ def test_floats_of_any_size_and_order_are_read(tmp_path, kind, order, protocol):
     np.testing.assert_array_equal(model.params[1], [7, 0])
 
 
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3])
+def test_files_of_the_time_before_numpy_2_are_read(tmp_path, protocol):
+    model, path = Chain(), tmp_path / "Rnnlm.pkl"
+    E = np.random.RandomState(1).randn(7, 4).astype(np.float16)
+    new = pickle.dumps([E, E.T], protocol)
+    old = new.replace(b"numpy._core.", b"numpy.core.")
+    assert old != new
+    path.write_bytes(old)
+    model.load_params(path)
+    np.testing.assert_array_equal(model.params[0], E.astype("f"))
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_arrays_without_elements_or_axes_are_read(tmp_path, protocol):
     class Odd(BaseModel):
@@ -246,6 +258,8 @@ def test_what_does_not_fit_is_refused_and_nothing_overwritten(tmp_path):
     refused(model, path, "holds 0 parameters, the model has 2")
     book_file(path, [E, E])
     refused(model, path, r"parameter 1 has the shape \(7, 4\), the model's \(4, 7\)")
+    book_file(path, [np.ones((700, 400)), E.T])
+    refused(model, path, "holds more data than the model's 2 parameters take")
     path.write_bytes(pickle.dumps([E, np.full((4, 7), 1e300)]))
     refused(model, path, "too large for the model's type")
     norm = nnext.Sequential([nnext.batch_norm(3)])
@@ -312,7 +326,8 @@ def hostile(path):
     yield array.replace(b"latin1", b"rot_13")
     yield b"\x80\x02P1\n."  # a persistent id
     yield b"\x80\x02\x82\x01."  # an extension
-    yield b"\x80\x02]r\xff\xff\xff\x7f."  # a place in the memo that takes 16 GB
+    yield b"\x80\x02]r\xff\xff\xff\x7f."  # a place in the memo: 16 GB of one that is a list
+    yield b"\x80\x02c__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85R."  # 2 GB of bytes
     yield b"(lp2147483647\n."
     yield b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f."  # bytes without end
     yield b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f]."
@@ -331,12 +346,25 @@ def test_hostile_pickles_run_nothing(tmp_path):
     model, count = Chain(), 0
     for content in hostile(path):
         path.write_bytes(content)
-        refused(model, path, "is not a file of save_params")
+        refused(model, path, "is not a file of save_params|holds more data|holds 0 parameters")
         count += 1
     assert count > 20
     assert [p.name for p in tmp_path.iterdir()] == ["Rnnlm.pkl"]
     book_file(path, model.params)  # and nothing is changed for the next file
     model.load_params(path)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_the_largest_numbers_fit_below_the_limit(tmp_path, protocol):
+    class Large(BaseModel):
+        def __init__(self):
+            self.params, self.grads = [np.zeros(50_000)], [np.zeros(50_000)]
+
+    model, path = Large(), tmp_path / "Large.pkl"
+    x = np.frombuffer(b"\n\\\x1a\xff\0\xe0\xe0\x40" * 50_000, "<f8")  # none stays one letter
+    path.write_bytes(pickle.dumps([x], protocol))
+    model.load_params(path)
+    np.testing.assert_array_equal(model.params[0], x)
 
 
 @pytest.mark.parametrize("protocol", range(6))
