@@ -2,4 +2,5 @@
 
 from nnext.book._program import run_again
 
-globals().update(run_again())
+if __name__ == "__mp_main__":
+    globals().update(run_again())
