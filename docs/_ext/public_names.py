@@ -58,6 +58,9 @@ MIRRORS = {
 }
 
 
+STARS = {"GPU", "np"}  # what a star import of any module of the book gives too
+
+
 @dataclass(frozen=True)
 class Name:
     """A public name: the module that documents it, and the thing."""
@@ -90,7 +93,7 @@ def names_of(module: ModuleType) -> list[str]:
     """Return what a module offers: its ``__all__``, or its own public functions and classes."""
     listed = getattr(module, "__all__", None)
     if listed is not None:
-        return list(listed)
+        return [name for name in listed if name not in STARS]
     return [
         name
         for name, thing in vars(module).items()
@@ -107,7 +110,7 @@ def collect() -> dict[str, dict[str, Name]]:
         found[module_name] = {}
         for name in names_of(module):
             thing = getattr(module, name)
-            if inspect.ismodule(thing) or name == "GPU":  # what star imports of the book give too
+            if inspect.ismodule(thing):
                 continue
             own = Name(module_name, name, thing)
             if own.kind == "data":
