@@ -97,10 +97,11 @@ def test_a_program_finds_what_python_gives_it(chapter):
     text = (
         "'''Its docstring.'''\n"
         "import os, sys\n"
-        "x: int = 1\n"
-        "print(__name__, __file__, __doc__, __builtins__, __cached__, __annotations__)\n"
+        "x = 1\n"
+        "print(__name__, __file__, __doc__, __builtins__)\n"
         "print(sys.argv, sys.path[0], os.getcwd(), sys.modules['__main__'].x)\n"
-        "print(type(__loader__).__name__, sorted(globals()))\n"
+        "print(type(__loader__).__name__)\n"
+        "print(sorted({*globals()} - {'__cached__', '__annotations__'}))\n"  # not of all Pythons
         "import inspect\n"
         "def f(): pass\n"
         "print(inspect.getsource(f), f.__module__, f.__code__.co_filename)\n"
@@ -116,6 +117,7 @@ def test_a_program_finds_what_python_gives_it(chapter):
         assert found == start(*arguments, folder=folder)[0]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows asks for a right to make links")
 def test_a_link_to_a_program_and_a_safe_path(chapter):
     name = program(chapter, "import sys\nprint(__file__, sys.argv, sys.path[0])\n")
     link = chapter.parent / "link.py"
@@ -209,7 +211,7 @@ def test_processes_know_what_the_program_defines(chapter, method):
     [
         ([], "which program?"),
         (["nowhere.py"], "cannot read 'nowhere.py': No such file or directory"),
-        (["."], "cannot read '.': Is a directory"),
+        (["."], "cannot read '.': "),
         ([""], "cannot read ''"),
         (["--fast", "program.py"], "no option '--fast'"),
         (["-"], "no option '-'"),
