@@ -29,7 +29,18 @@ MODULES = (
 """What there is of the book's package ``common``."""
 
 _VARIABLE = "NNEXT_BOOK_PROGRAM"  # by which a process of multiprocessing knows the program's file
-_IN_CHILD = "nnext.book._child"
+
+
+class _ProgramSpec(ModuleSpec):
+    """Names what multiprocessing runs in a new process, but is in no package: nor is a program."""
+
+    def __init__(self) -> None:
+        super().__init__("nnext.book._child", None)
+
+    @property
+    def parent(self) -> str:
+        """No package."""
+        return ""
 
 
 class Common(MetaPathFinder, Loader):
@@ -137,7 +148,7 @@ def _globals(name: str, file: str) -> dict[str, Any]:
         "__file__": file,
         "__loader__": SourceFileLoader(name, file),
         "__package__": "",
-        "__spec__": ModuleSpec(_IN_CHILD, None),  # what multiprocessing runs in a new process
+        "__spec__": _ProgramSpec(),
     }
 
 
