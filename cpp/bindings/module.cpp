@@ -45,6 +45,7 @@ PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
   bind_elementwise(module);
   bind_embedding(module);
   bind_normalize(module);
+  bind_recurrent(module);
   bind_reduce(module);
   bind_optimizer(module);
 }

@@ -24,6 +24,8 @@ MODULES = (
     "nnext.functions",
     "nnext.loss_layers",
     "nnext.layers",
+    "nnext.time_layers",
+    "nnext.attention",
     "nnext.init",
     "nnext.nodes",
     "nnext.schedules",

@@ -7,12 +7,14 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `functions`        matrix product, softmax, cross entropy, element by element
 `layers`           forward and backward pairs with ``params`` and ``grads``
 `loss_layers`      the layers that end a network in a loss
+`time_layers`      layers of sequences: recurrent ones, and what stands around them
+`attention`        what a decoder takes of an encoder's states
 `init`             layers with weights drawn at random: `affine` (Linear, Dense)
 `nodes`            the nodes of a computational graph
 `optimizer`        SGD to AdamW
 `schedules`        learning rates that change step by step
 `base_model`       what models have in common
-`models`           chains of layers
+`models`           chains of layers, language models, sequence to sequence
 `saving`           models in files
 `model_files`      parameters alone, in NumPy's files
 `checkpoints`      runs of training in files, to go on with

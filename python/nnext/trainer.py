@@ -16,6 +16,7 @@ from nnext._fit_data import Samples, check_labels, check_takes_weight, read_samp
 from nnext._loop import Loop, Position
 from nnext._metric_functions import Metrics, read_metric_functions
 from nnext._progress import ProgressKind, make_progress
+from nnext._rnnlm_trainer import RnnlmTrainer
 from nnext._shared_weights import remove_duplicate
 from nnext._support import check_count, check_flag, random_source, random_state
 from nnext._whole_files import PathLike
@@ -32,7 +33,7 @@ else:
 
     OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
-__all__ = ["History", "Model", "Optimizer", "Trainer", "remove_duplicate"]
+__all__ = ["History", "Model", "Optimizer", "RnnlmTrainer", "Trainer", "remove_duplicate"]
 
 OnEpoch = Callable[["Trainer"], Mapping[str, float] | None]
 
