@@ -28,7 +28,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `datasets`         spiral, digits, MNIST
 `sklearn`          scikit-learn's estimators on the core (needs scikit-learn)
 `gradient_check`   gradients against central differences
-`book`             what the book's programs need to give the book's numbers
+`book`             the book's programs run as they are, to the book's numbers
 `config`           threads, memory, how nnext was built
 =================  ==========================================================
 """
