@@ -1,4 +1,4 @@
-"""Models that are chains of layers."""
+"""Models that are chains of layers, and those of words, which `_word_models` has."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._layer import adding_backward, has_methods_of
 from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
+from nnext._word_models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
 from nnext.layers import Sigmoid, SoftmaxWithLoss
 
-__all__ = ["Sequential", "TwoLayerNet", "affine"]
+__all__ = [
+    "CBOW",
+    "Sequential",
+    "SimpleCBOW",
+    "SimpleSkipGram",
+    "SkipGram",
+    "TwoLayerNet",
+    "affine",
+]
 
 
 class Sequential(BaseModel):
