@@ -150,11 +150,11 @@ def analogy(
     >>> from nnext.util import analogy
     >>> words = ["man", "king", "woman", "queen"]
     >>> word_to_id = {word: i for i, word in enumerate(words)}
-    >>> vectors = [[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]
+    >>> vectors = [[1, 0, 0], [1, 0, 4], [0, 3, 0], [0, 3, 4]]
     >>> analogy("man", "king", "woman", word_to_id, dict(enumerate(words)), vectors, top=1)
     <BLANKLINE>
     [analogy] man:king = woman:?
-     queen: 1.414213562373095
+     queen: 5.0
     """
     top = check_count("top", top)
     asked = (a, b, c) if answer is None else (a, b, c, answer)
