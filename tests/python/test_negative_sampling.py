@@ -403,7 +403,9 @@ def test_it_answers_without_remembering():
 
 
 def test_it_is_copied_with_its_generator():
-    layer = NegativeSamplingLoss(np.ones((6, 3)), np.arange(6), 0.5, 2, rng=np.random.default_rng(1))
+    layer = NegativeSamplingLoss(
+        np.ones((6, 3)), np.arange(6), 0.5, 2, rng=np.random.default_rng(1)
+    )
     copy = pickle.loads(pickle.dumps(layer))
     h, t = np.ones((4, 3)), [0, 1, 2, 3]
     assert copy.forward(h, t) == layer.forward(h, t)
