@@ -141,7 +141,7 @@ def test_numbers_come_from_a_generator_or_numpys_own_state(make):
 def test_what_cannot_be_sampled_is_refused():
     with pytest.raises(ValueError, match="corpus: expected the ids of at least one word"):
         UnigramSampler([])
-    with pytest.raises(ValueError, match="sample_size: expected less than the 5 words .*, got 5"):
+    with pytest.raises(ValueError, match=r"sample_size: expected less than the 5 words .*, got 5"):
         UnigramSampler([0, 1, 2, 3, 4])
     with pytest.raises(ValueError, match="less than the 3 words"):
         UnigramSampler([0, 2, 4, 4], sample_size=3)
@@ -151,7 +151,7 @@ def test_what_cannot_be_sampled_is_refused():
         UnigramSampler([0, 0, 1], power=math.nan, sample_size=1)
     with pytest.raises(TypeError, match="power: expected a number"):
         UnigramSampler([0, 1], power="1")
-    with pytest.raises(TypeError, match="rng: expected a numpy.random.RandomState"):
+    with pytest.raises(TypeError, match=r"rng: expected a numpy\.random\.RandomState"):
         UnigramSampler([0, 1], sample_size=1, rng=3)
     with pytest.raises(IndexError, match=r"corpus: expected ids at least 0, corpus\[1\] is -1"):
         UnigramSampler([0, -1])
@@ -251,7 +251,7 @@ def test_scores_that_do_not_fit_are_refused():
         layer.forward(np.ones((2, 4)), [0, 1])
     with pytest.raises(ValueError, match=r"index: expected shape \(2,\) or \(2, C\)"):
         layer.forward(np.ones((2, 3)), [0, 1, 2])
-    with pytest.raises(IndexError, match="index: index 4 .* out of range for 4 rows of W"):
+    with pytest.raises(IndexError, match=r"index: index 4 .* out of range for 4 rows of W"):
         layer.forward(np.ones((2, 3)), [0, 4])
     with pytest.raises(IndexError, match="index: index -1"):
         layer.forward(np.ones((2, 3)), [0, -1])

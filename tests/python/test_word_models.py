@@ -263,7 +263,7 @@ def test_sizes_are_checked(kind):
             kind(bad, 5, *rest)
         with pytest.raises(ValueError, match="hidden_size: expected a whole number"):
             kind(V, bad, *rest)
-    with pytest.raises(TypeError, match="rng: expected a numpy.random"):
+    with pytest.raises(TypeError, match=r"rng: expected a numpy\.random"):
         kind(V, 5, *rest, rng=0)
     if kind in SAMPLED:
         with pytest.raises(ValueError, match="window_size: expected a whole number"):

@@ -92,7 +92,7 @@ def test_analogies_are_those_of_the_formula_to_the_digit(dtype, capsys):
     order = [i for i in (-1 * products).argsort() if i not in (1, 2, 3, 7)]
     expected = ["", "[analogy] word1:word2 = word3:?"]
     expected.append("==>word9:" + str(np.dot(vectors[9], direction)))
-    expected += [" {}: {}".format(f"word{i}", products[i]) for i in order[:4]]  # noqa: UP032
+    expected += [" {}: {}".format(f"word{i}", products[i]) for i in order[:4]]
     assert capsys.readouterr().out.splitlines() == expected
     ref.assert_same_bits(vectors, before)
 
