@@ -206,7 +206,8 @@ class CBOW(_WordModel):
     corpus : array_like of integers, shape (L,)
         The ids of the text's words, by whose frequencies wrong words are drawn.
     rng : RandomState or Generator, optional
-        Draw the weights, and then the words, from this; from ``numpy.random`` itself if left out.
+        Draw the weights, and the seed of the wrong words, from this; from ``numpy.random`` itself
+        if left out.
 
     Raises
     ------
@@ -296,7 +297,8 @@ class SkipGram(_WordModel):
     corpus : array_like of integers, shape (L,)
         The ids of the text's words, by whose frequencies wrong words are drawn.
     rng : RandomState or Generator, optional
-        Draw the weights, and then the words, from this; from ``numpy.random`` itself if left out.
+        Draw the weights, and the seed of the wrong words, from this; from ``numpy.random`` itself
+        if left out.
 
     Raises
     ------

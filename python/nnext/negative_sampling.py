@@ -18,7 +18,14 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._layer import Layer, before_forward, check_weights
-from nnext._support import Array, check_count, check_numbers, check_source
+from nnext._support import (
+    Array,
+    check_count,
+    check_numbers,
+    check_source,
+    draw_seed,
+    whole_number,
+)
 from nnext._text import read_corpus, read_ids
 
 __all__ = ["EmbeddingDot", "NegativeSamplingLoss", "UnigramSampler"]
@@ -216,39 +223,39 @@ class UnigramSampler:
         IndexError
             If an id is below 0 or not below `vocab_size`.
         """
+        ids = read_ids("target", target, self.vocab_size)
+        return self._sample(ids, np.random if self.rng is None else self.rng)
+
+    def _sample(self, ids: Array, source: Any) -> Array:
         # Words are drawn from the same table for all rows, and one that the row has already, or
         # that is its target, is drawn again. That is the law without replacement: given the words
         # A of a row, target and all, the next one that is kept is the first outside A of a stream
         # of independent draws with probabilities p, so it is w with p(w) / (1 - p(A)). When a row
         # stops drawing depends on its past alone.
-        ids = read_ids("target", target, self.vocab_size)
         table = np.empty((len(ids), 1 + self.sample_size), np.int64)
         table[:, 0] = ids
-        table[:, 1:] = self._draw((len(ids), self.sample_size))
+        table[:, 1:] = self._draw((len(ids), self.sample_size), source)
         rows, repeats = _unfinished(np.arange(len(table)), _repeats(table))
         for _ in range(_ROUNDS):
             if not len(rows):
                 break
             part, kept = _kept_first(table[rows], repeats)
             missing = np.arange(part.shape[1]) >= kept[:, None]
-            part[missing] = self._draw(int(np.count_nonzero(missing)))
+            part[missing] = self._draw(int(np.count_nonzero(missing)), source)
             table[rows] = part
             rows, repeats = _unfinished(rows, _repeats(part))
         if len(rows):
             part, kept = _kept_first(table[rows], repeats)
             for row, words, n in zip(rows, part, kept, strict=True):
                 table[row, :n] = words[:n]
-                table[row, n:] = self._draw_beside(words[:n])
+                table[row, n:] = self._draw_beside(words[:n], source)
         return table[:, 1:].astype(np.int32)
 
-    def _source(self) -> Any:
-        return np.random if self.rng is None else self.rng
-
-    def _draw(self, shape: int | tuple[int, ...]) -> Array:
-        drawn: Array = self._sums.searchsorted(self._source().random(shape), side="right")
+    def _draw(self, shape: int | tuple[int, ...], source: Any) -> Array:
+        drawn: Array = self._sums.searchsorted(source.random(shape), side="right")
         return drawn
 
-    def _draw_beside(self, words: Array) -> Array:
+    def _draw_beside(self, words: Array, source: Any) -> Array:
         """Draw what a row still lacks beside some words, whatever the probabilities.
 
         With E of each word exponential, those of the smallest E / p are the words drawn one after
@@ -256,7 +263,7 @@ class UnigramSampler:
         Reservoir", Information Processing Letters 97, 2006); in logarithms, since p may be tiny.
         """
         with np.errstate(divide="ignore"):
-            time = np.log(self._source().standard_exponential(self.vocab_size))
+            time = np.log(source.standard_exponential(self.vocab_size))
             time -= np.log(self.word_p)
         time[words] = np.inf
         return np.argsort(time, kind="stable")[: 1 + self.sample_size - len(words)]
@@ -289,7 +296,9 @@ class NegativeSamplingLoss(Layer):
 
     ``-log σ(h · W[t]) - Σ log σ(-h · W[w])`` over the drawn words w, the mean over the rows: the
     sum of the book's `SigmoidWithLoss` of each column, in one operation, and exact where its
-    ``log(y + 1e-7)`` saturates. The words are drawn by `UnigramSampler`.
+    ``log(y + 1e-7)`` saturates. The words are drawn by the law of `UnigramSampler`, and which ones
+    depends on the seed and on how often the layer has drawn before: so a run that goes on from a
+    checkpoint draws what it would have drawn.
 
     Parameters
     ----------
@@ -300,15 +309,20 @@ class NegativeSamplingLoss(Layer):
     power : float
     sample_size : int
         S; as `UnigramSampler` takes them.
+    seed : int, optional
+        Seed of the words drawn; without it one is drawn from ``numpy.random``, so that
+        ``numpy.random.seed`` governs it.
     rng : RandomState or Generator, optional
-        Where the sampler's random numbers come from; ``numpy.random`` if left out.
+        Draw the seed from this.
+    offset : int
+        How often words were drawn already, by a layer that goes on in this one.
 
     Raises
     ------
     ValueError
-        If `W` is not a matrix, or as `UnigramSampler`.
+        If `W` is not a matrix, `offset` is below 0, or as `UnigramSampler`.
     TypeError
-        If it is not an array of floats, or as `UnigramSampler`.
+        If it is not an array of floats, `seed` or `offset` no whole number, or as `UnigramSampler`.
     IndexError
         If an id of `corpus` has no row in `W`.
 
@@ -339,6 +353,7 @@ class NegativeSamplingLoss(Layer):
     """
 
     param_names = ("W",)
+    counter_names = ("seed", "offset")
 
     def __init__(
         self,
@@ -347,11 +362,22 @@ class NegativeSamplingLoss(Layer):
         power: float = 0.75,
         sample_size: int = 5,
         *,
+        seed: int | None = None,
         rng: np.random.RandomState | np.random.Generator | None = None,
+        offset: int = 0,
     ) -> None:
         check_weights(W)
+        if seed is not None:
+            seed = whole_number("seed", seed, "a whole number or None")
+        if rng is not None:
+            check_source(rng, seed)
+        offset = whole_number("offset", offset)
+        if offset < 0:
+            raise ValueError(f"offset: expected a whole number of at least 0, got {offset}")
         super().__init__(W)
-        self.sampler = UnigramSampler(read_corpus(corpus, len(W)), power, sample_size, rng=rng)
+        self.sampler = UnigramSampler(read_corpus(corpus, len(W)), power, sample_size)
+        self.seed = draw_seed(np.random if rng is None else rng) if seed is None else seed
+        self.offset = offset
         self.power = power
         self.sample_size = self.sampler.sample_size
         self.h: ArrayLike | None = None
@@ -363,7 +389,9 @@ class NegativeSamplingLoss(Layer):
     def _loss(self, h: ArrayLike, target: ArrayLike) -> tuple[float, Array, Array, int]:
         ids = read_ids("target", target, self.sampler.vocab_size, dimensions=(1, 2))
         targets = 1 if ids.ndim == 1 else ids.shape[1]
-        negative = self.sampler.get_negative_sample(ids.reshape(-1))
+        # Each draw has a stream of its own. A RandomState, whose numbers NumPy froze for good.
+        stream = np.random.Philox(key=self.seed % 2**64, counter=self.offset % 2**64 << 128)
+        negative = self.sampler._sample(ids.reshape(-1), np.random.RandomState(stream))
         negative = negative.reshape(len(ids), targets * self.sample_size)
         return *_nnext.negative_sampling_forward(h, self.params[0], ids, negative), targets
 
@@ -394,6 +422,7 @@ class NegativeSamplingLoss(Layer):
         """
         loss, self.y, self.idx, self._targets = self._loss(h, target)
         self.h, self.count = h, float(len(self.idx))
+        self.offset += 1
         return loss
 
     def backward(self, dout: float = 1, *, accumulate: bool = False) -> Array:
@@ -417,9 +446,9 @@ class NegativeSamplingLoss(Layer):
         )
 
     def evaluate(self, h: ArrayLike, target: ArrayLike) -> tuple[float, float]:
-        """Draw words and return the loss and the number of rows; the layer remembers nothing.
+        """Return the loss and the number of rows, with the words that ``forward`` would draw next.
 
-        Where there are no rows both are 0.
+        The layer remembers nothing. Where there are no rows both are 0.
         """
         try:
             loss, _, idx, _ = self._loss(h, target)

@@ -402,7 +402,7 @@ def test_it_answers_without_remembering():
     assert layer.evaluate(np.ones((0, 3)), []) == (0.0, 0.0)
 
 
-def test_it_is_copied_with_its_generator():
+def test_a_copy_draws_the_same_words():
     layer = NegativeSamplingLoss(
         np.ones((6, 3)), np.arange(6), 0.5, 2, rng=np.random.default_rng(1)
     )
@@ -411,7 +411,8 @@ def test_it_is_copied_with_its_generator():
     assert copy.forward(h, t) == layer.forward(h, t)
     np.testing.assert_array_equal(copy.idx, layer.idx)
     assert repr(layer) == "NegativeSamplingLoss(6, 3, sample_size=2)"
-    assert layer.config() == {"power": 0.5, "sample_size": 2}
+    config = {"power": 0.5, "sample_size": 2, "seed": layer.seed, "offset": 1}
+    assert layer.config() == config
 
 
 @pytest.mark.parametrize("dtype", ref.FLOATS)
@@ -430,3 +431,45 @@ def test_threads_do_not_change_the_bits(dtype):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             ref.assert_same_bits(a, b)
+
+
+def test_words_depend_on_the_seed_and_on_how_often_was_drawn():
+    h, t, corpus = np.ones((50, 3)), np.arange(50), np.arange(60)
+
+    def layer(**options):
+        return NegativeSamplingLoss(np.ones((60, 3)), corpus, **options)
+
+    def words(of):
+        of.forward(h, t)
+        return of.idx.tolist()
+
+    first = layer(seed=5)
+    drawn = [words(first) for _ in range(3)]
+    assert drawn[0] != drawn[1] != drawn[2]
+    assert first.offset == 3
+    assert [words(layer(seed=5, offset=i)) for i in range(3)] == drawn
+    assert words(layer(seed=6)) != drawn[0]
+    assert words(layer(seed=-1)) == words(layer(seed=2**64 - 1))
+    for make in GENERATORS:
+        assert words(layer(rng=make(1))) == words(layer(rng=make(1)))
+    found = []
+    for _ in range(2):
+        np.random.seed(7)
+        found.append(words(layer()))
+    assert found[0] == found[1]
+    before = first.evaluate(h, t)
+    assert first.evaluate(h, t) == before
+    assert first.offset == 3
+    assert first.forward(h, t) == before[0]
+
+
+def test_a_seed_is_a_whole_number():
+    W, corpus = np.ones((6, 3)), np.arange(6)
+    with pytest.raises(TypeError, match="seed: expected a whole number or None"):
+        NegativeSamplingLoss(W, corpus, seed=1.5)
+    with pytest.raises(TypeError, match="offset: expected a whole number"):
+        NegativeSamplingLoss(W, corpus, offset=1.5)
+    with pytest.raises(ValueError, match="offset: expected a whole number of at least 0"):
+        NegativeSamplingLoss(W, corpus, offset=-1)
+    with pytest.raises(ValueError, match="expected rng or seed, got both"):
+        NegativeSamplingLoss(W, corpus, seed=1, rng=np.random.default_rng(0))

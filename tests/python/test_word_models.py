@@ -150,11 +150,19 @@ def test_skip_gram_is_its_formula(window):
     np.testing.assert_allclose(model.grads[1], dW_out, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", SIMPLE)
+@pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
 def test_gradients_agree_with_central_differences(kind):
     model, contexts, target = small(kind, np.random.default_rng(0))
     for p in model.params:
         p *= 50
+    if kind in SAMPLED:  # the same words at every call
+        forward = model.forward
+
+        def forward_again(*batch):
+            model.loss_layer.offset = 0
+            return forward(*batch)
+
+        model.forward = forward_again
     check = nnext.check_gradients(model, contexts, target)
     assert check.ok, check
 
@@ -221,6 +229,20 @@ def test_parameters_are_copied_and_stored(kind, tmp_path):
     ref.assert_same_bits(other.word_vecs, model.word_vecs)
     names = ["in_layer.W", "out_layer.W"] if kind in SIMPLE else ["in_layer.W", "loss_layer.W"]
     assert list(model.state_dict()) == names
+
+
+@pytest.mark.parametrize("kind", SAMPLED)
+def test_a_run_that_goes_on_from_a_checkpoint_draws_the_same_words(kind, tmp_path):
+    pytest.importorskip("safetensors")
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    trainer = Trainer(model, Adam(), seed=0)
+    trainer.fit(contexts, target, 2, 3, progress="none")
+    trainer.save_checkpoint(tmp_path / "run")
+    trainer.fit(contexts, target, 2, 3, progress="none")
+    other = small(kind, np.random.default_rng(9))[0]
+    trainer = Trainer.resume(tmp_path / "run", other, Adam())
+    trainer.fit(contexts, target, 2, 3, progress="none")
+    ref.assert_same_bits(other.word_vecs, model.word_vecs)
 
 
 @pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
