@@ -114,6 +114,16 @@ TYPED_TEST(EmbeddingDot, ProductsBelowTheNormalNumbersAreZero) {
   const T w[] = {1, 1, 1, 1};
   const T dscores[] = {T{0.25}, least / 4};
   const std::int64_t index[] = {0, 0};
+  const T large[] = {0, 0, 0, 1 / least};
+  const T small[] = {least / 2, 0, 0, 0};
+  T scores[2];
+  for (const T* row : {large, small}) {
+    embedding_dot<T>(h, row, 4, index, 1, 2, 4, scores);
+    EXPECT_EQ(scores[0], T{0});
+  }
+  const T half[] = {T{0.5}, 0, 0, 0};
+  embedding_dot<T>(h, half, 4, index, 1, 2, 4, scores);
+  EXPECT_EQ(scores[0], T{0});
   T dh[4];
   T dw[4];
   embedding_dot_backward<T>(dscores, h, w, 4, index, 1, 2, 4, dh, dw, 1, 4);

@@ -80,7 +80,7 @@ def test_words_that_are_not_there_are_said_to_be(capsys):
     assert capsys.readouterr().out == "cat is not found\n"
 
 
-@pytest.mark.parametrize("dtype", ref.FLOATS)
+@pytest.mark.parametrize("dtype", [np.float16, *ref.FLOATS])
 def test_analogies_are_those_of_the_formula_to_the_digit(dtype, capsys):
     vectors = ref.normal(dtype, 50, 20)
     vectors[7] = np.nan  # has no place in an order

@@ -15,7 +15,8 @@
 namespace nnext {
 
 // scores[i, c] = sum over j of h[i, j] w[index[i, c], j], in float64 over 16 lanes joined in a
-// fixed tree, rounded once: neither n nor count changes its bits.
+// fixed tree, rounded once: neither n nor count changes its bits. Below the smallest normal number
+// it is zero, and so are such numbers of h and w.
 template <class T>
 void embedding_dot(const T* h, const T* w, index_t row_stride, const std::int64_t* index, index_t n,
                    index_t count, index_t width, T* scores);

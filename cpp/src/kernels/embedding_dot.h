@@ -10,19 +10,21 @@ namespace nnext {
 namespace NNEXT_SIMD {
 namespace {
 
-// 16 products, each added to a sum of its own. Those of doubles keep IEEE's gradual underflow, as
-// in the matrix product.
+template <class T>
+NNEXT_INLINE Lanes<T> flushed_lanes(const T* p, index_t left) {
+  Lanes<T> x = load_lanes<T>(p, left, T{0});
+  for (int j = 0; j < kParts<T>; ++j) x.part[j] = flushed<T>(x.part[j]);
+  return x;
+}
+
+// 16 products, each added to a sum of its own. (Those of tiny doubles may be below the normal
+// numbers for a moment; those of floats are normal and exact in float64.)
 NNEXT_INLINE void add_products(Lanes<double>& sum, const Lanes<double>& x, const Lanes<double>& y) {
   for (int j = 0; j < kParts<double>; ++j) {
     sum.part[j] = fma(x.part[j], y.part[j], sum.part[j]);
   }
 }
-// The product of two normal floats is normal and exact in float64.
-NNEXT_INLINE void add_products(Lanes<double>& sum, Lanes<float> x, Lanes<float> y) {
-  for (int j = 0; j < kParts<float>; ++j) {
-    x.part[j] = flushed<float>(x.part[j]);
-    y.part[j] = flushed<float>(y.part[j]);
-  }
+NNEXT_INLINE void add_products(Lanes<double>& sum, const Lanes<float>& x, const Lanes<float>& y) {
   add_products(sum, doubles(x), doubles(y));
 }
 
@@ -33,10 +35,9 @@ void row_dots_array(const T* x, const T* table, index_t row_stride, const std::i
     const T* const row = table + index[i] * row_stride;
     Lanes<double> sum{};
     for (index_t j = 0; j < width; j += kLanes) {
-      add_products(sum, load_lanes<T>(x + j, width - j, T{0}),
-                   load_lanes<T>(row + j, width - j, T{0}));
+      add_products(sum, flushed_lanes(x + j, width - j), flushed_lanes(row + j, width - j));
     }
-    out[i] = static_cast<T>(sum_lanes(sum));
+    out[i] = flushed<T>(broadcast<T>(static_cast<T>(sum_lanes(sum))))[0];
   }
 }
 
