@@ -187,7 +187,7 @@ ALONE = $$(unshare --map-root-user --net true 2>/dev/null && echo unshare --map-
 check-wheel: dist/.built ## that the wheel holds what it should and no more, is small, and is built the same bytes twice
 	rm -rf $(AGAIN) && mkdir -p $(AGAIN) && tar -xzf dist/*.tar.gz -C $(AGAIN) && mv $(AGAIN)/nnext* $(AGAIN)/elsewhere
 	cd $(AGAIN)/elsewhere && PATH="$(CURDIR)/.venv-test/bin:$$PATH" $(ALONE) \
-	  $(CURDIR)/.venv-test/bin/python -P -m build --wheel --no-isolation -Ccmake.define.NNEXT_WERROR=ON >build.log \
+	  "$(CURDIR)/.venv-test/bin/python" -P -m build --wheel --no-isolation -Ccmake.define.NNEXT_WERROR=ON >build.log \
 	  || { cat build.log; exit 1; }
 	.venv-test/bin/python -P scripts/check_wheel.py dist/*.whl dist/*.tar.gz $(AGAIN)/elsewhere/dist/*.whl
 

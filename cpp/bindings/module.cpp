@@ -46,6 +46,7 @@ PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
   bind_embedding(module);
   bind_embedding_dot(module);
   bind_normalize(module);
+  bind_recurrent(module);
   bind_reduce(module);
   bind_optimizer(module);
 }

@@ -24,6 +24,7 @@ void bind_elementwise(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
 void bind_embedding_dot(pybind11::module_& module);
 void bind_normalize(pybind11::module_& module);
+void bind_recurrent(pybind11::module_& module);
 void bind_reduce(pybind11::module_& module);
 void bind_optimizer(pybind11::module_& module);
 

@@ -7,13 +7,15 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `functions`          matrix product, softmax, cross entropy, element by element
 `layers`             forward and backward pairs with ``params`` and ``grads``
 `loss_layers`        the layers that end a network in a loss
+`time_layers`        layers of sequences: recurrent ones, and what stands around them
+`attention`          what a decoder takes of an encoder's states
 `negative_sampling`  the loss of a large vocabulary from a few of its words
 `init`               layers with weights drawn at random: `affine` (Linear, Dense)
 `nodes`              the nodes of a computational graph
 `optimizer`          SGD to AdamW
 `schedules`          learning rates that change step by step
 `base_model`         what models have in common
-`models`             chains of layers, models of words
+`models`             chains of layers, models of words, of language, of sequences
 `saving`             models in files
 `model_files`        parameters alone, in NumPy's files
 `checkpoints`        runs of training in files, to go on with
@@ -28,7 +30,7 @@ Scratch 2", through NumPy arrays. The common names are here; each module says mo
 `datasets`           spiral, digits, MNIST
 `sklearn`            scikit-learn's estimators on the core (needs scikit-learn)
 `gradient_check`     gradients against central differences
-`book`               what the book's programs need to give the book's numbers
+`book`               the book's programs run as they are, to the book's numbers
 `config`             threads, memory, how nnext was built
 ===================  ==========================================================
 """

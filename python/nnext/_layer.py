@@ -111,6 +111,26 @@ class Layer:
         return f"{type(self).__name__}({self._arguments()})"
 
 
+class Joined(Layer):
+    """A layer that is made of others: its arrays are theirs, in the order of `_parts`."""
+
+    def _parts(self) -> Sequence[Layer]:
+        raise NotImplementedError
+
+    def _gather(self) -> None:
+        """Take the parts' arrays; to be called when they are there."""
+        self.params = [p for part in self._parts() for p in part.params]
+        self.grads = [grad for part in self._parts() for grad in part.grads]
+
+    # A copy takes the arrays of its own parts: joblib knows no two places of one array.
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("params", "grads")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._gather()
+
+
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Say whether nnext can compute in this type, or stores it and computes in float32."""
     return dtype.name in _FLOATS

@@ -100,6 +100,68 @@ def softmax_probabilities(x: ArrayLike, options: LossOptions) -> _Float: ...
 def softmax_predictions(x: ArrayLike, options: LossOptions) -> _Index: ...
 def class_indices(t: ArrayLike, shape: Sequence[int], options: LossOptions) -> _Index: ...
 
+# Recurrent layers: output, states in the type computed in, what is left for backward
+def rnn_forward(
+    xs: ArrayLike, Wx: ArrayLike, Wh: ArrayLike, b: ArrayLike | None, h: ArrayLike | None
+) -> tuple[_Float, _Float, tuple[_Float, ...]]: ...
+def rnn_backward(
+    xs: ArrayLike,
+    Wx: ArrayLike,
+    Wh: ArrayLike,
+    b: ArrayLike | None,
+    left: tuple[ArrayLike, ...],
+    dout: ArrayLike,
+    dWx: _Float,
+    dWh: _Float,
+    db: _Float | None,
+    input_grad: bool,
+    accumulate: bool = False,
+) -> tuple[Any, _Float]: ...
+def lstm_forward(
+    xs: ArrayLike,
+    Wx: ArrayLike,
+    Wh: ArrayLike,
+    b: ArrayLike | None,
+    h: ArrayLike | None,
+    c: ArrayLike | None,
+) -> tuple[_Float, _Float, tuple[_Float, ...]]: ...
+def lstm_backward(
+    xs: ArrayLike,
+    Wx: ArrayLike,
+    Wh: ArrayLike,
+    b: ArrayLike | None,
+    left: tuple[ArrayLike, ...],
+    dout: ArrayLike,
+    dc: ArrayLike | None,
+    dWx: _Float,
+    dWh: _Float,
+    db: _Float | None,
+    input_grad: bool,
+    accumulate: bool = False,
+) -> tuple[Any, _Float, _Float]: ...
+def gru_forward(
+    xs: ArrayLike,
+    Wx: ArrayLike,
+    Wh: ArrayLike,
+    b: ArrayLike | None,
+    h: ArrayLike | None,
+    reset_after: bool,
+) -> tuple[_Float, _Float, tuple[_Float, ...]]: ...
+def gru_backward(
+    xs: ArrayLike,
+    Wx: ArrayLike,
+    Wh: ArrayLike,
+    b: ArrayLike | None,
+    reset_after: bool,
+    left: tuple[ArrayLike, ...],
+    dout: ArrayLike,
+    dWx: _Float,
+    dWh: _Float,
+    db: _Float | None,
+    input_grad: bool,
+    accumulate: bool = False,
+) -> tuple[Any, _Float]: ...
+
 # Layer norm and batch norm
 def layer_norm_forward(
     x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, eps: float

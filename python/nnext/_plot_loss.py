@@ -86,6 +86,49 @@ def plot_loss(
     return finish(figure, path)
 
 
+def plot_perplexity(
+    perplexities: Sequence[float],
+    interval: int = 1,
+    *,
+    ylim: tuple[float, float] | None = None,
+    path: PathLike | None = None,
+) -> Any:
+    """Draw the perplexities of a language model in training, `RnnlmTrainer.ppl_list`.
+
+    The axis is logarithmic where the largest is over a thousand times the smallest.
+
+    Parameters
+    ----------
+    perplexities : sequence of float
+    interval : int
+        How many batches lie between two of them.
+    ylim : (float, float), optional
+        Range of the axis of perplexities, which then is linear.
+    path : path-like, optional
+        The picture to write; left out, a window opens.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there are none.
+    """
+    if not perplexities:
+        raise ValueError("perplexities: there is none to draw yet; fit with an eval_interval first")
+    figure = figure_for(path, _SIZE)
+    ax = figure.add_subplot()
+    _draw(ax, [_curve("perplexity", range(len(perplexities)), perplexities, dots=False)])
+    ax.set(xlabel=f"iterations (x{interval})", ylabel="perplexity")
+    if ylim is not None:
+        ax.set(yscale="linear", ylim=ylim)
+    return finish(figure, path)
+
+
 class _Curve(NamedTuple):
     name: str
     x: Sequence[int]

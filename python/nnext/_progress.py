@@ -12,10 +12,13 @@ ProgressKind = Literal["auto", "bar", "lines", "none"]
 
 
 class Progress:
-    """Shows nothing; the other two displays override what they need."""
+    """Shows nothing; the other two displays override what they need.
 
-    def __init__(self, epochs: int, batches: int | None, done: int) -> None:
-        self.epochs, self.batches, self.done = epochs, batches, done
+    `measure` is what the shown number is called.
+    """
+
+    def __init__(self, epochs: int, batches: int | None, done: int, measure: str = "loss") -> None:
+        self.epochs, self.batches, self.done, self.measure = epochs, batches, done, measure
 
     def advance(self, batches: int = 1) -> None:
         """Note that a batch is done, or several."""
@@ -34,8 +37,8 @@ class Progress:
 
 
 class _Lines(Progress):
-    def __init__(self, epochs: int, batches: int | None, done: int) -> None:
-        super().__init__(epochs, batches, done)
+    def __init__(self, epochs: int, batches: int | None, done: int, measure: str = "loss") -> None:
+        super().__init__(epochs, batches, done, measure)
         self.start = time.perf_counter()
 
     def point(self, epoch: int, i: int, loss: float) -> None:
@@ -43,7 +46,7 @@ class _Lines(Progress):
         of = "" if self.batches is None else f" / {self.batches}"
         print(
             f"| epoch {self.done + epoch + 1} |  iter {i + 1}{of} "
-            f"| time {seconds:.0f}[s] | loss {loss:.2f}"
+            f"| time {seconds:.0f}[s] | {self.measure} {loss:.2f}"
         )
 
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
@@ -55,8 +58,8 @@ class _Lines(Progress):
 
 
 class _Bar(Progress):
-    def __init__(self, epochs: int, batches: int | None, done: int) -> None:
-        super().__init__(epochs, batches, done)
+    def __init__(self, epochs: int, batches: int | None, done: int, measure: str = "loss") -> None:
+        super().__init__(epochs, batches, done, measure)
         tqdm = require("tqdm.auto", "progress", "A progress bar").tqdm
         self.bar = tqdm(
             total=None if batches is None else epochs * batches,
@@ -70,7 +73,9 @@ class _Bar(Progress):
 
     def epoch(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         self.bar.set_description_str(self._name(epoch), refresh=False)
-        self.bar.set_postfix_str(", ".join(_format({"loss": loss, **metrics}, 3)), refresh=False)
+        self.bar.set_postfix_str(
+            ", ".join(_format({self.measure: loss, **metrics}, 3)), refresh=False
+        )
 
     def stopped(self, epoch: int, by: str) -> None:
         self.bar.set_description_str(f"{self._name(epoch)}, stopped by {by}", refresh=False)
@@ -82,18 +87,20 @@ class _Bar(Progress):
         return f"epoch {self.done + epoch + 1}/{self.done + self.epochs}"
 
 
-def make_progress(kind: ProgressKind, epochs: int, batches: int | None, done: int = 0) -> Progress:
+def make_progress(
+    kind: ProgressKind, epochs: int, batches: int | None, done: int = 0, measure: str = "loss"
+) -> Progress:
     """Choose a display; "auto" is a bar if tqdm is there and stderr is a terminal, else lines.
 
     `epochs` are to come, of `batches` each (None: nobody knows), after `done` epochs of earlier
-    trainings.
+    trainings. `measure` is what is shown.
     """
     kinds = {"bar": _Bar, "lines": _Lines, "none": Progress}
     if kind == "auto":
         kind = "bar" if has_bar() else "lines"
     if kind not in list(kinds):  # a list, for what cannot be hashed
         raise ValueError(f'progress: expected "auto", "bar", "lines" or "none", got {kind!r}')
-    return kinds[kind](epochs, batches, done)
+    return kinds[kind](epochs, batches, done, measure)
 
 
 def has_bar() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from nnext import layers, loss_layers, nodes
+from nnext import layers, loss_layers, models, nodes, time_layers
 from nnext._names import (
     counters,
     layer_arrays,
@@ -66,10 +66,40 @@ _LAYERS = {
         nodes.Multiply,
         nodes.Repeat,
         nodes.Sum,
+        time_layers.Simple_TimeAffine,
+        time_layers.TimeAffine,
+        time_layers.TimeBiLSTM,
+        time_layers.TimeDropout,
+        time_layers.TimeEmbedding,
+        time_layers.TimeGRU,
+        time_layers.TimeLSTM,
+        time_layers.TimeRNN,
+        time_layers.TimeSigmoidWithLoss,
+        time_layers.TimeSoftmaxWithLoss,
     )
 }
 
 _CHAINS: dict[str, type[Sequential]] = {"Sequential": Sequential, "TwoLayerNet": TwoLayerNet}
+
+
+def _drawn(cls: type) -> _Known:
+    """Return a model that draws its weights, which a file's will overwrite: not from np.random."""
+    return _Known(cls, lambda **config: cls(**config, seed=0))
+
+
+_MODELS = {
+    cls.__name__: _drawn(cls)
+    for cls in (
+        models.AttentionSeq2seq,
+        models.BetterRnnlm,
+        models.PeekySeq2seq,
+        models.Rnnlm,
+        models.Seq2seq,
+        models.SimpleCBOW,
+        models.SimpleRnnlm,
+        models.SimpleSkipGram,
+    )
+}
 _OWN_LAYERS: dict[str, _Known] = {}
 _OWN_MODELS: dict[str, _Known] = {}
 
@@ -155,7 +185,7 @@ def register_model(name: str, cls: Any = None, *, build: Callable[..., Any] | No
     TypeError, ValueError
         As `register_layer`.
     """
-    return _register("model", name, cls, build, _CHAINS, _OWN_MODELS)
+    return _register("model", name, cls, build, {**_CHAINS, **_MODELS}, _OWN_MODELS)
 
 
 def _register(
@@ -207,14 +237,15 @@ def describe(model: Any) -> dict[str, Any]:
         for extra in model_arrays(model).keys() - inside:
             raise TypeError(f"{extra} belongs to the model alone, and files have those of layers")
     else:
-        name = next((n for n, known in _OWN_MODELS.items() if known.cls is cls), None)
+        known_models = {**_OWN_MODELS, **_MODELS}
+        name = next((n for n, known in known_models.items() if known.cls is cls), None)
         if name is None:
             raise TypeError(
                 f"{cls.__name__} is a model that files do not know: give it a method config() and "
                 f'call nnext.register_model("{cls.__name__}", {cls.__name__})'
             )
         config = pack(f"{cls.__name__}.config()", model.config())
-        _check_call(name, _OWN_MODELS[name], (), config)
+        _check_call(name, known_models[name], (), config)
         described = {"type": name, "config": config}
     described["shared"] = {
         name: [first, turned] for name, (first, turned) in shared_names(model_arrays(model)).items()
@@ -284,16 +315,31 @@ def build(described: Any, arrays: Mapping[str, Array]) -> Any:
     name = expect("model: type", described.get("type"), str)
     if name in _CHAINS:
         return _build_chain(_CHAINS[name], described, arrays)
-    if name not in _OWN_MODELS:
+    known = _MODELS.get(name) or _OWN_MODELS.get(name)
+    if known is None:
         raise ValueError(
             f"an unknown model {name!r}; if it is your own, call nnext.register_model first"
         )
     entries = expect_keys("model", described, ["type", "config", "shared", "counters"])
     config = unpack(expect("model: config", entries["config"], dict))
-    model = _OWN_MODELS[name].build(**config)
+    if name in _MODELS:
+        _check_sizes(config, arrays)
+    model = known.build(**config)
     load_state(model_arrays(model), arrays, what=name)
     _set_counters(model, entries["counters"])
     return model
+
+
+def _check_sizes(config: dict[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Refuse sizes that the arrays of the file cannot have, before weights of these are drawn."""
+    names = ("vocab_size", "wordvec_size", "hidden_size")
+    V, D, H = (expect(f"model: config: {name}", config.get(name), int) for name in names)
+    largest, numbers = max(V * D, V * H, D * H, H * H), sum(a.size for a in arrays.values())
+    if largest > numbers:
+        raise ValueError(
+            f"model: config: sizes {V}, {D}, {H} are of an array of {largest} numbers, the file "
+            f"has {numbers} in all"
+        )
 
 
 def _build_chain(

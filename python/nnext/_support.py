@@ -191,6 +191,14 @@ def random_source(seed: int | None, rng: Any) -> Any:
     return rng
 
 
+def given_source(seed: int | None, rng: Any) -> Any:
+    """Give what `random_source` gives, or None without a generator and a seed.
+
+    That is for what draws from ``numpy.random`` itself then, as the book does.
+    """
+    return None if seed is None and rng is None else random_source(seed, rng)
+
+
 def check_source(rng: Any, seed: int | None) -> None:
     """Refuse what is no source of random numbers, and one beside a seed."""
     if seed is not None:

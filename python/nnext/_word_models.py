@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from nnext import _nnext
 from nnext._fit_data import Samples
 from nnext._input import make_array
-from nnext._support import Array, check_count, check_source, refuse_masked, refuse_sparse
+from nnext._support import Array, check_count, given_source, refuse_masked, refuse_sparse
 from nnext.base_model import BaseModel, LayerLike
+from nnext.init import float_type
 from nnext.layers import Embedding, MatMul, SoftmaxWithLoss
 from nnext.negative_sampling import NegativeSamplingLoss
+
+Rng = np.random.RandomState | np.random.Generator | None
 
 
 class _WordModel(BaseModel):
@@ -42,7 +45,7 @@ class SimpleCBOW(_WordModel):
     The vectors of the context's words, their mean, scores of all words, softmax with loss. For
     small vocabularies: words are one-hot rows.
 
-    Weights are drawn as in the book, normal with a standard deviation of 0.01, float32.
+    Weights are drawn as in the book, normal with a standard deviation of 0.01.
 
     Parameters
     ----------
@@ -50,15 +53,20 @@ class SimpleCBOW(_WordModel):
         V, the number of words.
     hidden_size : int
         H, the length of their vectors.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's. Left out, they are drawn from ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the weights from this; from ``numpy.random`` itself if left out.
+        Draw the weights from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
 
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1.
+        If a size is not a whole number of at least 1, or there are both `seed` and `rng`.
     TypeError
-        If `rng` is no source of random numbers.
+        If `rng` is no source of random numbers, or `dtype` not one of floats.
 
     Examples
     --------
@@ -76,11 +84,18 @@ class SimpleCBOW(_WordModel):
         vocab_size: int,
         hidden_size: int,
         *,
-        rng: np.random.RandomState | np.random.Generator | None = None,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
     ) -> None:
-        W_in, W_out = _draw_weights(vocab_size, hidden_size, rng, transposed=True)
+        (W_in, W_out), _ = _draw_weights(vocab_size, hidden_size, seed, rng, dtype, turned=True)
         self.out_layer = MatMul(W_out)
         super().__init__(MatMul(W_in), [self.out_layer], SoftmaxWithLoss())
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes and the type, which make such a model."""
+        V, H = self.word_vecs.shape
+        return {"vocab_size": V, "hidden_size": H, "dtype": self.word_vecs.dtype.name}
 
     def loss_input(self, contexts: ArrayLike) -> Array:
         """Return the scores of all words, shape (N, V), for contexts (N, C, V)."""
@@ -122,7 +137,7 @@ class SimpleSkipGram(_WordModel):
     The vector of the word, scores of all words, and the softmax loss of each word of the context,
     added up. For small vocabularies: words are one-hot rows.
 
-    Weights are drawn as in the book, normal with a standard deviation of 0.01, float32.
+    Weights are drawn as in the book, normal with a standard deviation of 0.01.
 
     Parameters
     ----------
@@ -130,15 +145,20 @@ class SimpleSkipGram(_WordModel):
         V, the number of words.
     hidden_size : int
         H, the length of their vectors.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's. Left out, they are drawn from ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the weights from this; from ``numpy.random`` itself if left out.
+        Draw the weights from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
 
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1.
+        If a size is not a whole number of at least 1, or there are both `seed` and `rng`.
     TypeError
-        If `rng` is no source of random numbers.
+        If `rng` is no source of random numbers, or `dtype` not one of floats.
     """
 
     def __init__(
@@ -146,12 +166,19 @@ class SimpleSkipGram(_WordModel):
         vocab_size: int,
         hidden_size: int,
         *,
-        rng: np.random.RandomState | np.random.Generator | None = None,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
     ) -> None:
-        W_in, W_out = _draw_weights(vocab_size, hidden_size, rng, transposed=True)
+        (W_in, W_out), _ = _draw_weights(vocab_size, hidden_size, seed, rng, dtype, turned=True)
         self.out_layer = MatMul(W_out)
         super().__init__(MatMul(W_in), [self.out_layer], SoftmaxWithLoss())
         self._words = 0  # of the last contexts
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes and the type, which make such a model."""
+        V, H = self.word_vecs.shape
+        return {"vocab_size": V, "hidden_size": H, "dtype": self.word_vecs.dtype.name}
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
         """Return the loss of a batch.
@@ -193,7 +220,7 @@ class CBOW(_WordModel):
     The vectors of the context's words, their mean, and `NegativeSamplingLoss` with the word itself
     and 5 drawn ones. Ids take the place of one-hot rows, and a step reads the rows of a few words.
 
-    Weights are drawn as in the book, normal with a standard deviation of 0.01, float32.
+    Weights are drawn as in the book, normal with a standard deviation of 0.01.
 
     Parameters
     ----------
@@ -205,16 +232,22 @@ class CBOW(_WordModel):
         How many words before and after the target are its context.
     corpus : array_like of integers, shape (L,)
         The ids of the text's words, by whose frequencies wrong words are drawn.
+    seed : int, optional
+        Of the weights, and of the wrong words: with ``numpy.random.seed(s)`` in the book's program
+        and ``seed=s`` here the weights are the book's. Left out, ``numpy.random`` governs both.
     rng : RandomState or Generator, optional
-        Draw the weights, and the seed of the wrong words, from this; from ``numpy.random`` itself
-        if left out.
+        Draw the weights, and the seed of the wrong words, from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
 
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1, or the text has fewer than 6 different words.
+        If a size is not a whole number of at least 1, the text has fewer than 6 different words, or
+        there are both `seed` and `rng`.
     TypeError
-        If `rng` is no source of random numbers, or `corpus` holds no integers.
+        If `rng` is no source of random numbers, `dtype` not one of floats, or `corpus` holds no
+        integers.
     IndexError
         If an id of `corpus` is not in [0, V).
 
@@ -240,11 +273,13 @@ class CBOW(_WordModel):
         window_size: int,
         corpus: ArrayLike,
         *,
-        rng: np.random.RandomState | np.random.Generator | None = None,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         self.window_size = check_count("window_size", window_size)
-        W_in, W_out = _draw_weights(vocab_size, hidden_size, rng)
-        super().__init__(Embedding(W_in), [], NegativeSamplingLoss(W_out, corpus, rng=rng))
+        (W_in, W_out), source = _draw_weights(vocab_size, hidden_size, seed, rng, dtype)
+        super().__init__(Embedding(W_in), [], NegativeSamplingLoss(W_out, corpus, rng=source))
 
     def loss_input(self, contexts: ArrayLike) -> Array:
         """Return the mean of the context's vectors, shape (N, H), for contexts (N, 2 window)."""
@@ -284,7 +319,7 @@ class SkipGram(_WordModel):
     The vector of the word, and `NegativeSamplingLoss` with each word of its context and 5 drawn
     ones for each. The losses of the context's words are added up.
 
-    Weights are drawn as in the book, normal with a standard deviation of 0.01, float32.
+    Weights are drawn as in the book, normal with a standard deviation of 0.01.
 
     Parameters
     ----------
@@ -296,16 +331,22 @@ class SkipGram(_WordModel):
         How many words before and after the target are its context.
     corpus : array_like of integers, shape (L,)
         The ids of the text's words, by whose frequencies wrong words are drawn.
+    seed : int, optional
+        Of the weights, and of the wrong words: with ``numpy.random.seed(s)`` in the book's program
+        and ``seed=s`` here the weights are the book's. Left out, ``numpy.random`` governs both.
     rng : RandomState or Generator, optional
-        Draw the weights, and the seed of the wrong words, from this; from ``numpy.random`` itself
-        if left out.
+        Draw the weights, and the seed of the wrong words, from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
 
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1, or the text has fewer than 6 different words.
+        If a size is not a whole number of at least 1, the text has fewer than 6 different words, or
+        there are both `seed` and `rng`.
     TypeError
-        If `rng` is no source of random numbers, or `corpus` holds no integers.
+        If `rng` is no source of random numbers, `dtype` not one of floats, or `corpus` holds no
+        integers.
     IndexError
         If an id of `corpus` is not in [0, V).
     """
@@ -317,11 +358,13 @@ class SkipGram(_WordModel):
         window_size: int,
         corpus: ArrayLike,
         *,
-        rng: np.random.RandomState | np.random.Generator | None = None,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         self.window_size = check_count("window_size", window_size)
-        W_in, W_out = _draw_weights(vocab_size, hidden_size, rng)
-        super().__init__(Embedding(W_in), [], NegativeSamplingLoss(W_out, corpus, rng=rng))
+        (W_in, W_out), source = _draw_weights(vocab_size, hidden_size, seed, rng, dtype)
+        super().__init__(Embedding(W_in), [], NegativeSamplingLoss(W_out, corpus, rng=source))
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
         """Return the loss of a batch.
@@ -352,18 +395,25 @@ class SkipGram(_WordModel):
 
 
 def _draw_weights(
-    vocab_size: int, hidden_size: int, rng: Any, *, transposed: bool = False
-) -> tuple[Array, Array]:
-    """Draw the weights of the first layer (V, H) and the last, (V, H) or transposed (H, V)."""
+    vocab_size: int,
+    hidden_size: int,
+    seed: int | None,
+    rng: Rng,
+    dtype: DTypeLike,
+    *,
+    turned: bool = False,
+) -> tuple[tuple[Array, Array], Rng]:
+    """Draw the weights of the first layer (V, H) and the last, which may be turned to (H, V).
+
+    Return also what they were drawn from, None for ``numpy.random``.
+    """
     size = check_count("vocab_size", vocab_size), check_count("hidden_size", hidden_size)
-    if rng is not None:
-        check_source(rng, None)
-    normal = (np.random if rng is None else rng).standard_normal
-    W_in, W_out = (
-        0.01 * normal(shape).astype(np.float32)
-        for shape in (size, size[::-1] if transposed else size)
-    )
-    return W_in, W_out
+    source: Any = given_source(seed, rng)
+    kind = float_type(dtype)
+    normal = (np.random if source is None else source).standard_normal
+    W_in: Array = 0.01 * normal(size).astype(kind)
+    W_out: Array = 0.01 * normal(size[::-1] if turned else size).astype(kind)
+    return (W_in, W_out), source
 
 
 def _check_contexts(contexts: ArrayLike, dimensions: int, words: int | None = None) -> Array:

@@ -60,7 +60,7 @@ def affine(
     if weight_scale is None:
         weight_scale = math.sqrt(2.0 / input_size)
     check_scale(weight_scale)
-    kind = _float_type(dtype)
+    kind = float_type(dtype)
     normal = _source(rng, seed).standard_normal((input_size, output_size))
     with np.errstate(over="ignore"):  # said below
         W: Array = (weight_scale * normal).astype(kind)
@@ -130,7 +130,7 @@ def batch_norm(
 
 
 def _ones_and_zeros(size: int, dtype: DTypeLike) -> tuple[Array, Array]:
-    size, kind = check_count("size", size), _float_type(dtype)
+    size, kind = check_count("size", size), float_type(dtype)
     return np.ones(size, kind), np.zeros(size, kind)
 
 
@@ -143,7 +143,7 @@ def check_scale(weight_scale: float) -> None:
         )
 
 
-def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
+def float_type(dtype: DTypeLike) -> np.dtype[Any]:
     """Return a type of parameters, or raise a TypeError that names the argument."""
     try:
         kind = np.dtype(dtype)

@@ -1,4 +1,4 @@
-"""Models that are chains of layers, and those of words, which `_word_models` has."""
+"""Models: chains of layers, and the book's of words, language and from sequence to sequence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Any, Literal, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from nnext._encoders_decoders import (
+    AttentionDecoder,
+    AttentionEncoder,
+    Decoder,
+    Encoder,
+    PeekyDecoder,
+)
+from nnext._language_models import BetterRnnlm, Rnnlm, SimpleRnnlm
 from nnext._layer import adding_backward, has_methods_of
+from nnext._seq2seq import AttentionSeq2seq, PeekySeq2seq, Seq2seq
 from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
 from nnext._word_models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
@@ -19,8 +28,19 @@ from nnext.layers import Sigmoid, SoftmaxWithLoss
 
 __all__ = [
     "CBOW",
+    "AttentionDecoder",
+    "AttentionEncoder",
+    "AttentionSeq2seq",
+    "BetterRnnlm",
+    "Decoder",
+    "Encoder",
+    "PeekyDecoder",
+    "PeekySeq2seq",
+    "Rnnlm",
+    "Seq2seq",
     "Sequential",
     "SimpleCBOW",
+    "SimpleRnnlm",
     "SimpleSkipGram",
     "SkipGram",
     "TwoLayerNet",

@@ -7,7 +7,7 @@ trace in it. Lines differ by style and shade as well as by colour.
 
 from nnext._plot_classes import plot_confusion_matrix, plot_decision_boundary, plot_predictions
 from nnext._plot_graph import plot_graph
-from nnext._plot_loss import plot_loss
+from nnext._plot_loss import plot_loss, plot_perplexity
 from nnext._plot_values import plot_parameters, plot_residuals
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "plot_graph",
     "plot_loss",
     "plot_parameters",
+    "plot_perplexity",
     "plot_predictions",
     "plot_residuals",
 ]

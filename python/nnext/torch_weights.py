@@ -7,6 +7,10 @@ model of the same layers into an nnext model, and ``to_torch(model)`` returns a 
 Layers that have arrays are matched in their order, that of the dict; where numbers in names are out
 of order, as in files of safetensors, that of the numbers: "2" comes before "10". A ``Linear``'s
 weight is (H, D) and lies here as W (D, H).
+
+``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` with ``batch_first=True``, one layer and one direction, are
+`TimeRNN`, `TimeLSTM` and `TimeGRU` with ``reset_after=True``: their gates are put in order, and two
+biases of a gate become one.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import numpy as np
 from nnext._gathered import check_gathered
 from nnext._names import layer_arrays, places
 from nnext._support import Array, refuse_masked
+from nnext._torch_recurrent import RECURRENT, as_torch, from_torch_values
 
 __all__ = ["from_torch", "to_torch"]
 
@@ -76,12 +81,15 @@ def from_torch(state: Mapping[str, Any], model: Any) -> None:
         names = given.keys() - {_COUNT} if "running_mean" in arrays else given.keys()
         wrong += [f"{where}: missing {name}" for name in arrays if name not in names]
         wrong += [f"{where}: unexpected {name}" for name in given if name in names - arrays.keys()]
+        values = {}
         for name in (name for name in arrays if name in names):
             fault, value = _read(given[name], arrays[name])
             if fault:
                 wrong.append(f"{where}: {name}: {fault}")
             else:
-                writes.append((f"{where}: {name}", arrays[name], value))
+                values[name] = value
+        if len(values) == len(arrays):
+            writes += _writes(where, layer, arrays, values)
     if not wrong:
         wrong = _contradictions(writes)
     if wrong:
@@ -123,24 +131,26 @@ def to_torch(model: Any) -> dict[str, Array]:
 def _kind_of(layer: Any) -> str:
     """Return the name of the class in `_NAMES` that a layer is of, or its own."""
     names = [cls.__name__ for cls in type(layer).__mro__]
-    return next((name for name in names if name in _NAMES), names[0])
+    return next((name for name in names if name in _NAMES or name in RECURRENT), names[0])
 
 
 def _layers_of(model: Any) -> list[tuple[str, Any]]:
     """Return the layers that have arrays, with their names."""
     layers = [(place, layer) for place, layer in places(model) if layer_arrays(layer)]
     for place, layer in layers:
-        if _kind_of(layer) not in _NAMES:
+        if _kind_of(layer) not in (*_NAMES, *RECURRENT):
             raise TypeError(
-                f"{place}: PyTorch's weights are known for {', '.join(_NAMES)}, not for "
-                f"{type(layer).__name__}"
+                f"{place}: PyTorch's weights are known for {', '.join((*_NAMES, *RECURRENT))}, not "
+                f"for {type(layer).__name__}"
             )
     return layers
 
 
 def _arrays_of(layer: Any) -> dict[str, Array]:
-    """Return views of a layer's arrays as PyTorch has them."""
+    """Return a layer's arrays as PyTorch has them: views, but of recurrent layers."""
     kind, own = _kind_of(layer), layer_arrays(layer)
+    if kind in RECURRENT:
+        return as_torch(kind, layer)
     arrays = {
         name: own[here].T if kind in _TURNED and own[here].ndim == 2 else own[here]
         for name, here in _NAMES[kind].items()
@@ -149,6 +159,18 @@ def _arrays_of(layer: Any) -> dict[str, Array]:
     if "running_mean" in arrays:
         arrays[_COUNT] = np.zeros((), np.int64)
     return arrays
+
+
+def _writes(
+    where: str, layer: Any, arrays: Mapping[str, Array], values: Mapping[str, Array]
+) -> list[tuple[str, Array, Array]]:
+    """Return what is written for a layer: where it comes from, the array, the numbers."""
+    kind = _kind_of(layer)
+    if kind not in RECURRENT:
+        return [(f"{where}: {name}", arrays[name], value) for name, value in values.items()]
+    own = layer_arrays(layer)
+    found = zip(own.items(), from_torch_values(kind, layer, values), strict=True)
+    return [(f"{where}: {name}", array, value) for (name, array), value in found]
 
 
 def _modules_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

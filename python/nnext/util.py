@@ -1,4 +1,4 @@
-"""What programs about words need around a model: corpora, counts, vectors and who is like whom.
+"""What programs about words need around a model: corpora, counts, which words are alike.
 
 The names are those of the book's ``common/util.py``, and so are the results, to the number printed;
 loops over words are NumPy's here, and errors name what is wrong. After "Deep Learning from
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._cooccurrence import create_co_matrix, ppmi, truncated_svd
+from nnext._sequence_evaluation import eval_perplexity, eval_seq2seq
 from nnext._support import Array, refuse_masked
 from nnext._text import convert_one_hot, create_contexts_target, preprocess
 from nnext._word_similarity import analogy, cos_similarity, most_similar, normalize
@@ -25,6 +26,8 @@ __all__ = [
     "cos_similarity",
     "create_co_matrix",
     "create_contexts_target",
+    "eval_perplexity",
+    "eval_seq2seq",
     "most_similar",
     "normalize",
     "ppmi",

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import nnext
-from nnext import _nnext, demo, functions, layers, negative_sampling, optimizer
+from nnext import _nnext, _recurrent, demo, functions, layers, negative_sampling, optimizer
 
 FILE = Path(__file__).parents[1] / "same_bits.txt"
 THREADS = (1, 2, 3, 8)
@@ -197,6 +197,25 @@ def normalizations(dtype):
                 yield f"running statistics ({n}, {d})", layer.buffers
 
 
+def recurrent_layers(dtype):
+    kinds = {
+        "rnn": (_recurrent.TimeRNN, 1, 1, {}),
+        "lstm": (_recurrent.TimeLSTM, 4, 4, {}),
+        "gru": (_recurrent.TimeGRU, 3, 3, {}),
+        "gru, reset after,": (_recurrent.TimeGRU, 3, 4, {"reset_after": True}),
+    }
+    for n, t, d, h in [(5, 7, 3, 33), (9, 3, 20, 100)]:
+        for name, (layer_of, gates, biases, options) in kinds.items():
+            Wx, Wh = drawn(dtype, 1, d, gates * h), drawn(dtype, 2, h, gates * h) * dtype(0.25)
+            layer = layer_of(Wx, Wh, drawn(dtype, 3, biases * h), stateful=True, **options)
+            layer.set_state(drawn(dtype, 4, n, h), *[drawn(dtype, 5, n, h)] * (name == "lstm"))
+            hs = layer.forward(drawn(dtype, 6, n, t, d))
+            dxs = layer.backward(drawn(dtype, 7, n, t, h))
+            cells = [layer.c, layer.dc] if name == "lstm" else []
+            results = [hs, dxs, layer.dh, *cells, *layer.grads]
+            yield f"{name} and backward ({n}, {t}, {d}, {h})", results
+
+
 def tables_and_sums(dtype):
     layer = layers.Embedding(drawn(dtype, 1, 50, 40))
     yield "embedding", layer.forward(np.arange(3000) * 7919 % 50)
@@ -266,6 +285,7 @@ CASES = (
     losses_of_single_scores,
     linear_losses,
     normalizations,
+    recurrent_layers,
     tables_and_sums,
     optimizers,
 )

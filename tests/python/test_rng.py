@@ -5,6 +5,8 @@ import pytest
 
 from nnext import SGD, Dropout, Trainer, TwoLayerNet, affine
 from nnext.datasets import spiral, train_test_split
+from nnext.models import AttentionSeq2seq, BetterRnnlm, PeekyDecoder, Rnnlm
+from nnext.time_layers import TimeDropout
 
 X, T = spiral()
 
@@ -32,7 +34,28 @@ def layer(seed=None, rng=None):
     return affine(2, 3, seed=seed, rng=rng).params[0].tolist()
 
 
-DRAWN = [order, weights, mask, part, layer]
+def language(seed=None, rng=None):
+    return BetterRnnlm(4, 2, 2, seed=seed, rng=rng).layers[4].params[0].tolist()
+
+
+def answers(seed=None, rng=None):
+    return AttentionSeq2seq(4, 3, 2, seed=seed, rng=rng).decoder.affine.params[0].tolist()
+
+
+def decoder(seed=None, rng=None):
+    return PeekyDecoder(4, 3, 2, seed=seed, rng=rng).params[0].tolist()
+
+
+def mask_of_steps(seed=None, rng=None):
+    return TimeDropout(0.5, seed=seed, rng=rng).forward(np.ones(100)).tolist()
+
+
+def words(seed=None, rng=None):
+    return Rnnlm(30, 2, 2, seed=0).generate(1, seed=seed, rng=rng)
+
+
+OF_THE_BOOK = [language, answers, decoder, mask_of_steps, words]  # its draws, in its order
+DRAWN = [order, weights, mask, part, layer, *OF_THE_BOOK]
 GENERATORS = [np.random.default_rng, np.random.RandomState]
 
 
@@ -44,9 +67,17 @@ def test_a_generator_is_drawn_from_and_goes_on(draw, generator):
     assert draw(rng=generator(3)) == first != second
 
 
-@pytest.mark.parametrize("draw", [order, weights, part, layer])
+@pytest.mark.parametrize("draw", [order, weights, part, layer, *OF_THE_BOOK])
 def test_a_random_state_of_a_seed_is_that_seed(draw):
     assert draw(rng=np.random.RandomState(5)) == draw(seed=5)
+
+
+@pytest.mark.parametrize("draw", OF_THE_BOOK)
+def test_numpys_own_seed_is_that_seed(draw):
+    np.random.seed(5)
+    drawn, after = draw(), draw()
+    assert drawn == draw(seed=5)
+    assert after != drawn
 
 
 @pytest.mark.parametrize("draw", DRAWN)

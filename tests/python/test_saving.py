@@ -46,12 +46,29 @@ from nnext.layers import (
     SquaredError,
 )
 from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
+from nnext.time_layers import (
+    Simple_TimeAffine,
+    TimeAffine,
+    TimeBiLSTM,
+    TimeDropout,
+    TimeEmbedding,
+    TimeGRU,
+    TimeLSTM,
+    TimeRNN,
+    TimeSigmoidWithLoss,
+    TimeSoftmaxWithLoss,
+)
 
 W = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
 OPTIONS = {
     "reduction": "sum", "ignore_label": -1, "label_smoothing": 0.1, "class_weight": [0.1, 2, 1e-7],
     "z_loss": 1e-4, "softcap": 12.5,
 }  # fmt: skip
+
+
+def recurrent_weights(gates, biases):
+    return [np.full(shape, 0.5, np.float32) for shape in ((2, gates), (1, gates), (biases,))]
+
 
 # Of every layer that files know, one with all options off their defaults.
 LAYERS = {
@@ -79,10 +96,22 @@ LAYERS = {
     "Repeat": lambda: Repeat(2, axis=-1),
     "Sigmoid": lambda: Sigmoid(),
     "SigmoidWithLoss": lambda: SigmoidWithLoss(pos_weight=[1.5, 0.1]),
+    "Simple_TimeAffine": lambda: Simple_TimeAffine(W.copy(), W[0].copy()),
     "Softmax": lambda: Softmax(),
     "SoftmaxWithLoss": lambda: SoftmaxWithLoss(**OPTIONS),
     "Sum": lambda: Sum(axis=-1, keepdims=False),
     "Tanh": lambda: Tanh(),
+    "TimeAffine": lambda: TimeAffine(W.copy(), W[0].copy()),
+    "TimeBiLSTM": lambda: TimeBiLSTM(
+        *recurrent_weights(4, 4), *recurrent_weights(4, 4), stateful=True
+    ),
+    "TimeDropout": lambda: TimeDropout(0.125),
+    "TimeEmbedding": lambda: TimeEmbedding(W.copy(), padding_idx=1),
+    "TimeGRU": lambda: TimeGRU(*recurrent_weights(3, 4), stateful=True, reset_after=True),
+    "TimeLSTM": lambda: TimeLSTM(*recurrent_weights(4, 4), stateful=True),
+    "TimeRNN": lambda: TimeRNN(*recurrent_weights(1, 1), stateful=True),
+    "TimeSigmoidWithLoss": lambda: TimeSigmoidWithLoss(pos_weight=[1.5, 0.1]),
+    "TimeSoftmaxWithLoss": lambda: TimeSoftmaxWithLoss(**{**OPTIONS, "ignore_label": 2}),
 }
 
 

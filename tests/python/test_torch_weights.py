@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 
+import reference as ref
 from nnext import (
     Affine,
     AffineSoftmaxWithLoss,
@@ -17,6 +18,7 @@ from nnext import (
     SoftmaxWithLoss,
     affine,
 )
+from nnext._recurrent import TimeGRU, TimeLSTM, TimeRNN
 from nnext.base_model import BaseModel
 from nnext.layers import Layer
 from nnext.torch_weights import from_torch, to_torch
@@ -255,3 +257,109 @@ def test_arrays_of_other_libraries_are_taken_without_a_copy(library):
     np.testing.assert_array_equal(MatMul(W).forward(x), MatMul(W).forward(plain))
     model = make_model()
     np.testing.assert_array_equal(model(x), model(plain))
+
+
+# Recurrent layers: PyTorch's formulas on its own arrays, by its documentation
+
+
+def gate_products(given, x, h):
+    ih = x @ given["weight_ih_l0"].T + given.get("bias_ih_l0", 0)
+    hh = h @ given["weight_hh_l0"].T + given.get("bias_hh_l0", 0)
+    n = len(given["weight_hh_l0"]) // given["weight_hh_l0"].shape[1]
+    return np.split(ih, n, axis=1), np.split(hh, n, axis=1)
+
+
+def torch_rnn(given, x, h, c):
+    (ih,), (hh,) = gate_products(given, x, h)
+    return np.tanh(ih + hh), c
+
+
+def torch_lstm(given, x, h, c):
+    i, f, g, o = (a + b for a, b in zip(*gate_products(given, x, h), strict=True))
+    c = ref.sigmoid(f) * c + ref.sigmoid(i) * np.tanh(g)
+    return ref.sigmoid(o) * np.tanh(c), c
+
+
+def torch_gru(given, x, h, c):
+    ih, hh = gate_products(given, x, h)
+    r, z = ref.sigmoid(ih[0] + hh[0]), ref.sigmoid(ih[1] + hh[1])
+    return (1 - z) * np.tanh(ih[2] + r * hh[2]) + z * h, c
+
+
+def recurrent_state(gates, D, H, bias=True):
+    sizes = {"weight_ih_l0": (gates * H, D), "weight_hh_l0": (gates * H, H)}
+    if bias:
+        sizes |= {"bias_ih_l0": (gates * H,), "bias_hh_l0": (gates * H,)}
+    return {n: random(*s, dtype=np.float64, seed=i) for i, (n, s) in enumerate(sizes.items())}
+
+
+def make_recurrent(gates, bias=True):
+    zeros = np.zeros((3, gates * 4)), np.zeros((4, gates * 4))
+    if gates == 3:
+        return TimeGRU(*zeros, np.zeros(16) if bias else None, reset_after=True)
+    return (TimeRNN if gates == 1 else TimeLSTM)(*zeros, np.zeros(gates * 4))
+
+
+@pytest.mark.parametrize(
+    ("gates", "step", "bias"),
+    [(1, torch_rnn, True), (4, torch_lstm, True), (3, torch_gru, True), (3, torch_gru, False)],
+)
+def test_recurrent_layers_compute_what_pytorch_computes(gates, step, bias):
+    model = Sequential([make_recurrent(gates, bias)])
+    given = recurrent_state(gates, 3, 4, bias)
+    from_torch({f"rnn.{name}": array for name, array in given.items()}, model)
+    xs = random(2, 5, 3, dtype=np.float64, seed=9)
+    h = c = np.zeros((2, 4))
+    for t, state in enumerate(model.layers[0].forward(xs).swapaxes(0, 1)):
+        h, c = step(given, xs[:, t], h, c)
+        np.testing.assert_allclose(state, h, rtol=0, atol=1e-14)
+    back = {name.removeprefix("0."): array for name, array in to_torch(model).items()}
+    assert list(back) == list(given)
+    h = c = np.zeros((2, 4))
+    for t, state in enumerate(model.layers[0].forward(xs).swapaxes(0, 1)):
+        h, c = step(back, xs[:, t], h, c)
+        np.testing.assert_allclose(state, h, rtol=0, atol=1e-14)
+    copy = Sequential([make_recurrent(gates, bias)])
+    from_torch(to_torch(model), copy)
+    for p, q in zip(copy.params, model.params, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_a_recurrent_layer_that_does_not_fit_is_named():
+    model = Sequential([make_recurrent(4)])
+    before = [p.copy() for p in model.params]
+    given = recurrent_state(4, 3, 4)
+    for change, message in [
+        ({"weight_ih_l0": random(16, 2)}, r"weight_ih_l0: expected shape \(16, 3\), got \(16, 2\)"),
+        ({"weight_ih_l1": random(16, 4)}, "unexpected weight_ih_l1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            from_torch(given | change, model)
+    del given["bias_hh_l0"]
+    with pytest.raises(ValueError, match="missing bias_hh_l0"):
+        from_torch(given, model)
+    for p, q in zip(model.params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_the_books_gru_is_none_of_pytorchs():
+    gru = TimeGRU(np.zeros((3, 12)), np.zeros((4, 12)), np.zeros(12))
+    with pytest.raises(TypeError, match="reset_after=True"):
+        to_torch(Sequential([gru]))
+
+
+@pytest.mark.parametrize(("gates", "name"), [(1, "RNN"), (4, "LSTM"), (3, "GRU")])
+def test_pytorch_itself_agrees(gates, name):
+    torch = pytest.importorskip("torch")
+    module = getattr(torch.nn, name)(3, 4, batch_first=True).double()
+    model = Sequential([make_recurrent(gates)])
+    from_torch(module.state_dict(), model)
+    xs = random(2, 5, 3, dtype=np.float64, seed=9)
+    expected = module(torch.from_numpy(xs))[0].detach().numpy()
+    np.testing.assert_allclose(model.layers[0].forward(xs), expected, rtol=0, atol=1e-13)
+    module.load_state_dict(
+        {n.removeprefix("0."): torch.from_numpy(a) for n, a in to_torch(model).items()}
+    )
+    np.testing.assert_allclose(
+        module(torch.from_numpy(xs))[0].detach().numpy(), expected, rtol=0, atol=1e-13
+    )

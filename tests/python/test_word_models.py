@@ -62,6 +62,30 @@ def test_weights_of_the_simple_models_are_the_books(kind):
     for p, shape in zip(model.params, [(7, 4), (4, 7)], strict=True):
         ref.assert_same_bits(p, 0.01 * np.random.randn(*shape).astype("f"))
     assert model.word_vecs is model.params[0]
+    ref.assert_same_bits(kind(7, 4, seed=3).params[1], model.params[1])
+
+
+@pytest.mark.parametrize("dtype", [*ref.FLOATS, *ref.HALVES])
+@pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
+def test_parameters_have_the_type_that_is_asked_for(kind, dtype):
+    rest = () if kind in SIMPLE else (1, CORPUS)
+    model, wide = (kind(V, 5, *rest, seed=0, dtype=t) for t in (dtype, np.float64))
+    assert [p.dtype for p in model.params] == [dtype, dtype]
+    ref.assert_close(model.params[0], wide.params[0], 3)
+    _, contexts, target = small(kind)
+    assert model.forward(contexts, target) == pytest.approx(wide.forward(contexts, target), rel=0.1)
+    model.backward()
+    assert [g.dtype for g in model.grads] == [dtype, dtype]
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_files_know_the_simple_models(kind, tmp_path):
+    pytest.importorskip("safetensors")
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    model.save(tmp_path / "model")
+    loaded = nnext.load_model(tmp_path / "model")
+    assert type(loaded) is kind
+    assert loaded.forward(contexts, target) == model.forward(contexts, target)
 
 
 @pytest.mark.parametrize("kind", SAMPLED)
@@ -74,6 +98,8 @@ def test_weights_of_the_sampling_models_are_the_books(kind):
     assert model.word_vecs is model.params[0]
     given = kind(7, 4, 2, CORPUS, rng=np.random.RandomState(3))
     ref.assert_same_bits(given.params[1], model.params[1])
+    ref.assert_same_bits(kind(7, 4, 2, CORPUS, seed=3).params[1], model.params[1])
+    assert kind(7, 4, 2, CORPUS, seed=3).loss_layer.seed == given.loss_layer.seed
     assert kind(7, 4, 2, CORPUS, rng=np.random.default_rng(3)).params[1].dtype == np.float32
 
 
@@ -287,6 +313,10 @@ def test_sizes_are_checked(kind):
             kind(V, bad, *rest)
     with pytest.raises(TypeError, match=r"rng: expected a numpy\.random"):
         kind(V, 5, *rest, rng=0)
+    with pytest.raises(ValueError, match="expected rng or seed, got both"):
+        kind(V, 5, *rest, seed=0, rng=np.random.default_rng(0))
+    with pytest.raises(TypeError, match="dtype: expected float32"):
+        kind(V, 5, *rest, dtype=np.int32)
     if kind in SAMPLED:
         with pytest.raises(ValueError, match="window_size: expected a whole number"):
             kind(V, 5, 0, CORPUS)

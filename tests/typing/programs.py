@@ -38,10 +38,12 @@ from nnext.base_model import LayerLike
 from nnext.callbacks import EarlyStopping, LearningRateSchedule, ModelCheckpoint
 from nnext.functions import linear_cross_entropy, linear_cross_entropy_with_grad
 from nnext.layers import Layer
-from nnext.models import CBOW, SimpleCBOW, SkipGram
+from nnext.models import CBOW, AttentionSeq2seq, Rnnlm, SimpleCBOW, SkipGram
 from nnext.negative_sampling import EmbeddingDot, NegativeSamplingLoss, UnigramSampler
 from nnext.schedules import Cosine, StepDecay, WarmUp
+from nnext.time_layers import TimeSigmoidWithLoss, TimeSoftmaxWithLoss
 from nnext.torch_weights import from_torch, to_torch
+from nnext.trainer import RnnlmTrainer
 from nnext.util import (
     convert_one_hot,
     create_co_matrix,
@@ -112,8 +114,23 @@ def loss_of_a_batch(x: Array, t: Array) -> float:
     assert_type(SigmoidWithLoss(pos_weight=2, reduction="none").forward(x, t), Array)
     assert_type(SquaredError().forward(x, t), float)
     assert_type(HuberLoss(0.5, reduction="none").forward(x, t), Array)
+    assert_type(TimeSoftmaxWithLoss(ignore_label=0).forward(x, t), float)
+    assert_type(TimeSoftmaxWithLoss(reduction="none").forward(x, t), Array)
+    assert_type(TimeSigmoidWithLoss(reduction="none").forward(x, t), Array)
     assert_type(layer.backward(), Array)
     return layer.forward(x, t)
+
+
+def models_of_sequences(xs: Array, ts: Array) -> list[int]:
+    language = Rnnlm(100, 10, 10, seed=0)
+    trainer = RnnlmTrainer(language, SGD(lr=20.0))
+    assert_type(trainer.fit(xs, ts, max_grad=0.25), list[float])
+    assert_type(language.predict(xs), Array)
+    answers = AttentionSeq2seq(13, 16, 256, rng=np.random.default_rng(0))
+    history = Trainer(answers, Adam()).fit(xs, ts, 1, 128, 5.0)
+    assert_type(history, History)
+    assert_type(answers.decoder.attention.attention_weights, list[Array] | None)
+    return language.generate(1, [2, 3]) + answers.generate(xs[:1], 0, 4)
 
 
 def takes_a_loss(layer: SoftmaxWithLoss, x: Array, t: Array) -> float:

@@ -8,6 +8,7 @@
 #include "kernels/gemm.h"
 #include "kernels/normalize.h"
 #include "kernels/optimizer.h"
+#include "kernels/recurrent.h"
 #include "kernels/reduce.h"
 
 namespace nnext {
@@ -70,6 +71,15 @@ constexpr Kernels<T> make_kernels() {  // coverage off: when it is compiled
   k.batch_norm_sums = &batch_norm_sums_rows<T>;
   k.batch_norm = &normalize_columns<T>;
   k.batch_norm_backward = &batch_norm_backward_rows<T>;
+  k.cut = &cut_array<T>;
+  k.rnn_step = &rnn_step<T>;
+  k.rnn_step_backward = &rnn_step_backward<T>;
+  k.lstm_step = &lstm_step<T>;
+  k.lstm_step_backward = &lstm_step_backward<T>;
+  k.gru_gates = &gru_gates<T>;
+  k.gru_step = &gru_step<T>;
+  k.gru_step_backward = &gru_step_backward<T>;
+  k.gru_reset_backward = &gru_reset_backward<T>;
   k.sgd = &sgd_step<T>;
   k.momentum = &momentum_step<T>;
   k.nesterov = &nesterov_step<T, /*Book=*/false>;

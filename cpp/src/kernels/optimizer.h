@@ -10,27 +10,6 @@ namespace nnext {
 namespace NNEXT_SIMD {
 namespace {
 
-// Calls step(i, count) for the whole vectors and the partial last one of n elements.
-template <class T, class Step>
-NNEXT_INLINE void for_each_vector(index_t n, const Step& step) {
-  constexpr int kVector = Simd<T>::lanes;
-  index_t i = 0;
-  for (; i + kVector <= n; i += kVector) step(i, kVector);
-  if (i < n) step(i, n - i);
-}
-template <class T>
-NNEXT_INLINE Vec<T> load_some(const T* p, index_t n) {
-  return n == Simd<T>::lanes ? load<T>(p) : load_partial<T>(p, n, T{0});
-}
-template <class T>
-NNEXT_INLINE void store_some(T* p, Vec<T> v, index_t n) {
-  if (n == Simd<T>::lanes) {
-    store<T>(p, v);
-  } else {
-    store_partial<T>(p, v, n);
-  }
-}
-
 template <class T>
 void sgd_step(T* p, const T* g, index_t n, const StepScalars<T>& s) {
   const Factor<T> lr(s.lr);

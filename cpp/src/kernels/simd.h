@@ -171,6 +171,27 @@ NNEXT_INLINE VecD load_partial<double>(const double* p, index_t n, double fill) 
 constexpr bool kLoadsParts = false;
 #endif
 
+// Calls step(i, count) for the whole vectors and the partial last one of n elements.
+template <class T, class Step>
+NNEXT_INLINE void for_each_vector(index_t n, const Step& step) {
+  constexpr int kVector = Simd<T>::lanes;
+  index_t i = 0;
+  for (; i + kVector <= n; i += kVector) step(i, kVector);
+  if (i < n) step(i, n - i);
+}
+template <class T>
+NNEXT_INLINE Vec<T> load_some(const T* p, index_t n) {
+  return n == Simd<T>::lanes ? load<T>(p) : load_partial<T>(p, n, T{0});
+}
+template <class T>
+NNEXT_INLINE void store_some(T* p, Vec<T> v, index_t n) {
+  if (n == Simd<T>::lanes) {
+    store<T>(p, v);
+  } else {
+    store_partial<T>(p, v, n);
+  }
+}
+
 // The first n elements of half a vector, and the lower half of a whole one.
 template <class T>
 NNEXT_INLINE HalfVec<T> load_half(const T* p, index_t n) {

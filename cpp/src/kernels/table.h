@@ -74,6 +74,18 @@ struct StepScalars {
   bool b_is_beta = false;
 };
 
+// The rows of one array for a step of a recurrent layer: one row of the batch each, row_stride
+// elements apart, contiguous in themselves.
+template <class T>
+struct Slice {
+  T* data;
+  index_t row_stride;
+};
+struct StepShape {
+  index_t rows;    // of the batch
+  index_t hidden;  // elements of a state
+};
+
 // The kernels of one element type. All arrays are contiguous; n counts elements and may be 0.
 // An output may be the input itself, but not overlap it otherwise.
 template <class T>
@@ -179,6 +191,26 @@ struct Kernels {
   void (*batch_norm_backward)(const T* x, const T* dout, index_t row_stride, const double* mean,
                               const double* scale, const double* mean_dout, const double* slope,
                               T* dx, index_t rows, index_t cols);
+
+  // A step of the recurrent layers, see kernels/recurrent.h. next, dh (but for gru's) and the
+  // arrays that only one kind of reset has may be null.
+  void (*cut)(const T* x, T* y, index_t n, T least);
+  void (*rnn_step)(const StepShape& shape, Slice<T> h, Slice<T> next);
+  void (*rnn_step_backward)(const StepShape& shape, Slice<const T> h, Slice<const T> dout,
+                            Slice<const T> dh, Slice<T> dsums);
+  void (*lstm_step)(const StepShape& shape, Slice<T> gates, Slice<const T> before, Slice<T> cells,
+                    Slice<T> tanh_cells, Slice<T> h, Slice<T> next);
+  void (*lstm_step_backward)(const StepShape& shape, Slice<const T> gates, Slice<const T> before,
+                             Slice<const T> tanh_cells, Slice<const T> dout, Slice<const T> dh,
+                             Slice<T> dcells, Slice<T> dsums);
+  void (*gru_gates)(const StepShape& shape, Slice<T> gates, Slice<const T> before, Slice<T> reset);
+  void (*gru_step)(const StepShape& shape, Slice<T> gates, Slice<const T> before,
+                   Slice<const T> products, Slice<T> h, Slice<T> next);
+  void (*gru_step_backward)(const StepShape& shape, Slice<const T> gates, Slice<const T> before,
+                            Slice<const T> products, Slice<const T> dout, Slice<T> dh, bool is_last,
+                            Slice<T> dsums, Slice<T> dproducts);
+  void (*gru_reset_backward)(const StepShape& shape, Slice<const T> gates, Slice<const T> before,
+                             Slice<const T> dproducts, Slice<T> dh, Slice<T> dsums);
 
   void (*sgd)(T* p, const T* g, index_t n, const StepScalars<T>& s);
   void (*momentum)(T* p, const T* g, T* v, index_t n, const StepScalars<T>& s);

@@ -1,0 +1,410 @@
+"""The book's language models: a word and those before it say which word comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from nnext._drawn_layers import Drawn, Rng, check_sizes
+from nnext._support import Array, check_count, check_flag, given_source, whole_number
+from nnext.base_model import BaseModel, LayerLike, as_input
+from nnext.functions import softmax
+from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
+
+State = tuple[Array | None, Array | None]
+
+
+class _LanguageModel(BaseModel):
+    """A chain of layers over time, from ids of words (N, T) to scores (N, T, V).
+
+    Its recurrent layers keep their states from call to call: the next ids are taken for those that
+    follow the last ones, of equally many sequences. `reset_state` begins anew.
+    """
+
+    loss_layer: TimeSoftmaxWithLoss
+
+    def __init__(self, layers: list[LayerLike]) -> None:
+        super().__init__(layers, TimeSoftmaxWithLoss())
+
+    def loss_input(self, x: ArrayLike) -> Array:
+        """Compute the scores of the next words, in inference mode."""
+        return self._run(x)
+
+    def _run(self, xs: Any) -> Array:
+        h = as_input(xs)
+        for layer in self.layers:
+            h = layer.forward(h)
+        return h
+
+    def predict(self, xs: ArrayLike) -> Array:  # type: ignore[override]
+        """Compute the scores of the next words, as the book's method of this name does.
+
+        Parameters
+        ----------
+        xs : array_like of int, shape (N, T)
+
+        Returns
+        -------
+        ndarray, shape (N, T, V)
+            The scores: their `softmax` are probabilities, their ``argmax(axis=2)`` the most
+            probable words. (Of other models ``predict`` returns that.)
+        """
+        return self._run(xs)
+
+    def forward(self, xs: ArrayLike, ts: ArrayLike) -> float:
+        """Compute the mean loss of all next words.
+
+        Parameters
+        ----------
+        xs : array_like of int, shape (N, T)
+            Ids of words.
+        ts : array_like of int, shape (N, T)
+            The words that follow; -1 where none counts.
+
+        Returns
+        -------
+        float
+            Its exponential is the perplexity.
+        """
+        return self.loss_layer.forward(self._run(xs), ts)
+
+    def backward(self, dout: float = 1) -> None:
+        """Write the gradients of the last `forward` into ``grads``."""
+        grad: Any = self.loss_layer.backward(dout)
+        for layer in reversed(self.layers):
+            grad = layer.backward(grad)
+
+    def generate(
+        self,
+        start_id: int,
+        skip_ids: Iterable[int] | None = None,
+        sample_size: int = 100,
+        *,
+        seed: int | None = None,
+        rng: Rng = None,
+    ) -> list[int]:
+        """Write a text, each word drawn from the probabilities that follow the words before it.
+
+        The model goes on from the states that it has: `reset_state` for a new text.
+
+        Parameters
+        ----------
+        start_id : int
+            The first word.
+        skip_ids : iterable of int, optional
+            Words that are not to be written, such as that for a rare one. If one is drawn, another
+            is drawn after the same word, whose states are computed again, as in the book.
+        sample_size : int
+            The number of words, the first among them.
+        seed : int, optional
+            Of what is drawn; left out, it is drawn from ``numpy.random``.
+        rng : RandomState or Generator, optional
+            Draw from this, in place of `seed`.
+
+        Returns
+        -------
+        list of int
+
+        Raises
+        ------
+        IndexError
+            If `start_id` is no word of the model.
+        ValueError
+            If `sample_size` is no whole number of at least 1, every word that has a probability is
+            to be skipped, or there are both `seed` and `rng`.
+        TypeError
+            If an id is no whole number, or `rng` no source of random numbers.
+
+        References
+        ----------
+        "Deep Learning from Scratch 2", chapter 7.1 (``RnnlmGen``).
+        """
+        x = whole_number("start_id", start_id)
+        given = () if skip_ids is None else skip_ids
+        skip = {whole_number("skip_ids", i, "whole numbers") for i in given}
+        sample_size = check_count("sample_size", sample_size)
+        source: Any = given_source(seed, rng) or np.random
+        allowed = [i for i in range(len(self.params[0])) if i not in skip]
+        words = [x]
+        while len(words) < sample_size:
+            scores = self.predict([[x]]).ravel()
+            if scores.dtype.itemsize == 2:  # probabilities of half precision add up to less than 1
+                scores = scores.astype(np.float32)
+            p = softmax(scores)
+            drawn = int(source.choice(len(p), size=1, p=p)[0])
+            if drawn not in skip:
+                words.append(x := drawn)
+            elif not p[allowed].any():
+                raise ValueError(
+                    f"skip_ids: expected a word that may follow {x} not to be among them, got all"
+                )
+        return words
+
+    def reset_state(self) -> None:
+        """Forget what was read: the recurrent layers begin with zeros again."""
+        raise NotImplementedError
+
+
+class SimpleRnnlm(_LanguageModel):
+    """The book's first language model: embedding, `TimeRNN`, affine (ch. 5.5).
+
+    Parameters
+    ----------
+    vocab_size, wordvec_size, hidden_size : int
+        How many words there are, how many numbers a word's vector has, and the RNN's state.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's, rounded to `dtype`. Left out, they are drawn from ``numpy.random``.
+    rng : RandomState or Generator, optional
+        Draw the weights from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    rnn_layer : TimeRNN
+        The recurrent layer, which is stateful.
+
+    Raises
+    ------
+    ValueError
+        If a size is no whole number of at least 1, or there are both `seed` and `rng`.
+    TypeError
+        If `rng` is no source of random numbers, or `dtype` not one of floats.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        wordvec_size: int,
+        hidden_size: int,
+        *,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        V, D, H = check_sizes(
+            vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
+        )
+        drawn = Drawn(seed, rng, dtype)
+        embedding = drawn.embedding(V, D)
+        self.rnn_layer = drawn.rnn(D, H, stateful=True)
+        super().__init__([embedding, self.rnn_layer, drawn.affine(H, V)])
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes and the type, which make such a model."""
+        return _config_of(self.params[0], self.params[2])
+
+    def reset_state(self) -> None:
+        """Forget what was read: the RNN begins with zeros again."""
+        self.rnn_layer.reset_state()
+
+    def get_state(self) -> Array | None:
+        """Return the state of the RNN, (N, H); None before the first words."""
+        return self.rnn_layer.h
+
+    def set_state(self, state: Array | None) -> None:
+        """Go on from what `get_state` returned."""
+        self.rnn_layer.set_state(state)
+
+
+class Rnnlm(_LanguageModel):
+    """The book's language model with an LSTM: embedding, `TimeLSTM`, affine (ch. 6.4).
+
+    Parameters
+    ----------
+    vocab_size, wordvec_size, hidden_size : int
+    seed : int, optional
+    rng : RandomState or Generator, optional
+    dtype : dtype
+        As in `SimpleRnnlm`.
+
+    Attributes
+    ----------
+    lstm_layer : TimeLSTM
+        The recurrent layer, which is stateful.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `SimpleRnnlm`.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 10000,
+        wordvec_size: int = 100,
+        hidden_size: int = 100,
+        *,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        V, D, H = check_sizes(
+            vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
+        )
+        drawn = Drawn(seed, rng, dtype)
+        embedding = drawn.embedding(V, D)
+        self.lstm_layer = drawn.lstm(D, H, stateful=True)
+        super().__init__([embedding, self.lstm_layer, drawn.affine(H, V)])
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes and the type, which make such a model."""
+        return _config_of(self.params[0], self.params[2])
+
+    def reset_state(self) -> None:
+        """Forget what was read: the LSTM begins with zeros again."""
+        self.lstm_layer.reset_state()
+
+    def get_state(self) -> State:
+        """Return the states h and c of the LSTM, (N, H) each; None before the first words."""
+        return self.lstm_layer.h, self.lstm_layer.c
+
+    def set_state(self, state: State) -> None:
+        """Go on from what `get_state` returned."""
+        self.lstm_layer.set_state(*state)
+
+
+class BetterRnnlm(_LanguageModel):
+    """The book's better one: two LSTMs, dropout between the layers, tied weights (ch. 6.5).
+
+    The table of words is the matrix of the last layer too, transposed: one array, whose gradients
+    `nnext.step.Step` adds up.
+
+    Parameters
+    ----------
+    vocab_size, wordvec_size, hidden_size : int
+        As in `SimpleRnnlm`; the last two have to be equal.
+    dropout_ratio : float
+        Of all three `TimeDropout`, in [0, 1).
+    seed : int, optional
+        Of the weights, and in training of the elements to drop; left out, both are drawn from
+        ``numpy.random``.
+    rng : RandomState or Generator, optional
+        Draw both from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
+
+    Attributes
+    ----------
+    lstm_layers : list of TimeLSTM
+    drop_layers : list of TimeDropout
+
+    Raises
+    ------
+    ValueError
+        If a size is no whole number of at least 1, `hidden_size` is not `wordvec_size`, or
+        `dropout_ratio` out of its range.
+    TypeError
+        As `SimpleRnnlm`, and if `dropout_ratio` is no number.
+
+    References
+    ----------
+    "Deep Learning from Scratch 2", chapter 6.5; Zaremba, Sutskever and Vinyals, "Recurrent Neural
+    Network Regularization", arXiv:1409.2329 (2014); Press and Wolf, "Using the Output Embedding to
+    Improve Language Models", EACL 2017; Inan, Khosravi and Socher, "Tying Word Vectors and Word
+    Classifiers", ICLR 2017.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 10000,
+        wordvec_size: int = 650,
+        hidden_size: int = 650,
+        dropout_ratio: float = 0.5,
+        *,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        V, D, H = check_sizes(
+            vocab_size=vocab_size, wordvec_size=wordvec_size, hidden_size=hidden_size
+        )
+        if H != D:
+            raise ValueError(
+                f"hidden_size: expected {D}, as wordvec_size, since the first and the last layer "
+                f"share their weights, got {H}"
+            )
+        drawn = Drawn(seed, rng, dtype)
+        self.drop_layers = [TimeDropout(dropout_ratio, rng=drawn.rng) for _ in range(3)]
+        embedding = drawn.embedding(V, D)
+        self.lstm_layers = [drawn.lstm(D, H, stateful=True), drawn.lstm(H, H, stateful=True)]
+        layers: list[LayerLike] = [embedding]
+        for drop, lstm in zip(self.drop_layers, self.lstm_layers, strict=False):
+            layers += [drop, lstm]
+        layers += [self.drop_layers[2], TimeAffine(embedding.W.T, drawn.zeros(V))]
+        super().__init__(layers)
+
+    def loss_input(self, x: ArrayLike) -> Array:
+        """Compute the scores of the next words, in inference mode."""
+        return self.predict(x)
+
+    def predict(self, xs: ArrayLike, train_flg: bool = False) -> Array:  # type: ignore[override]
+        """Compute the scores of the next words, as the book's method of this name does.
+
+        Parameters
+        ----------
+        xs : array_like of int, shape (N, T)
+        train_flg : bool
+            Whether elements are dropped.
+
+        Returns
+        -------
+        ndarray, shape (N, T, V)
+        """
+        train_flg = check_flag("train_flg", train_flg)
+        for layer in self.drop_layers:
+            layer.train_flg = train_flg
+        return self._run(xs)
+
+    def forward(self, xs: ArrayLike, ts: ArrayLike, train_flg: bool = True) -> float:
+        """Compute the mean loss of all next words; with `train_flg` False without dropout.
+
+        Parameters
+        ----------
+        xs : array_like of int, shape (N, T)
+        ts : array_like of int, shape (N, T)
+            The words that follow; -1 where none counts.
+        train_flg : bool
+
+        Returns
+        -------
+        float
+        """
+        return self.loss_layer.forward(self.predict(xs, train_flg), ts)
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes, the ratio and the type, which make such a model."""
+        first, second = self.params[0], self.params[2]
+        return {**_config_of(first, second), "dropout_ratio": self.drop_layers[0].dropout_ratio}
+
+    def reset_state(self) -> None:
+        """Forget what was read: both LSTMs begin with zeros again."""
+        for layer in self.lstm_layers:
+            layer.reset_state()
+
+    def get_state(self) -> list[State]:
+        """Return the states h and c of both LSTMs; None before the first words."""
+        return [(layer.h, layer.c) for layer in self.lstm_layers]
+
+    def set_state(self, states: Iterable[State]) -> None:
+        """Go on from what `get_state` returned."""
+        states = list(states)
+        if len(states) != len(self.lstm_layers):
+            raise ValueError(f"states: expected 2, one for each LSTM, got {len(states)}")
+        for layer, state in zip(self.lstm_layers, states, strict=True):
+            layer.set_state(*state)
+
+
+def _config_of(table: Array, Wh: Array) -> dict[str, Any]:
+    """Return the arguments of a model whose embedding and recurrent layer have these weights."""
+    vocab_size, wordvec_size = table.shape
+    return {
+        "vocab_size": vocab_size,
+        "wordvec_size": wordvec_size,
+        "hidden_size": len(Wh),
+        "dtype": table.dtype.name,
+    }

@@ -1,0 +1,271 @@
+"""The recurrent layers of one step; `nnext._recurrent` has those of whole sequences."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nnext import _nnext
+from nnext._layer import Layer, as_numbers, before_forward, check_parameter
+from nnext._support import Array
+
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]
+
+
+class Recurrent(Layer):
+    """What recurrent layers share: their weights, whose columns are those of the gates."""
+
+    param_names = ("Wx", "Wh", "b")
+    gates: ClassVar[int]
+
+    def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int) -> None:
+        check_parameter("Wx", Wx)
+        check_parameter("Wh", Wh)
+        factor = f"{self.gates} " if self.gates > 1 else ""
+        if Wh.ndim != 2 or Wh.shape[1] != self.gates * Wh.shape[0]:
+            raise ValueError(f"Wh: expected shape (H, {factor}H), got {Wh.shape}")
+        if Wx.ndim != 2 or Wx.shape[1] != Wh.shape[1]:
+            raise ValueError(
+                f"Wx: expected shape (D, {Wh.shape[1]}), got {Wx.shape} with Wh of shape {Wh.shape}"
+            )
+        if b is None:
+            super().__init__(Wx, Wh)
+            return
+        check_parameter("b", b)
+        if b.shape != (biases * Wh.shape[0],):
+            raise ValueError(f"b: expected shape {(biases * Wh.shape[0],)}, got {b.shape}")
+        super().__init__(Wx, Wh, b)
+
+    def _weights(self) -> tuple[Array, Array, Array | None]:
+        """Return Wx, Wh and b, which is None in a layer without."""
+        Wx, Wh, *b = self.params
+        return Wx, Wh, b[0] if b else None
+
+    def _gradients(self) -> tuple[Array, Array, Array | None]:
+        dWx, dWh, *db = self.grads
+        return dWx, dWh, db[0] if db else None
+
+    def _arguments(self) -> str:
+        return f"{self.params[0].shape[0]}, {self.params[1].shape[0]}"
+
+
+class _OneStep(Recurrent):
+    """What the layers of one step share: a batch is a sequence of one."""
+
+    def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int) -> None:
+        super().__init__(Wx, Wh, b, biases)
+        self.x: Array | None = None
+        self._left: tuple[Array, ...] | None = None
+
+    def _input(self, x: ArrayLike) -> Array:
+        """Return x (N, D) as sequences of one step."""
+        array = as_numbers("x", x)
+        inputs = self.params[0].shape[0]
+        if array.ndim != 2 or array.shape[1] != inputs:
+            raise ValueError(f"x: expected shape (N, {inputs}), got {array.shape}")
+        return array[:, np.newaxis]
+
+    def _state(self, name: str, state: ArrayLike, batch: int) -> Array:
+        array = as_numbers(name, state)
+        shape = batch, self.params[1].shape[0]
+        if array.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+        return array
+
+    def _remembered(self) -> tuple[Array, tuple[Array, ...]]:
+        if self.x is None or self._left is None:
+            raise before_forward(self)
+        return self.x, self._left
+
+
+class RNN(_OneStep):
+    """One step of a recurrent layer, ``h_next = tanh(x Wx + h_prev Wh + b)``.
+
+    `TimeRNN` does all steps at once.
+
+    Parameters
+    ----------
+    Wx : ndarray, shape (D, H)
+        The weights of the input, ``params[0]``.
+    Wh : ndarray, shape (H, H)
+        Those of the state, ``params[1]``.
+    b : ndarray, shape (H,)
+        The bias, ``params[2]``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If one is not an array of floats.
+
+    References
+    ----------
+    "Deep Learning from Scratch 2", chapter 5.
+    """
+
+    gates = 1
+
+    def __init__(self, Wx: Array, Wh: Array, b: Array) -> None:
+        check_parameter("b", b)
+        super().__init__(Wx, Wh, b, 1)
+
+    def forward(self, x: ArrayLike, h_prev: ArrayLike) -> Array:
+        """Return the state after `x`, shape (N, D), from that before, `h_prev`, shape (N, H)."""
+        xs = self._input(x)
+        h = self._state("h_prev", h_prev, len(xs))
+        hs, _, left = _nnext.rnn_forward(xs, *self._weights(), h)
+        self.x, self._left = xs, left
+        return hs[:, 0]
+
+    def backward(self, dh_next: ArrayLike) -> tuple[Array, Array]:
+        """Write the gradients of the weights into ``grads`` and return those of `x` and `h_prev`.
+
+        Parameters
+        ----------
+        dh_next : array_like, shape (N, H)
+            Gradient by the state that ``forward`` returned.
+        """
+        xs, left = self._remembered()
+        dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
+        dxs, dh = _nnext.rnn_backward(xs, *self._weights(), left, dout, *self._gradients(), True)
+        return dxs[:, 0], dh
+
+
+class LSTM(_OneStep):
+    """One step of long short-term memory.
+
+    With ``f, g, i, o = sigmoid, tanh, sigmoid, sigmoid`` of the four quarters of
+    ``x Wx + h_prev Wh + b``: ``c_next = f * c_prev + g * i`` and ``h_next = o * tanh(c_next)``.
+    `TimeLSTM` does all steps at once.
+
+    Parameters
+    ----------
+    Wx : ndarray, shape (D, 4 H)
+        The weights of the input, ``params[0]``: forget gate, new memory, input gate, output gate.
+    Wh : ndarray, shape (H, 4 H)
+        Those of the state, ``params[1]``.
+    b : ndarray, shape (4 H,)
+        The bias, ``params[2]``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If one is not an array of floats.
+
+    References
+    ----------
+    "Deep Learning from Scratch 2", chapter 6; Hochreiter and Schmidhuber, "Long Short-Term Memory",
+    Neural Computation 9 (1997).
+    """
+
+    gates = 4
+
+    def __init__(self, Wx: Array, Wh: Array, b: Array) -> None:
+        check_parameter("b", b)
+        super().__init__(Wx, Wh, b, 4)
+
+    def forward(self, x: ArrayLike, h_prev: ArrayLike, c_prev: ArrayLike) -> tuple[Array, Array]:
+        """Return state and cells after `x`, shape (N, D), from those before, shape (N, H)."""
+        xs = self._input(x)
+        h = self._state("h_prev", h_prev, len(xs))
+        c = self._state("c_prev", c_prev, len(xs))
+        hs, _, left = _nnext.lstm_forward(xs, *self._weights(), h, c)
+        self.x, self._left = xs, left
+        return hs[:, 0], left[2][:, 1].astype(hs.dtype)
+
+    def backward(self, dh_next: ArrayLike, dc_next: ArrayLike) -> tuple[Array, Array, Array]:
+        """Write the gradients of the weights into ``grads`` and return the others.
+
+        Parameters
+        ----------
+        dh_next, dc_next : array_like, shape (N, H)
+            Gradients by the state and the cells that ``forward`` returned; 0 for `dc_next` stands
+            for zeros.
+
+        Returns
+        -------
+        dx, dh_prev, dc_prev : ndarray
+        """
+        xs, left = self._remembered()
+        dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
+        dc = None
+        if not (isinstance(dc_next, int | float) and dc_next == 0):
+            dc = self._state("dc_next", dc_next, len(xs))
+        dxs, dh, dc_prev = _nnext.lstm_backward(
+            xs, *self._weights(), left, dout, dc, *self._gradients(), True
+        )
+        return dxs[:, 0], dh, dc_prev
+
+
+class GRU(_OneStep):
+    """One step of a gated recurrent unit.
+
+    With ``z, r = sigmoid`` of the first two thirds of ``x Wx + h_prev Wh + b`` and the last thirds
+    of the weights, Wx', Wh' and b': ``n = tanh(x Wx' + (r * h_prev) Wh' + b')`` and
+    ``h_next = (1 - z) * h_prev + z * n``. `TimeGRU` does all steps at once.
+
+    Parameters
+    ----------
+    Wx : ndarray, shape (D, 3 H)
+        The weights of the input, ``params[0]``: update gate, reset gate, new state.
+    Wh : ndarray, shape (H, 3 H)
+        Those of the state, ``params[1]``.
+    b : ndarray, shape (3 H,), optional
+        The bias, ``params[2]``; the book's code has none. With `reset_after` it has 4 H elements.
+    reset_after : bool
+        Reset the product instead of the state, ``n = tanh(x Wx' + b' + r * (h_prev Wh' + b''))``
+        with b'' the last quarter of `b`: what cuDNN, PyTorch and Keras compute.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If one is not an array of floats.
+
+    References
+    ----------
+    "Deep Learning from Scratch 2", appendix C; Cho et al., "Learning Phrase Representations using
+    RNN Encoder-Decoder for Statistical Machine Translation", EMNLP 2014.
+    """
+
+    gates = 3
+
+    def __init__(
+        self, Wx: Array, Wh: Array, b: Array | None = None, *, reset_after: bool = False
+    ) -> None:
+        super().__init__(Wx, Wh, b, 4 if reset_after else 3)
+        self.reset_after = bool(reset_after)
+
+    def forward(self, x: ArrayLike, h_prev: ArrayLike) -> Array:
+        """Return the state after `x`, shape (N, D), from that before, `h_prev`, shape (N, H)."""
+        xs = self._input(x)
+        h = self._state("h_prev", h_prev, len(xs))
+        hs, _, left = _nnext.gru_forward(xs, *self._weights(), h, self.reset_after)
+        self.x, self._left = xs, left
+        return hs[:, 0]
+
+    def backward(self, dh_next: ArrayLike) -> tuple[Array, Array]:
+        """Write the gradients of the weights into ``grads`` and return those of `x` and `h_prev`.
+
+        Parameters
+        ----------
+        dh_next : array_like, shape (N, H)
+            Gradient by the state that ``forward`` returned.
+        """
+        xs, left = self._remembered()
+        dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
+        dxs, dh = _nnext.gru_backward(
+            xs, *self._weights(), self.reset_after, left, dout, *self._gradients(), True
+        )
+        return dxs[:, 0], dh
+
+    Wx = property(lambda self: self.params[0], doc="``params[0]``, as in the book's code.")
+    Wh = property(lambda self: self.params[1], doc="``params[1]``, as in the book's code.")
+    dWx = property(lambda self: self.grads[0], doc="``grads[0]``, as in the book's code.")
+    dWh = property(lambda self: self.grads[1], doc="``grads[1]``, as in the book's code.")
