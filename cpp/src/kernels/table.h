@@ -158,6 +158,11 @@ struct Kernels {
   void (*element_loss_backward)(const ElementLoss<T>& loss, const T* y, const T* t,
                                 const double* factor, T* dx, index_t rows, index_t cols);
 
+  // out[i] = dot product of x with row index[i] of the table; sum += factor * x.
+  void (*row_dots)(const T* x, const T* table, index_t row_stride, const std::int64_t* index,
+                   index_t n, index_t width, T* out);
+  void (*add_multiple)(T* sum, const T* x, T factor, index_t n);
+
   // sum[r] of row r; sums[j] = sum over i of x[i * row_stride + j], one chain from +0, or with
   // `accumulate` from sums[j]; sum of squares.
   void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
