@@ -58,9 +58,10 @@ def test_korean_pages_have_the_code_and_output_of_the_english_ones(name):
     assert code_and_output(DOCS / "ko" / name) == code_and_output(DOCS / name)
 
 
-def test_the_whole_tutorial_is_there_in_korean():
-    english = {path.name for path in (DOCS / "tutorial").glob("*.md")}
-    assert english == {path.name for path in (DOCS / "ko" / "tutorial").glob("*.md")}
+@pytest.mark.parametrize("folder", ["tutorial", "book"])
+def test_all_of_it_is_there_in_korean(folder):
+    english = {path.name for path in (DOCS / folder).glob("*.md")}
+    assert english == {path.name for path in (DOCS / "ko" / folder).glob("*.md")}
 
 
 def test_the_reference_has_every_module_and_every_name(public_names):
