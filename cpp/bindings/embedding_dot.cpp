@@ -200,7 +200,11 @@ py::array negative_backward(py::handle y_object, py::handle h, py::handle w,
   const View y = argument("y", y_object);
   Target target("dW", dw, shape_of(in.w()));
   const View index = indices("index", argument("index", index_object), in);
-  require_same_shape(y, index);
+  compute_type({&y});  // which refuses what are no numbers
+  if (!same_shape(y, index)) {
+    throw py::value_error("y: expected shape " + shape_text(index) + ", that of index, got " +
+                          shape_text(y));
+  }
   const std::int64_t first = whole_number("targets", targets);
   if (first < 0 || first > columns(index)) {
     throw py::value_error("targets: expected how many of the " + std::to_string(columns(index)) +

@@ -42,7 +42,10 @@ struct SequenceArguments {
       throw py::value_error("Wx: expected shape (D, " + std::to_string(wh.shape(1)) + "), got " +
                             shape_text(wx) + " with Wh of shape " + shape_text(wh));
     }
-    if (has_bias) require_shape(b, {bias_count * hidden}, "");
+    if (has_bias) {
+      const std::string whose = " with Wh of shape " + shape_text(wh);
+      require_shape(b, {bias_count * hidden}, whose.c_str());
+    }
     if (x.ndim() != 3) {
       throw py::value_error("xs: expected shape (N, T, D), got " + shape_text(x));
     }

@@ -34,6 +34,16 @@ class Totals:
             grad[...] = total / divisor
 
 
+def refuse_stateful(model: Any) -> None:
+    """Raise a ValueError if a part would go on from the states that other rows have left."""
+    for layer in getattr(model, "layers", ()):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f"parts: expected one, got several for a model with a stateful layer, {layer!r}: "
+                "it would go on from the states of the rows of the part before"
+            )
+
+
 def goes_on(model: Any, parts: Sequence[Samples]) -> bool:
     """Say whether the gradients of a part can go on where those of the last part ended.
 

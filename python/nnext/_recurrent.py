@@ -85,7 +85,10 @@ class _OfTime(Recurrent):
         return self._backward(self.xs, self._left, dhs, input_grad, accumulate)
 
     def set_state(self, h: ArrayLike | None) -> None:
-        """Let the next ``forward`` of a stateful layer begin with `h`, shape (N, H), or zeros."""
+        """Let the next ``forward`` of a stateful layer begin with `h`, shape (N, H), or zeros.
+
+        A layer that is not stateful begins with zeros all the same, as in the book.
+        """
         self.h = self._checked_state("h", h)
 
     def reset_state(self) -> None:
@@ -99,7 +102,7 @@ class _OfTime(Recurrent):
         hidden = self.params[1].shape[0]
         if array.ndim != 2 or array.shape[1] != hidden:
             raise ValueError(f"{name}: expected shape (N, {hidden}), got {array.shape}")
-        return array
+        return array.copy()
 
     @staticmethod
     def _last(states: Array, before: Array | None) -> Array:
@@ -108,7 +111,7 @@ class _OfTime(Recurrent):
             return states[:, -1].copy()
         if before is None:
             return np.zeros((len(states), states.shape[2]), states.dtype)
-        return before.astype(states.dtype)
+        return np.array(before, states.dtype)
 
 
 class TimeRNN(_OfTime):
@@ -147,7 +150,10 @@ class TimeRNN(_OfTime):
     Notes
     -----
     The states of a stateful layer belong to the rows of one batch: another batch size is an error
-    until `reset_state`. Files and checkpoints do not hold them.
+    until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
+    ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
+    too: it is for loops whose batches go on where those before ended, such as
+    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
 
     References
     ----------
@@ -163,8 +169,7 @@ class TimeRNN(_OfTime):
     def _forward(self, xs: ArrayLike) -> Array:
         before = self.h if self.stateful else None
         hs, states, left = _nnext.rnn_forward(xs, *self._weights(), before)
-        self.xs, self._left = xs, left
-        self.h = self._last(states, before)
+        self.h, self.xs, self._left = self._last(states, before), xs, left
         return hs
 
     def _backward(
@@ -214,7 +219,10 @@ class TimeLSTM(_OfTime):
     Notes
     -----
     The states of a stateful layer belong to the rows of one batch: another batch size is an error
-    until `reset_state`. Files and checkpoints do not hold them.
+    until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
+    ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
+    too: it is for loops whose batches go on where those before ended, such as
+    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
 
     References
     ----------
@@ -233,8 +241,8 @@ class TimeLSTM(_OfTime):
     def _forward(self, xs: ArrayLike) -> Array:
         h, c = (self.h, self.c) if self.stateful else (None, None)
         hs, states, left = _nnext.lstm_forward(xs, *self._weights(), h, c)
-        self.xs, self._left = xs, left
-        self.h, self.c = self._last(states, h), left[2][:, -1].copy()
+        last = self._last(states, h), left[2][:, -1].copy()
+        (self.h, self.c), self.xs, self._left = last, xs, left
         return hs
 
     def _backward(
@@ -271,8 +279,8 @@ class TimeGRU(_OfTime):
     stateful : bool
         Begin each ``forward`` with the state in which the one before ended, and not with zeros.
     reset_after : bool
-        Reset the product instead of the state: what cuDNN, PyTorch and Keras compute, a product
-        less in each step.
+        Reset the product instead of the state: what cuDNN, PyTorch and Keras compute. No product of
+        a step has to wait for another then.
 
     Raises
     ------
@@ -294,7 +302,10 @@ class TimeGRU(_OfTime):
     Notes
     -----
     The states of a stateful layer belong to the rows of one batch: another batch size is an error
-    until `reset_state`. Files and checkpoints do not hold them.
+    until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
+    ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
+    too: it is for loops whose batches go on where those before ended, such as
+    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
 
     References
     ----------
@@ -314,8 +325,10 @@ class TimeGRU(_OfTime):
         reset_after: bool = False,
     ) -> None:
         biases = 4 if reset_after else 3
-        if isinstance(b, bool):
-            super().__init__(Wx, Wh, None, biases, b)
+        if isinstance(b, bool | np.bool_):
+            if stateful:
+                raise TypeError(f"b: expected an array or None beside stateful=True, got {b}")
+            super().__init__(Wx, Wh, None, biases, bool(b))
         else:
             super().__init__(Wx, Wh, b, biases, stateful)
         self.reset_after = bool(reset_after)
@@ -323,8 +336,7 @@ class TimeGRU(_OfTime):
     def _forward(self, xs: ArrayLike) -> Array:
         before = self.h if self.stateful else None
         hs, states, left = _nnext.gru_forward(xs, *self._weights(), before, self.reset_after)
-        self.xs, self._left = xs, left
-        self.h = self._last(states, before)
+        self.h, self.xs, self._left = self._last(states, before), xs, left
         return hs
 
     def _backward(

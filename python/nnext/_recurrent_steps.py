@@ -35,7 +35,10 @@ class Recurrent(Layer):
             return
         check_parameter("b", b)
         if b.shape != (biases * Wh.shape[0],):
-            raise ValueError(f"b: expected shape {(biases * Wh.shape[0],)}, got {b.shape}")
+            raise ValueError(
+                f"b: expected shape {(biases * Wh.shape[0],)}, got {b.shape} with Wh of shape "
+                f"{Wh.shape}"
+            )
         super().__init__(Wx, Wh, b)
 
     def _weights(self) -> tuple[Array, Array, Array | None]:
@@ -194,7 +197,7 @@ class LSTM(_OneStep):
         xs, left = self._remembered()
         dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
         dc = None
-        if not (isinstance(dc_next, int | float) and dc_next == 0):
+        if np.ndim(dc_next) or dc_next != 0:
             dc = self._state("dc_next", dc_next, len(xs))
         dxs, dh, dc_prev = _nnext.lstm_backward(
             xs, *self._weights(), left, dout, dc, *self._gradients(), True

@@ -61,11 +61,17 @@ def from_torch_values(kind: str, layer: Any, given: Mapping[str, Array]) -> list
         first, second = (_from_torch(kind, given[f"bias_{side}_l0"]) for side in ("ih", "hh"))
         if kind == "TimeGRU":
             of_state = len(first) // 3 * 2
-            together = first[:of_state] + second[:of_state]
+            together = _sum(first[:of_state], second[:of_state])
             values.append(np.concatenate((together, first[of_state:], second[of_state:])))
         else:
-            values.append(first + second)
+            values.append(_sum(first, second))
     return values
+
+
+def _sum(first: Array, second: Array) -> Array:
+    with np.errstate(over="ignore"):  # the caller looks
+        total: Array = (first.astype(np.float64) + second.astype(np.float64)).astype(first.dtype)
+    return total
 
 
 def _to_torch(kind: str, columns: Array) -> Array:

@@ -232,6 +232,8 @@ class CBOW(_WordModel):
         How many words before and after the target are its context.
     corpus : array_like of integers, shape (L,)
         The ids of the text's words, by whose frequencies wrong words are drawn.
+    sample_size : int
+        How many of them for each right word; less than there are words in the text.
     seed : int, optional
         Of the weights, and of the wrong words: with ``numpy.random.seed(s)`` in the book's program
         and ``seed=s`` here the weights are the book's. Left out, ``numpy.random`` governs both.
@@ -273,13 +275,15 @@ class CBOW(_WordModel):
         window_size: int,
         corpus: ArrayLike,
         *,
+        sample_size: int = 5,
         seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.window_size = check_count("window_size", window_size)
         (W_in, W_out), source = _draw_weights(vocab_size, hidden_size, seed, rng, dtype)
-        super().__init__(Embedding(W_in), [], NegativeSamplingLoss(W_out, corpus, rng=source))
+        loss = NegativeSamplingLoss(W_out, corpus, sample_size=sample_size, rng=source)
+        super().__init__(Embedding(W_in), [], loss)
 
     def loss_input(self, contexts: ArrayLike) -> Array:
         """Return the mean of the context's vectors, shape (N, H), for contexts (N, 2 window)."""
@@ -331,6 +335,8 @@ class SkipGram(_WordModel):
         How many words before and after the target are its context.
     corpus : array_like of integers, shape (L,)
         The ids of the text's words, by whose frequencies wrong words are drawn.
+    sample_size : int
+        How many of them for each right word; less than there are words in the text.
     seed : int, optional
         Of the weights, and of the wrong words: with ``numpy.random.seed(s)`` in the book's program
         and ``seed=s`` here the weights are the book's. Left out, ``numpy.random`` governs both.
@@ -358,13 +364,15 @@ class SkipGram(_WordModel):
         window_size: int,
         corpus: ArrayLike,
         *,
+        sample_size: int = 5,
         seed: int | None = None,
         rng: Rng = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.window_size = check_count("window_size", window_size)
         (W_in, W_out), source = _draw_weights(vocab_size, hidden_size, seed, rng, dtype)
-        super().__init__(Embedding(W_in), [], NegativeSamplingLoss(W_out, corpus, rng=source))
+        loss = NegativeSamplingLoss(W_out, corpus, sample_size=sample_size, rng=source)
+        super().__init__(Embedding(W_in), [], loss)
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
         """Return the loss of a batch.

@@ -264,7 +264,7 @@ def _compared(model: Model, x: ArrayLike, t: ArrayLike, eps: float | None) -> Gr
         raise ValueError(
             f"the same input gave a loss of {before} and then of {loss}: the model is not "
             "deterministic, which central differences need. Is there a Dropout in it? Take the "
-            "model with a dropout_ratio of 0"
+            "model with a dropout_ratio of 0; and without stateful layers"
         )
     model.backward()
 

@@ -11,6 +11,7 @@ Phrases and their Compositionality", NIPS 2013, and "Deep Learning from Scratch 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,8 @@ class UnigramSampler:
     ) -> None:
         ids = read_corpus(corpus)
         check_numbers(power=power)
+        if not math.isfinite(power):
+            raise ValueError(f"power: expected a finite number, got {power!r}")
         self.sample_size = check_count("sample_size", sample_size)
         if rng is not None:
             check_source(rng, None)

@@ -14,7 +14,7 @@ from operator import is_
 from typing import Any, Literal, Protocol, cast
 
 from nnext import _nnext
-from nnext._accumulate import Totals, go_on, goes_on
+from nnext._accumulate import Totals, go_on, goes_on, refuse_stateful
 from nnext._fit_data import Samples, count_rows
 from nnext._gathered import check_gathered, list_arrays
 from nnext._names import buffers_of
@@ -252,7 +252,7 @@ class Step:
         TypeError
             If `parts` are none.
         ValueError
-            If there is no part.
+            If there is no part, or there are several for a model with a stateful layer.
         """
         samples, given = [], cast(Any, parts)
         for i, part in enumerate(given if isinstance(given, Iterable) else [given]):
@@ -264,6 +264,8 @@ class Step:
             samples.append(Samples(*part))
         if not samples:
             raise ValueError("parts: expected at least one part of a batch, got none")
+        if len(samples) > 1:
+            refuse_stateful(self.model)
         return self._whole_or_not(self._differentiate_parts, samples)
 
     def _whole_or_not(self, differentiate: Callable[..., None], *batch: Any) -> float:

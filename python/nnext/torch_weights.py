@@ -89,7 +89,11 @@ def from_torch(state: Mapping[str, Any], model: Any) -> None:
             else:
                 values[name] = value
         if len(values) == len(arrays):
-            writes += _writes(where, layer, arrays, values)
+            found = _writes(where, layer, arrays, values)
+            writes += found
+            if all(map(_is_finite, values.values())):
+                lost = [name for name, _, value in found if not _is_finite(value)]
+                wrong += [f"{name}: two of them add up to infinity" for name in lost]
     if not wrong:
         wrong = _contradictions(writes)
     if wrong:
@@ -173,6 +177,10 @@ def _writes(
     return [(f"{where}: {name}", array, value) for (name, array), value in found]
 
 
+def _is_finite(value: Array) -> bool:
+    return bool(np.isfinite(value.astype(np.float64)).all())
+
+
 def _modules_of(state: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Gather names such as ``"0.weight"`` by what stands before the last dot, in order."""
     modules: dict[str, dict[str, Any]] = {}
@@ -246,4 +254,5 @@ def _contradictions(writes: list[tuple[str, Array, Array]]) -> list[str]:
             before = first.setdefault(key, (where, turned))
             if before[0] != where and not np.array_equal(before[1], turned, equal_nan=True):
                 wrong.append(f"{where}: is shared with that of {before[0]}, which is another here")
+                break
     return wrong

@@ -66,7 +66,8 @@ struct Layer {
   }
   RecurrentWeights<T> weights() const {
     const index_t width = g() * h();
-    return {{wx.data(), d(), width, width, 1}, {wh.data(), h(), width, width, 1}, b.data()};
+    const T* const bias = has_bias ? b.data() : nullptr;
+    return {{wx.data(), d(), width, width, 1}, {wh.data(), h(), width, width, 1}, bias};
   }
 
   void forward() { forward(0, sizes.batch); }
@@ -94,12 +95,10 @@ struct Layer {
     const index_t state = row * sizes.steps * h();
     const index_t width = g() * h();
     const RecurrentScratch<T> scratch{dsums.data() + g() * state, wh_transposed.data()};
-    const RecurrentGradients<T> gradients{{dwx.data(), d(), width, width, 1},
-                                          {dwh.data(), h(), width, width, 1},
-                                          db.data(),
-                                          into,
-                                          dx.data() + row * sizes.steps * d(),
-                                          dh.data() + row * h()};
+    const RecurrentGradients<T> gradients{
+        {dwx.data(), d(), width, width, 1},  {dwh.data(), h(), width, width, 1},
+        has_bias ? db.data() : nullptr,      into,
+        dx.data() + row * sizes.steps * d(), dh.data() + row * h()};
     const T* const given = x.data() + row * sizes.steps * d();
     const T* const before = previous.data() + state;
     const T* const gate = gates.data() + g() * state;
@@ -153,6 +152,7 @@ struct Layer {
 
   Kind kind;
   RecurrentSizes sizes;
+  bool has_bias = true;
   Array<T> x, wx, wh, b, h0, c0, dout;
   Array<T> hs, previous, gates, cells, rest;
   Array<T> dsums, wh_transposed, drest;
@@ -350,6 +350,25 @@ TYPED_TEST(Recurrent, WithoutRoomToTransposeTheSameBits) {
   }
 }
 
+TYPED_TEST(Recurrent, WithoutABiasTheBitsOfZeros) {
+  using T = TypeParam;
+  for (const Kind kind : kKinds) {
+    Layer<T> with(kind, {5, 4, 3, 33});
+    std::fill_n(with.b.data(), with.b.size(), T{0});
+    Layer<T> without(kind, with.sizes);
+    without.has_bias = false;
+    for (Layer<T>* const layer : {&with, &without}) {
+      layer->forward();
+      layer->backward();
+    }
+    for (const auto& [found, expected] :
+         {std::pair{&without.hs, &with.hs}, {&without.dx, &with.dx}, {&without.dwh, &with.dwh}}) {
+      EXPECT_TRUE(same_bits(*expected, *found)) << with.name();
+    }
+    for (const T v : without.db) EXPECT_EQ(bits_of(v), bits_of(canary<T>()));
+  }
+}
+
 TYPED_TEST(Recurrent, WithoutAStepTheGradientByTheStateIsZero) {
   using T = TypeParam;
   for (const Kind kind : kKinds) {
@@ -370,16 +389,21 @@ TYPED_TEST(Recurrent, StatesNearZeroAreZeros) {
     Layer<T> layer(kind, {3, 5, 2, 19});
     SCOPED_TRACE(layer.name());
     for (index_t i = 0; i < layer.h0.size(); ++i) {
-      layer.h0[i] = layer.c0[i] = kLeast / 2;
+      layer.h0[i] = std::sqrt(kLeast) / 2;
+      layer.c0[i] = kLeast / 2;
     }
     for (index_t i = 0; i < layer.x.size(); ++i) layer.x[i] = kLeast * 2;
     for (index_t i = 0; i < layer.b.size(); ++i) layer.b[i] = static_cast<T>(-80);
     for (index_t i = 0; i < layer.dout.size(); ++i) layer.dout[i] = kLeast * 3 / 2;
     layer.forward();
     layer.backward();
-    for (const Array<T>* const array : {&layer.hs, &layer.previous, &layer.dsums,
-                                        kind == Kind::kLstm ? &layer.cells : &layer.hs}) {
+    const T root = std::sqrt(kLeast);
+    for (const Array<T>* const array :
+         {&layer.hs, kind == Kind::kLstm ? &layer.cells : &layer.hs}) {
       for (const T v : *array) EXPECT_TRUE(v == 0 || std::abs(v) >= kLeast) << v;
+    }
+    for (const Array<T>* const operand : {&layer.previous, &layer.dsums}) {
+      for (const T v : *operand) EXPECT_TRUE(v == 0 || std::abs(v) >= root) << v;
     }
   }
 }

@@ -9,6 +9,7 @@ import pytest
 
 import nnext
 import reference as ref
+from nnext import _nnext
 from nnext.negative_sampling import EmbeddingDot, NegativeSamplingLoss, UnigramSampler
 
 GENERATORS = [np.random.RandomState, np.random.default_rng]
@@ -473,3 +474,22 @@ def test_a_seed_is_a_whole_number():
         NegativeSamplingLoss(W, corpus, offset=-1)
     with pytest.raises(ValueError, match="expected rng or seed, got both"):
         NegativeSamplingLoss(W, corpus, seed=1, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("power", [np.nan, np.inf, -np.inf])
+def test_a_power_has_to_be_finite(power):
+    with pytest.raises(ValueError, match="power: expected a finite number"):
+        UnigramSampler([0, 1, 2], power=power, sample_size=1)
+
+
+def test_probabilities_that_were_replaced_are_checked():
+    W, h, dW = np.ones((5, 2)), np.ones((2, 2)), np.full((5, 2), 7.0)
+    _, y, idx = _nnext.negative_sampling_forward(h, W, [0, 1], [[1], [2]])
+    for bad in (y.astype(complex), y.astype(str), y.astype(object)):
+        with pytest.raises(TypeError, match="^y: "):
+            _nnext.negative_sampling_backward(bad, h, W, idx, 1, dW, 1.0)
+    with pytest.raises(
+        ValueError, match=r"^y: expected shape \(2, 2\), that of index, got \(1, 2\)"
+    ):
+        _nnext.negative_sampling_backward(y[:1], h, W, idx, 1, dW, 1.0)
+    assert (dW == 7).all()

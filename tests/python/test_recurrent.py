@@ -318,9 +318,27 @@ def test_nothing_below_the_normal_numbers_is_handed_on(kind):
     layer.set_state(*[start] * n_states(kind))
     xs = np.full((4, 9, 3), 1e-30, np.float32)
     hs = layer.forward(xs)
-    layer.backward(np.full(hs.shape, 2e-38, np.float32))
-    for array in (hs, *states_of(layer)):
+    back = [layer.backward(np.full(hs.shape, 2e-38, np.float32)), *layer.grads]
+    for array in (hs, *states_of(layer), *gradients_of_states(layer), *back):
         assert not ((array != 0) & (abs(array) < least)).any()
+
+
+@over_kinds
+def test_a_state_whose_square_is_not_normal_meets_no_weight(kind):
+    """It would make the sums of the first step slow, and say nothing there."""
+    layer = layer_of(kind, 3, 18, np.float32, stateful=True)
+    xs = np.zeros((4, 1, 3), np.float32)
+    layer.set_state(*[np.full((4, 18), 1e-19, np.float32)] * n_states(kind))
+    hs = layer.forward(xs)
+    layer.set_state(*[np.zeros((4, 18))] * n_states(kind))
+    expected = layer.forward(xs)
+    if kind != "lstm":  # whose cells are multiplied by no weight
+        ref.assert_same_bits(hs, expected)
+    layer.set_state(*[np.full((4, 18), 1.1e-19, np.float32)] * n_states(kind))
+    layer.backward(np.ones_like(hs))
+    layer.forward(xs)
+    layer.backward(np.ones_like(hs))
+    assert layer.grads[1].any()
 
 
 @over_kinds
@@ -462,8 +480,54 @@ def test_a_step_names_its_own_arguments(kind):
         step.backward(x, *([0] if kind == "lstm" else []))
 
 
+def test_a_state_that_was_set_is_the_layers_own():
+    layer = layer_of("lstm", 3, 4, stateful=True)
+    h = np.ones((2, 4))
+    layer.set_state(h, h)
+    xs = normal(np.float64, 2, 3, 3, seed=4)
+    expected = layer.forward(xs)
+    layer.set_state(h, h)
+    h[...] = 7
+    ref.assert_same_bits(layer.forward(xs), expected)
+
+
+def test_a_gru_without_bias_whose_reset_acts_after_the_product():
+    weights = weights_of("gru", 3, 4)[:2]
+    xs, dhs = normal(np.float64, 2, 3, 3, seed=4), normal(np.float64, 2, 3, 4, seed=5)
+    without = TimeGRU(*weights, reset_after=True)
+    zeros = TimeGRU(*weights, np.zeros(16), reset_after=True)
+    ref.assert_same_bits(without.forward(xs), zeros.forward(xs))
+    ref.assert_same_bits(without.backward(dhs), zeros.backward(dhs))
+    for actual, wanted in zip(without.grads, zeros.grads, strict=False):
+        ref.assert_same_bits(actual, wanted)
+
+
+def test_a_batch_in_parts_has_no_state_to_hand_on():
+    layer = layer_of("rnn", 3, 4, stateful=True)
+    model = nnext.Sequential([layer], nnext.SquaredError())
+    step = nnext.Step(model, nnext.SGD())
+    part = normal(np.float64, 2, 3, 3, seed=4), normal(np.float64, 2, 3, 4, seed=5)
+    with pytest.raises(ValueError, match=r"stateful layer, TimeRNN\(3, 4\)"):
+        step.accumulate([part, part])
+    step.accumulate([part])
+
+
+def test_any_zero_stands_for_no_gradient_of_the_cells():
+    layer = LSTM(*weights_of("lstm", 3, 4))
+    x, state = normal(np.float64, 2, 3, seed=4), normal(np.float64, 2, 4, seed=5)
+    layer.forward(x, state, state)
+    expected = layer.backward(state, np.zeros((2, 4)))
+    for zero in (0, 0.0, np.float32(0), np.int64(0)):
+        for actual, wanted in zip(layer.backward(state, zero), expected, strict=True):
+            ref.assert_same_bits(actual, wanted)
+
+
 def test_the_books_way_to_make_a_gru():
     Wx, Wh = weights_of("gru without bias", 3, 4)
+    assert not TimeGRU(Wx, Wh, False).stateful
+    assert TimeGRU(Wx, Wh, np.True_).stateful
+    with pytest.raises(TypeError, match="b: expected an array or None beside stateful=True"):
+        TimeGRU(Wx, Wh, False, True)
     layer = TimeGRU(Wx, Wh, True)
     assert layer.stateful
     assert layer.Wx is Wx

@@ -363,3 +363,13 @@ def test_pytorch_itself_agrees(gates, name):
     np.testing.assert_allclose(
         module(torch.from_numpy(xs))[0].detach().numpy(), expected, rtol=0, atol=1e-13
     )
+
+
+def test_biases_that_add_up_to_infinity_are_refused():
+    rnn = TimeRNN(*(np.zeros(s, np.float16) for s in ((3, 4), (4, 4), (4,))))
+    model = Sequential([rnn])
+    given = {n: a.astype(np.float16) for n, a in recurrent_state(1, 3, 4).items()}
+    given["bias_ih_l0"][1] = given["bias_hh_l0"][1] = 60000
+    with pytest.raises(ValueError, match="add up to infinity"):
+        from_torch(given, model)
+    assert not any(p.any() for p in model.params)
