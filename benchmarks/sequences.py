@@ -8,6 +8,7 @@ co-occurrence matrix of a text, and its PPMI.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import book
@@ -15,18 +16,22 @@ import book_programs
 import book_sequences
 import book_words
 import numpy as np
-from bench import NUMPY, Bench, require
+from bench import NUMPY, Bench, optional, require
 from measure import Candidate
 from numpy.typing import NDArray
 from report import OURS, Row, row
+from softmax import free_memory
 from training import check_moves
 
 import nnext
-from nnext import models, util
+from nnext import models
 from nnext.step import Step
+
+util = optional("nnext.util") if find_spec("nnext.util") else None
 
 Array = NDArray[Any]
 Data = tuple[Array, Array]
+Expected = tuple[float, list[Array], list[Array]]  # a loss, parameters before and after
 
 STILL = 1e-7  # the rate that is timed: parameters hardly move, as in training.py
 WORDS, TIME = 20, 35  # of a batch of the language models
@@ -49,7 +54,7 @@ class Case:
     optimizer: str = "Adam"
     lr: float = 0.001
     max_grad: float | None = None
-    quick: bool = True
+    memory: float = 0.0  # bytes that must be free
 
     def our_step(self, lr: float) -> tuple[Callable[[], Any], Any]:
         """Return a step of nnext's, and its model."""
@@ -57,17 +62,19 @@ class Case:
         step = Step(model, getattr(nnext, self.optimizer)(lr=lr), self.max_grad)
         return partial(step, x, t), model
 
-    def book_step(self, lr: float, dtype: str = "float32") -> tuple[Callable[[], Any], Any]:
-        """Return a step of the book's code, and its model."""
+    def book_step(
+        self, lr: float, dtype: str = "float32", wrong: Array | None = None
+    ) -> tuple[Callable[[], Any], Any]:
+        """Return a step of the book's code, and its model; `wrong` words instead of drawn ones."""
         arrays = [p.astype(dtype) for p in distinct(self.ours().params)]
         model, (x, t) = self.books(arrays), self.data()
+        if wrong is not None:
+            model.ns_loss.given = wrong
         optimizer = getattr(book, self.optimizer)(lr=lr)
         return partial(book_programs.train, model, optimizer, self.max_grad, x, t), model
 
 
 def cases() -> list[Case]:
-    sgd = {"optimizer": "SGD", "max_grad": 0.25}
-    adam = {"max_grad": 5.0}
     return [
         Case(
             "SimpleCBOW, 7 words, 5, batch 3",
@@ -108,31 +115,33 @@ def cases() -> list[Case]:
             drawn("Rnnlm", VOCABULARY, 100, 100),
             partial(book_programs.rnnlm, book_sequences.TimeLSTM),
             batch_of_text,
+            optimizer="SGD",
             lr=20.0,
-            **sgd,
+            max_grad=0.25,
         ),
         Case(
             "BetterRnnlm, 10,000 words, 650",
             drawn("BetterRnnlm", VOCABULARY, 650, 650, DROPPED),
             our_better_in_numpy,
             batch_of_text,
+            optimizer="SGD",
             lr=20.0,
-            quick=False,
-            **sgd,
+            max_grad=0.25,
+            memory=8e9,
         ),
         Case(
             "Seq2seq, additions, 128, batch 128",
             drawn("Seq2seq", 13, 16, 128),
             book_programs.Seq2seq,
             partial(pairs, 13, 128, 7, 5),
-            **adam,
+            max_grad=5.0,
         ),
         Case(
             "AttentionSeq2seq, dates, 256, batch 128",
             drawn("AttentionSeq2seq", 59, 16, 256),
             partial(book_programs.Seq2seq, attention=True),
             partial(pairs, 59, 128, 29, 11),
-            **adam,
+            max_grad=5.0,
         ),
     ]
 
@@ -140,15 +149,27 @@ def cases() -> list[Case]:
 def run(bench: Bench) -> None:
     table = bench.table("sequences", "step", "A step of the book's programs, float32", "µs")
     for case in cases():
-        if case.quick or not bench.quick:
-            table.rows.append(compare(bench, case))
+        if not hasattr(models, case.name.split(",")[0]) or (case.memory and bench.quick):
+            continue
+        if case.memory > free_memory():
+            bench.note(f"{case.name} was left out: too little memory is free.")
+            continue
+        table.rows.append(compare(bench, case))
     bench.finish(table)
-    count(bench, 7000 if bench.quick else TEXT, 200 if bench.quick else COUNTED)
+    if util is not None:
+        count(bench, 7000 if bench.quick else TEXT, 200 if bench.quick else COUNTED)
 
 
 def compare(bench: Bench, case: Case) -> Row:
     bench.tell(case.name)
-    check(case)
+    ours, model = case.our_step(case.lr)
+    loss = float(ours())
+    wrong = words_drawn(model)
+    expected = specification(case, wrong)
+    check(case, expected, loss, model.params)
+    plain, model = case.book_step(case.lr, wrong=wrong)
+    check(case, expected, float(plain()), model.params)
+    del ours, plain, model  # the book's have an array of gradients for each step
     candidates: dict[str, Candidate] = {}
     candidates[OURS], _ = case.our_step(STILL)
     candidates[NUMPY], _ = case.book_step(STILL)
@@ -156,43 +177,33 @@ def compare(bench: Bench, case: Case) -> Row:
     return row(case.name, timing, (NUMPY,))
 
 
-def check(case: Case, factor: float = 1.0) -> None:
-    """Raise if the first step is not that of the book's code in float64, of nnext or in float32.
+def specification(case: Case, wrong: Array | None) -> Expected:
+    """Return the loss of a first step of the book's code in float64, and how parameters moved."""
+    step, model = case.book_step(case.lr, "float64", wrong)
+    before = [p.copy() for p in distinct(model.params)]
+    return float(step()), before, distinct(model.params)
 
-    With a `factor` nnext's loss is looked at that many times as large, and has to be wrong.
-    """
-    ours, model = case.our_step(case.lr)
-    before = [p.astype(np.float64) for p in distinct(model.params)]
-    found = factor * float(ours())
-    wrong = words_drawn(model)
-    true, specification = case.book_step(case.lr, "float64")
-    plain, in_float32 = case.book_step(case.lr)
-    give_words(specification, wrong)
-    give_words(in_float32, wrong)
-    loss = float(true())
-    expected = distinct(specification.params)
-    for who, said, arrays in ((OURS, found, model), (NUMPY, float(plain()), in_float32)):
-        what = f"the step of {case.name} with {who}"
-        require(abs(said - loss) <= 1e-4 * abs(loss), what)
-        check_moves(what, case.optimizer, case.lr, before, distinct(arrays.params), expected)
+
+def check(case: Case, expected: Expected, loss: float, params: list[Array]) -> None:
+    """Raise if a first step's loss or move is not that of the book's code in float64."""
+    true_loss, before, after = expected
+    what = f"the step of {case.name}"
+    require(abs(loss - true_loss) <= 1e-4 * abs(true_loss), what)
+    check_moves(what, case.optimizer, case.lr, before, distinct(params), after)
 
 
 def distinct(params: list[Array]) -> list[Array]:
     """Return each array once; what is another's transposed view is left out too."""
-    found = {p.__array_interface__["data"][0]: p for p in reversed(params)}
-    return list(reversed(found.values()))
+    found: dict[int, Array] = {}
+    for p in params:
+        found.setdefault(p.__array_interface__["data"][0], p)
+    return list(found.values())
 
 
 def words_drawn(model: Any) -> Array | None:
     """Return the wrong words that nnext drew, which draws them in another order than the book."""
-    loss_layer = getattr(model, "loss_layer", None)
-    sampler = getattr(loss_layer, "sampler", None)
-    return None if sampler is None else loss_layer.idx[:, 1:]
-
-
-def give_words(model: Any, wrong: Array | None) -> None:
-    if wrong is not None:
-        model.ns_loss.given = wrong
+    loss_layer: Any = getattr(model, "loss_layer", None)
+    return loss_layer.idx[:, 1:] if hasattr(loss_layer, "sampler") else None
 
 
 # Models and batches, the same ones each time
@@ -212,8 +223,7 @@ def small(name: str, vocabulary: int, hidden: int) -> tuple[Callable[[], Any], A
 
 
 def our_cbow() -> Any:
-    rng = np.random.RandomState(0)
-    return models.CBOW(VOCABULARY, 100, WINDOW, text(TEXT, VOCABULARY), rng=rng)
+    return drawn("CBOW", VOCABULARY, 100, WINDOW, text(TEXT, VOCABULARY))()
 
 
 def our_better_in_numpy(arrays: list[Array]) -> book_programs.LanguageModel:
@@ -260,19 +270,13 @@ def count(bench: Bench, words: int, vocabulary: int) -> None:
     title = f"Counts of a text of {words:,} words, {vocabulary:,} different ones"
     table = bench.table("sequences", "counts", title, "s")
     corpus = text(words, vocabulary)
-    co_matrices: dict[str, Candidate] = {
-        name: partial(module.create_co_matrix, corpus, vocabulary, 2)
-        for name, module in ((OURS, util), (NUMPY, book_words))
-    }
-    C: Any
-    C, expected = (make() for make in co_matrices.values())
+    modules: dict[str, Any] = {OURS: util, NUMPY: book_words}
+    counts = {n: partial(m.create_co_matrix, corpus, vocabulary, 2) for n, m in modules.items()}
+    C, expected = (make() for make in counts.values())
     require(C.dtype == expected.dtype and np.array_equal(C, expected), "create_co_matrix")
-    ppmis: dict[str, Candidate] = {
-        name: partial(module.ppmi, C) for name, module in ((OURS, util), (NUMPY, book_words))
-    }
-    M: Any
+    ppmis = {name: partial(module.ppmi, C) for name, module in modules.items()}
     M, expected = (make() for make in ppmis.values())
     require(M.dtype == expected.dtype and np.allclose(M, expected, rtol=1e-6, atol=1e-6), "ppmi")
-    for name, candidates in (("create_co_matrix, window 2", co_matrices), ("ppmi", ppmis)):
+    for name, candidates in (("create_co_matrix, window 2", counts), ("ppmi", ppmis)):
         table.rows.append(row(name, bench.time(name, candidates), (NUMPY,)))
     bench.finish(table)
