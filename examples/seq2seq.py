@@ -51,7 +51,7 @@ def dates(count, rng):
     return questions, answers
 
 
-TASKS = {"additions": (additions, "peeky", 10), "dates": (dates, "attention", 4)}
+TASKS = {"additions": (additions, "peeky", 10), "dates": (dates, "attention", 3)}
 
 
 def numbers(texts, chars, *, reverse=False):
@@ -85,7 +85,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", choices=TASKS, default="additions")
     parser.add_argument("--model", choices=MODELS, help="default: peeky; for dates attention")
-    parser.add_argument("--epochs", type=int, help="default: 10; for dates 4")
+    parser.add_argument("--epochs", type=int, help="default: 10; for dates 3")
     parser.add_argument("--samples", type=int, default=20_000, help="questions to learn from")
     parser.add_argument("--hidden", type=int, default=128, help="numbers in a state")
     parser.add_argument("--seed", type=int, default=0)
