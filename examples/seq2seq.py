@@ -70,7 +70,7 @@ def draw(model, question, answer, chars, path):
         return
     model.forward(question, answer)
     weights = np.stack(model.decoder.attention.attention_weights)[:, 0, ::-1]
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.imshow(weights, cmap="Greys", vmin=0, vmax=1)
     axes.set_xticks(range(weights.shape[1]), [chars[i] for i in question[0, ::-1]])

@@ -1,4 +1,4 @@
-"""The examples about words and sequences: what they learn of texts that they make up, and of yours."""
+"""The examples about words and sequences: what they learn of made-up texts, and of yours."""
 
 import re
 
