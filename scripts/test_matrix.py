@@ -1,8 +1,10 @@
 """Run the tests on each Python and NumPy that nnext supports, build the core by GCC and Clang.
 
 Of each Python that is found here a wheel is built; beside the oldest NumPy that it can have and
-beside the newest it is installed into an environment with nothing else in it, and tested. What is
-not there is left out, and said. Arguments go to pytest: ``-k softmax``. Environment variables:
+beside the newest it is installed into an environment with nothing else in it, and tested. The
+oldest Python has the oldest of everything else that pyproject.toml allows beside the oldest NumPy.
+What is not there is left out, and said. Arguments go to pytest: ``-k softmax``. Environment
+variables:
 
 PYTHONS     versions to try, by default "3.11 3.12 3.13 3.14 3.14t", the last without a global lock,
             which nnext asks it to use (docs/decisions/08-free-threading.md)
@@ -14,11 +16,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/matrix"
 # pyproject.toml asks for 2.0; that it has no wheels for newer Pythons is nothing to work around.
+OLDEST_PYTHON = "3.11"
 OLDEST_NUMPY = {"3.11": "2.0", "3.12": "2.0", "3.13": "2.1", "3.14": "2.3", "3.14t": "2.3"}
 
 
@@ -74,6 +78,18 @@ def build_wheel(python: Path, version: str) -> Path | None:
     return None
 
 
+def oldest_extras() -> list[str]:
+    """Return what nnext can do more with, at the oldest versions that pyproject.toml allows."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    oldest: dict[str, tuple[int, ...]] = {}
+    for extra in ("plot", "progress", "data", "files", "sklearn"):
+        for wanted in extras[extra]:
+            name, _, version = wanted.partition(">=")
+            oldest[name] = max(oldest.get(name, ()), tuple(map(int, version.split("."))))
+    return [f"{name}=={'.'.join(map(str, version))}.*" for name, version in oldest.items()]
+
+
 def test_python(version: str, numpys: list[str], arguments: list[str]) -> dict[str, str]:
     """Test one Python beside each NumPy; return what came out of each."""
     python = find_python(version)
@@ -87,14 +103,18 @@ def test_python(version: str, numpys: list[str], arguments: list[str]) -> dict[s
         oldest = OLDEST_NUMPY[version]
         wanted = f"numpy=={oldest}.*" if age == "oldest" else "numpy"
         name = f"Python {version}, NumPy {oldest if age == 'oldest' else 'newest'}"
-        tester = make_environment(python, BUILD / version / age, f"{wheel}[test]", wanted)
+        others = oldest_extras() if (version, age) == (OLDEST_PYTHON, "oldest") else []
+        tester = make_environment(python, BUILD / version / age, f"{wheel}[test]", wanted, *others)
         if tester is None:
             outcomes[name] = "FAILED: cannot be installed"
             continue
         # Else importing nnext switches the lock on with a warning, and warnings are errors here.
         lock = {"PYTHON_GIL": "1"} if version.endswith("t") else {}
         run(tester, "-P", "-m", "nnext", "info", **lock)
-        passed = run(tester, "-P", "-m", "pytest", "-p", "no:cacheprovider", *arguments, **lock)
+        # Old packages warn of the newer ones beside them: no error there.
+        warnings = ["-W", "default"] if others else []
+        pytest = [tester, "-P", "-m", "pytest", "-p", "no:cacheprovider", *warnings]
+        passed = run(*pytest, *arguments, **lock)
         outcomes[name] = "passed" if passed else "FAILED"
     return outcomes
 

@@ -44,6 +44,7 @@ PYBIND11_MODULE(_nnext_of_main_interpreter, module) {
   bind_element_loss(module);
   bind_elementwise(module);
   bind_embedding(module);
+  bind_embedding_dot(module);
   bind_normalize(module);
   bind_recurrent(module);
   bind_reduce(module);

@@ -22,6 +22,7 @@ void bind_linear_loss(pybind11::module_& module);
 void bind_element_loss(pybind11::module_& module);
 void bind_elementwise(pybind11::module_& module);
 void bind_embedding(pybind11::module_& module);
+void bind_embedding_dot(pybind11::module_& module);
 void bind_normalize(pybind11::module_& module);
 void bind_recurrent(pybind11::module_& module);
 void bind_reduce(pybind11::module_& module);

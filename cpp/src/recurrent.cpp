@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "dispatch.h"
 #include "grain.h"
@@ -86,9 +87,15 @@ void over_rows(index_t row, index_t rows, index_t elements, const Step& step) {
                   [&](index_t begin, index_t end) { step(row + begin, end - begin); });
 }
 
-// The state before the first step; null: zeros.
+// The least state that is handed on as an operand of products, and the least number in cells.
 template <class T>
-void begin_with(const RecurrentSizes& sizes, const T* state, const Sequence<T>& states) {
+constexpr T kLeastOperand = sizeof(T) == 4 ? T{0x1p-63} : T{0x1p-511};
+template <class T>
+constexpr T kLeast = std::numeric_limits<T>::min();
+
+// The state before the first step, zeros below `least`; null: zeros.
+template <class T>
+void begin_with(const RecurrentSizes& sizes, const T* state, T least, const Sequence<T>& states) {
   if (sizes.hidden == 0 || states.times == 0) return;
   const auto bytes = static_cast<std::size_t>(sizes.hidden) * sizeof(T);
   for (index_t n = 0; n < sizes.batch; ++n) {
@@ -96,8 +103,7 @@ void begin_with(const RecurrentSizes& sizes, const T* state, const Sequence<T>& 
     if (state == nullptr) {
       std::memset(first, 0, bytes);
     } else {
-      std::memcpy(first, state + n * sizes.hidden, bytes);
-      kernels<T>().scale(first, sizes.hidden, T{1});  // flushes
+      kernels<T>().cut(state + n * sizes.hidden, first, sizes.hidden, least);
     }
   }
 }
@@ -147,7 +153,7 @@ void rnn_forward(const RecurrentSizes& sizes, const T* x, const RecurrentWeights
   const index_t steps = sizes.steps;
   const Sequence<T> states{h, steps, sizes.hidden};
   const Sequence<T> before{previous, steps, sizes.hidden};
-  begin_with(sizes, h0, before);
+  begin_with(sizes, h0, kLeastOperand<T>, before);
   sums_of_inputs(sizes, x, weights, h);
   over_batch<T>(sizes, 1, [&](index_t first, index_t count) {
     for (index_t t = 0; t < steps; ++t) {
@@ -200,8 +206,8 @@ void lstm_forward(const RecurrentSizes& sizes, const T* x, const RecurrentWeight
   const Sequence<T> sums{gates, steps, 4 * hidden};
   const Sequence<T> cell{cells, steps + 1, hidden};
   const Sequence<T> tanh_cell{tanh_cells, steps, hidden};
-  begin_with(sizes, h0, before);
-  begin_with(sizes, c0, cell);
+  begin_with(sizes, h0, kLeastOperand<T>, before);
+  begin_with(sizes, c0, kLeast<T>, cell);
   sums_of_inputs(sizes, x, weights, gates);
   over_batch<T>(sizes, 4, [&](index_t first, index_t count) {
     for (index_t t = 0; t < steps; ++t) {
@@ -264,7 +270,7 @@ void gru_forward(const RecurrentSizes& sizes, Reset reset, const T* x,
   const MatrixView<const T> of_gates = columns(weights.wh, 0, 2 * hidden);
   const MatrixView<const T> of_candidate = columns(weights.wh, 2 * hidden, hidden);
   const T* const bias = weights.b == nullptr ? nullptr : weights.b + 3 * hidden;
-  begin_with(sizes, h0, before);
+  begin_with(sizes, h0, kLeastOperand<T>, before);
   sums_of_inputs(sizes, x, weights, gates);
   over_batch<T>(sizes, 3, [&](index_t first, index_t count) {
     for (index_t t = 0; t < steps; ++t) {

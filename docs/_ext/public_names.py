@@ -26,6 +26,7 @@ MODULES = (
     "nnext.layers",
     "nnext.time_layers",
     "nnext.attention",
+    "nnext.negative_sampling",
     "nnext.init",
     "nnext.nodes",
     "nnext.schedules",
@@ -37,6 +38,7 @@ MODULES = (
     "nnext.trainer",
     "nnext.callbacks",
     "nnext.gradient_check",
+    "nnext.util",
     "nnext.datasets",
     "nnext.saving",
     "nnext.model_files",
@@ -45,12 +47,22 @@ MODULES = (
     "nnext.onnx",
     "nnext.plotting",
     "nnext.sklearn",
+    "nnext.book.layers",
     "nnext.book.optimizer",
+    "nnext.book.trainer",
     "nnext.config",
     "nnext",
 )
-PROGRAMS = {"nnext.__main__", "nnext.demo"}  # run as programs; they offer no names
+PROGRAMS = {"nnext.__main__", "nnext.book.__main__", "nnext.demo"}  # run; they offer no names
 PACKAGES = {"nnext.book"}  # have modules and no names
+# Have nothing of their own: other modules' names where the book's programs look for them.
+MIRRORS = {
+    f"nnext.book.{name}"
+    for name in ("base_model", "config", "functions", "np", "time_layers", "util")
+}
+
+
+STARS = {"GPU", "np"}  # what a star import of any module of the book gives too
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ def names_of(module: ModuleType) -> list[str]:
     """Return what a module offers: its ``__all__``, or its own public functions and classes."""
     listed = getattr(module, "__all__", None)
     if listed is not None:
-        return list(listed)
+        return [name for name in listed if name not in STARS]
     return [
         name
         for name, thing in vars(module).items()
@@ -114,7 +126,7 @@ def collect() -> dict[str, dict[str, Name]]:
 
 def missing_modules() -> set[str]:
     """Return the modules of the package that the reference does not know."""
-    return modules_of_package() - set(MODULES) - PROGRAMS - PACKAGES
+    return modules_of_package() - set(MODULES) - PROGRAMS - PACKAGES - MIRRORS
 
 
 def members(kind: type) -> Iterator[str]:

@@ -3,34 +3,36 @@
 The functions, layers, optimizers, models and the trainer of the method of "Deep Learning from
 Scratch 2", through NumPy arrays. The common names are here; each module says more about its own:
 
-=================  ==========================================================
-`functions`        matrix product, softmax, cross entropy, element by element
-`layers`           forward and backward pairs with ``params`` and ``grads``
-`loss_layers`      the layers that end a network in a loss
-`time_layers`      layers of sequences: recurrent ones, and what stands around them
-`attention`        what a decoder takes of an encoder's states
-`init`             layers with weights drawn at random: `affine` (Linear, Dense)
-`nodes`            the nodes of a computational graph
-`optimizer`        SGD to AdamW
-`schedules`        learning rates that change step by step
-`base_model`       what models have in common
-`models`           chains of layers, language models, sequence to sequence
-`saving`           models in files
-`model_files`      parameters alone, in NumPy's files
-`checkpoints`      runs of training in files, to go on with
-`torch_weights`    PyTorch's weights
-`onnx`             models for other programs to compute with
-`step`             one step of training, for a loop of your own
-`trainer`          batches, epochs, validation, progress
-`callbacks`        what else happens in training: early stopping and the like
-`history`          what happened in training
-`plotting`         pictures of it (needs matplotlib)
-`datasets`         spiral, digits, MNIST
-`sklearn`          scikit-learn's estimators on the core (needs scikit-learn)
-`gradient_check`   gradients against central differences
-`book`             what the book's programs need to give the book's numbers
-`config`           threads, memory, how nnext was built
-=================  ==========================================================
+===================  ==========================================================
+`functions`          matrix product, softmax, cross entropy, element by element
+`layers`             forward and backward pairs with ``params`` and ``grads``
+`loss_layers`        the layers that end a network in a loss
+`time_layers`        layers of sequences: recurrent ones, and what stands around them
+`attention`          what a decoder takes of an encoder's states
+`negative_sampling`  the loss of a large vocabulary from a few of its words
+`init`               layers with weights drawn at random: `affine` (Linear, Dense)
+`nodes`              the nodes of a computational graph
+`optimizer`          SGD to AdamW
+`schedules`          learning rates that change step by step
+`base_model`         what models have in common
+`models`             chains of layers, models of words, of language, of sequences
+`saving`             models in files
+`model_files`        parameters alone, in NumPy's files
+`checkpoints`        runs of training in files, to go on with
+`torch_weights`      PyTorch's weights
+`onnx`               models for other programs to compute with
+`step`               one step of training, for a loop of your own
+`trainer`            batches, epochs, validation, progress
+`callbacks`          what else happens in training: early stopping and the like
+`history`            what happened in training
+`plotting`           pictures of it (needs matplotlib)
+`util`               corpora, counts of words, which are alike
+`datasets`           spiral, digits, MNIST
+`sklearn`            scikit-learn's estimators on the core (needs scikit-learn)
+`gradient_check`     gradients against central differences
+`book`               the book's programs run as they are, to the book's numbers
+`config`             threads, memory, how nnext was built
+===================  ==========================================================
 """
 
 from typing import TYPE_CHECKING

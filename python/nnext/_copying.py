@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
-from nnext._names import buffers_of
+from nnext._names import buffers_of, layers_of
 from nnext._support import find_shared
 
 
@@ -16,9 +17,11 @@ def state_to_copy(model: Any) -> dict[str, Any]:
     the model, also where that knows no two places of one array (joblib), and views of shared
     weights are views again.
     """
-    layers = [*model.layers, model.loss_layer]
+    layers = layers_of(model)
     state = dict(vars(model))
     for name in ("params", "grads"):
+        if state.get(name) is None:  # a model of the book that is not made yet
+            continue
         inside = [array for layer in layers for array in getattr(layer, name)]
         places = {id(array): place for place, array in enumerate(inside)}
         state[name] = [places.get(id(array), array) for array in state[name]]
@@ -30,8 +33,10 @@ def state_to_copy(model: Any) -> dict[str, Any]:
 def copied_state(state: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of the copy."""
     state = dict(state)
-    layers = [*state["layers"], state["loss_layer"]]
+    layers = layers_of(SimpleNamespace(**state))
     for name in ("params", "grads"):
+        if f"_shared_{name}" not in state:
+            continue
         state[name] = list(state[name])  # not the list of whoever copies
         lists = [getattr(layer, name) for layer in layers]
         _share_again([*lists, state[name]], state.pop(f"_shared_{name}"))

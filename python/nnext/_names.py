@@ -42,6 +42,16 @@ def buffers_of(layer: Any) -> Sequence[Array]:
     return [b for part in [*layers, getattr(layer, "loss_layer", None)] for b in buffers_of(part)]
 
 
+def layers_of(model: Any) -> list[Any]:
+    """Return what a model has in its list ``layers``, and its ``loss_layer``: none need be there.
+
+    Models of the book may have neither, and hold their layers in attributes alone.
+    """
+    layers, loss_layer = getattr(model, "layers", None), getattr(model, "loss_layer", None)
+    found = list(layers) if isinstance(layers, list | tuple) else []
+    return found if loss_layer is None else [*found, loss_layer]
+
+
 def layer_arrays(layer: Any) -> dict[str, Array]:
     """Return the arrays of a layer by their names: parameters, then buffers."""
     named: list[tuple[str, Array]] = []

@@ -305,6 +305,28 @@ def embedding_forward(W: _Float, index: ArrayLike) -> _Float: ...
 def embedding_backward(
     dout: ArrayLike, index: ArrayLike, dW: _Float, accumulate: bool = False
 ) -> None: ...
+def embedding_dot_forward(h: ArrayLike, W: _Float, index: ArrayLike) -> _Float: ...
+def embedding_dot_backward(
+    dout: ArrayLike,
+    h: ArrayLike,
+    W: _Float,
+    index: ArrayLike,
+    dW: _Float,
+    accumulate: bool = False,
+) -> _Float: ...
+def negative_sampling_forward(
+    h: ArrayLike, W: _Float, target: ArrayLike, negative: ArrayLike
+) -> tuple[float, _Float, NDArray[np.int64]]: ...
+def negative_sampling_backward(
+    y: ArrayLike,
+    h: ArrayLike,
+    W: _Float,
+    index: ArrayLike,
+    targets: int,
+    dW: _Float,
+    dout: float,
+    accumulate: bool = False,
+) -> _Float: ...
 def sum(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any: ...
 
 # Optimizers: every array of every list is checked, then all are updated in place. A number may be a

@@ -95,7 +95,9 @@ _MODELS = {
         models.PeekySeq2seq,
         models.Rnnlm,
         models.Seq2seq,
+        models.SimpleCBOW,
         models.SimpleRnnlm,
+        models.SimpleSkipGram,
     )
 }
 _OWN_LAYERS: dict[str, _Known] = {}

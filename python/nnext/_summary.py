@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnext._putting_back import putting_back
-from nnext._support import find_shared
+from nnext._support import Array, find_shared
 from nnext._trace import tracing
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def summary_of(model: BaseModel, input_shape: Sequence[int] | None) -> str:
     """Return the table that `BaseModel.summary` describes."""
-    layers = [*model.layers, model.loss_layer]
+    layers = [layer for _, layer in _shown(model)]
     columns = [["layer", *(type(layer).__name__ for layer in layers)]]
     if input_shape is not None:
-        columns.append(["output", *_output_shapes(model, input_shape)])
-    shapes = [", ".join(str(p.shape) for p in layer.params) for layer in layers]
+        columns.append(["output", *_output_shapes(model, layers, input_shape)])
+    shapes = [", ".join(str(p.shape) for p in _params(layer)) for layer in layers]
     columns.append(["shapes of parameters", *(text or "-" for text in shapes)])
-    counts = [sum(p.size for p in layer.params) for layer in layers]
+    counts = [sum(p.size for p in _params(layer)) for layer in layers]
     columns.append(["parameters", *(f"{count:,}" for count in counts)])
     count, kinds = _totals(model)
     last = ["total", *([""] if input_shape is not None else []), kinds, f"{count:,}"]
@@ -41,26 +41,48 @@ def summary_of(model: BaseModel, input_shape: Sequence[int] | None) -> str:
 
 def repr_of(model: BaseModel) -> str:
     """Return the layers, each on a line with its number of parameters."""
-    names = [*map(str, range(len(model.layers))), "loss"]
     rows = []
-    for name, layer in zip(names, [*model.layers, model.loss_layer], strict=True):
-        own = type(layer).__repr__ is not object.__repr__
-        count = sum(p.size for p in layer.params)
+    for name, layer in _shown(model):
+        own = getattr(type(layer), "__repr__", None) is not object.__repr__
+        count = sum(p.size for p in _params(layer))
         rows.append((f"{name}: {layer if own else type(layer).__name__}", f"{count:,}"))
-    a, b = (max(map(len, column)) for column in zip(*rows, strict=True))
+    a, b = (max(map(len, column)) for column in zip(("", ""), *rows, strict=True))
     lines = [f"  {x}" if y == "0" else f"  {x:<{a}}  {y:>{b}}" for x, y in rows]
     count, kinds = _totals(model)
     return "\n".join([f"{type(model).__name__}(", *lines, f")  {count:,} parameters, type {kinds}"])
 
 
+def _shown(model: BaseModel) -> list[tuple[str, Any]]:
+    """Return the layers by the names that they are shown with.
+
+    A model of the book without a list ``layers`` shows what it has in attributes.
+    """
+    layers, loss_layer = getattr(model, "layers", None), getattr(model, "loss_layer", None)
+    if isinstance(layers, list | tuple):
+        numbered = [(str(i), layer) for i, layer in enumerate(layers)]
+        return numbered if loss_layer is None else [*numbered, ("loss", loss_layer)]
+    return [
+        (name, part)
+        for name, part in vars(model).items()
+        if hasattr(part, "forward") and hasattr(part, "backward")
+    ]
+
+
+def _params(layer: Any) -> Sequence[Array]:
+    return getattr(layer, "params", ())
+
+
 def _totals(model: BaseModel) -> tuple[int, str]:
     """Return the number of parameters, shared ones once, and their types."""
-    shared = find_shared(model.params)
-    own = [p for i, p in enumerate(model.params) if shared[i][0] == i]
+    params = getattr(model, "params", None) or []
+    shared = find_shared(params)
+    own = [p for i, p in enumerate(params) if shared[i][0] == i]
     return sum(p.size for p in own), "/".join(sorted({str(p.dtype) for p in own})) or "-"
 
 
-def _output_shapes(model: BaseModel, input_shape: Sequence[int]) -> list[str]:
+def _output_shapes(
+    model: BaseModel, layers: Sequence[Any], input_shape: Sequence[int]
+) -> list[str]:
     """Return what each layer returns for a row of zeros, "-" for one that is not asked."""
     from nnext.layers import Embedding
 
@@ -73,9 +95,9 @@ def _output_shapes(model: BaseModel, input_shape: Sequence[int]) -> list[str]:
             "input_shape: expected the shape of a sample, without the batch, such as (784,), "
             f"got {input_shape!r}"
         )
-    indices = bool(model.layers) and isinstance(model.layers[0], Embedding)
+    indices = bool(layers) and isinstance(layers[0], Embedding)
     zeros = np.zeros((1, *shape), np.int64 if indices else np.float32)
-    with putting_back(model), tracing(model.layers) as calls:
+    with putting_back(model), tracing(getattr(model, "layers", ())) as calls:
         try:
             model.loss_input(zeros)
         except (IndexError, TypeError, ValueError) as error:
@@ -83,7 +105,7 @@ def _output_shapes(model: BaseModel, input_shape: Sequence[int]) -> list[str]:
                 f"input_shape: the model does not take samples of shape {shape}: {error}"
             ) from error
     shown = {id(call.layer): _with_batch(call.output_shape) for call in calls}
-    return [shown.get(id(layer), "-") for layer in [*model.layers, model.loss_layer]]
+    return [shown.get(id(layer), "-") for layer in layers]
 
 
 def _with_batch(shape: tuple[int, ...]) -> str:

@@ -1,16 +1,14 @@
-"""What every model has in common; how its layers are wired is up to the model (see models.py)."""
+"""What every model computes; how its layers are wired is up to the model (see models.py)."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._copying import copied_state, state_to_copy
 from nnext._fit_data import (
     Samples,
     check_rows,
@@ -22,7 +20,8 @@ from nnext._fit_data import (
 )
 from nnext._gathered import check_gathered
 from nnext._input import as_input, make_array
-from nnext._names import Unmatched, buffers_of, load_state, model_arrays, state_of
+from nnext._keeping import Kept
+from nnext._names import buffers_of, layers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._summary import repr_of, summary_of
@@ -57,7 +56,7 @@ class LayerLike(Protocol):
         """Write the parameters' gradients and return the input's."""
 
 
-class BaseModel:
+class BaseModel(Kept):
     """A model: layers, their parameters gathered into two lists, and what follows from these.
 
     A model of your own derives from this class, names its layers and its loss, and says how they
@@ -70,23 +69,33 @@ class BaseModel:
     ``forward`` takes. A loss without them works too, all but `predict`, `predict_proba` and
     `accuracy`, which raise a ``TypeError`` that says what is missing.
 
+    A model of the book derives from this class and does not call its constructor: it sets its
+    ``params`` and ``grads`` itself, and defines ``forward``, ``backward`` and a ``predict`` that
+    returns the scores. It can be trained, copied, saved and loaded as any other; ``layers`` and
+    ``loss_layer`` it may have.
+
     Parameters
     ----------
-    layers : iterable of layers
-        All layers that have parameters, and those that `summary` shall show.
-    loss_layer : layer
+    layers : iterable of layers, optional
+        All layers that have parameters, and those that `summary` shall show. None, if left out.
+    loss_layer : layer, optional
         The layer that turns scores and labels into the loss.
 
     Attributes
     ----------
     layers : list of layers
-    loss_layer : layer
+    loss_layer : layer or None
     params, grads : list of ndarray
         The layers' own arrays, in the order of the layers. Training writes into them and never
         replaces them. A model may append parameters of its own that no layer has.
     """
 
-    def __init__(self, layers: Iterable[LayerLike], loss_layer: LayerLike) -> None:
+    layers: list[LayerLike]
+    loss_layer: Any  # a layer or None
+
+    def __init__(
+        self, layers: Iterable[LayerLike] = (), loss_layer: LayerLike | None = None
+    ) -> None:
         self.layers = list(layers)
         self.loss_layer = loss_layer
         self.params: list[Array] = []
@@ -385,131 +394,5 @@ class BaseModel:
     def __repr__(self) -> str:
         return repr_of(self)
 
-    def state_dict(self) -> dict[str, Array]:
-        """Return copies of all parameters and buffers by their names, such as ``"layers.0.W"``.
-
-        A layer that is an attribute of a model of your own is called by that, ``"encoder.W"``; the
-        loss layer is ``"loss_layer"``. Weights that layers share are there once, by the first name.
-
-        Returns
-        -------
-        dict of str to ndarray
-        """
-        check_gathered(self)
-        return state_of(model_arrays(self))
-
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
-        """Write the numbers of a `state_dict` into the arrays that the model has.
-
-        Parameters
-        ----------
-        state : mapping of str to array_like
-        strict : bool
-            Whether names that are missing or unexpected are an error.
-
-        Returns
-        -------
-        Unmatched
-            The names that were ``missing`` and ``unexpected``.
-
-        Raises
-        ------
-        ValueError
-            With all that does not fit: names, shapes, types, read-only arrays; or if an array of a
-            layer is not the model's any more (`check_gathered`). Nothing has changed then.
-        TypeError
-            If `state` is no mapping.
-        """
-        check_gathered(self)
-        return load_state(model_arrays(self), state, strict, what=type(self).__name__)
-
-    def config(self) -> dict[str, Any]:
-        """Return what `nnext.load_model` makes such a model of, ``type(model)(**config)``.
-
-        A model of your own defines it, with values that JSON knows, and is made known by
-        `nnext.register_model`; a `Sequential` is made of its layers and needs it not.
-        """
-        raise NotImplementedError(
-            f"{type(self).__name__} does not define config(): the arguments that make it again"
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file: its layers, their options and their arrays.
-
-        `nnext.load_model` reads it. The file is in the safetensors format, which other programs
-        read too; its arrays have the names of `state_dict`. It is written whole or not at all, as
-        by `save_params`.
-
-        Parameters
-        ----------
-        path : path-like
-            The file's name, used as it is.
-
-        Raises
-        ------
-        ImportError
-            If safetensors is not installed; the message says how to install it.
-        TypeError
-            If a layer or the model is not known to files; see `nnext.register_layer`.
-        ValueError
-            If an array of a layer is not the model's any more (`check_gathered`).
-        OSError
-            If the file cannot be written, or `path` is a directory, a device or a pipe.
-        """
-        from nnext.saving import save_model
-
-        save_model(path, self)
-
-    def save_params(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters and buffers to a file in NumPy's ``.npz`` format.
-
-        The buffers are in it since a network is not what it was without them: `BatchNorm` computes
-        by its running statistics. The file of a model that has none holds parameters alone.
-
-        The file is written beside its final place and then moved there, so that a failure never
-        leaves half a file or harms an older one, and whoever reads meanwhile, in any thread or
-        process, gets one or the other whole. What a killed process left there is removed.
-
-        Parameters
-        ----------
-        path : path-like
-            The file's name, used as it is. A symbolic link stays one: the file that it leads to is
-            written. The permissions of an older file are kept.
-
-        Raises
-        ------
-        ValueError
-            If an array of a layer is not the model's any more (`check_gathered`).
-        OSError
-            If the file cannot be written, or `path` is a directory, a device or a pipe.
-        """
-        from nnext import model_files  # here, since it brings zipfile, which few programs need
-
-        check_gathered(self)
-        model_files.save_params(path, self.params, self.buffers)
-
-    def load_params(self, path: str | os.PathLike[str]) -> None:
-        """Read parameters and buffers that `save_params` wrote, into the arrays of the model.
-
-        Raises
-        ------
-        ValueError
-            If the file is something else, or the numbers, shapes or types of its arrays are not
-            those of this model, or one of these is read-only, or an array of a layer is not the
-            model's any more (`check_gathered`). Nothing is overwritten then.
-        OSError
-            If the file cannot be opened, or is a directory, a device or a pipe.
-        """
-        from nnext import model_files
-
-        check_gathered(self, writable=True)
-        model_files.load_params(path, self.params, self.buffers)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return state_to_copy(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(copied_state(state))
-
     def _all_layers(self) -> list[LayerLike]:
-        return [*self.layers, self.loss_layer]
+        return layers_of(self)

@@ -4,6 +4,9 @@ The file is NumPy's ``.npz``: the i-th parameter is its member ``param_i.npy``, 
 of a model that has some, ``buffer_i.npy``. A type that NumPy itself does not have (bfloat16) is
 stored as unsigned integers of the same bits, and named by its member, ``param_i.bfloat16.npy``: the
 type itself comes from the array that it is read into.
+
+The pickles that the book's ``save_params`` writes are read as well (`_book_pickles`), and known by
+their first byte, whatever the file is called.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from nnext import _book_pickles
 from nnext._support import Array
 from nnext._whole_files import PathLike, file_name, opened, replacing
 
@@ -51,15 +55,20 @@ def load_params(path: PathLike, params: Sequence[Array], buffers: Sequence[Array
         if not array.flags.writeable:
             raise ValueError(f"{kind}s[{i}] is read-only, nothing was loaded")
     with opened(path) as file:
+        is_pickle = _book_pickles.begins(file.read(1))
+        file.seek(0)
+        if is_pickle:
+            limit = _book_pickles.largest_size(params)
+            new = _from_pickle(path, file.read(limit + 1), limit, params, buffers)
+            for array, read in zip(params, new, strict=True):
+                array[...] = read
+            return
         with _refusing(path):
             archive = zipfile.ZipFile(file)
             _check_ends(archive, file)
             members = _members(archive)
         for kind, what, own in (("param", "parameters", params), ("buffer", "buffers", buffers)):
-            if len(members[kind]) != len(own):
-                raise ValueError(
-                    f"{path} holds {len(members[kind])} {what}, the model has {len(own)}"
-                )
+            _check_number(path, what, len(members[kind]), len(own))
         pairs = [(array, members[kind][i]) for kind, i, array in targets]
         # All before any data is read: a header may promise terabytes, and so may the directory.
         for (kind, i, array), (_, member) in zip(targets, pairs, strict=True):
@@ -69,6 +78,11 @@ def load_params(path: PathLike, params: Sequence[Array], buffers: Sequence[Array
             new = [_read(archive, array, member) for array, member in pairs]
     for (array, _), read in zip(pairs, new, strict=True):
         array[...] = read
+
+
+def _check_number(path: str, what: str, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise ValueError(f"{path} holds {found} {what}, the model has {wanted}")
 
 
 def _numbered(params: Sequence[Array], buffers: Sequence[Array]) -> list[tuple[str, int, Array]]:
@@ -89,6 +103,28 @@ def _bits(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 # Reading
+
+
+def _from_pickle(
+    path: str, data: bytes, limit: int, params: Sequence[Array], buffers: Sequence[Array]
+) -> list[Array]:
+    """Return the book's arrays in the types of the parameters, all checked."""
+    if len(data) > limit:
+        raise ValueError(f"{path} holds more data than the model's {len(params)} parameters take")
+    with _refusing(path):
+        given = _book_pickles.arrays_of(data)
+    _check_number(path, "parameters", len(given), len(params))
+    _check_number(path, "buffers", 0, len(buffers))
+    for i, (p, array) in enumerate(zip(params, given, strict=True)):
+        if array.shape != p.shape:
+            raise ValueError(
+                f"{path}: parameter {i} has the shape {array.shape}, the model's {p.shape}"
+            )
+    try:
+        with np.errstate(over="raise", under="ignore", invalid="ignore"):
+            return [a.astype(p.dtype) for a, p in zip(given, params, strict=True)]
+    except FloatingPointError as error:
+        raise ValueError(f"{path}: a number is too large for the model's type") from error
 
 
 @contextmanager

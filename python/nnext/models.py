@@ -1,4 +1,4 @@
-"""Models: chains of layers, and the book's of language and from sequence to sequence."""
+"""Models: chains of layers, and the book's of words, language and from sequence to sequence."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from nnext._language_models import BetterRnnlm, Rnnlm, SimpleRnnlm
 from nnext._layer import adding_backward, has_methods_of
 from nnext._seq2seq import AttentionSeq2seq, PeekySeq2seq, Seq2seq
 from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
+from nnext._word_models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
 from nnext.layers import Sigmoid, SoftmaxWithLoss
 
 __all__ = [
+    "CBOW",
     "AttentionDecoder",
     "AttentionEncoder",
     "AttentionSeq2seq",
@@ -37,7 +39,10 @@ __all__ = [
     "Rnnlm",
     "Seq2seq",
     "Sequential",
+    "SimpleCBOW",
     "SimpleRnnlm",
+    "SimpleSkipGram",
+    "SkipGram",
     "TwoLayerNet",
     "affine",
 ]

@@ -13,8 +13,6 @@ from itertools import chain
 from operator import is_
 from typing import Any, Literal, Protocol, cast
 
-import numpy as np
-
 from nnext import _nnext
 from nnext._accumulate import Totals, go_on, goes_on
 from nnext._fit_data import Samples, count_rows
@@ -22,7 +20,8 @@ from nnext._gathered import check_gathered, list_arrays
 from nnext._names import buffers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import copies_of, restore
-from nnext._support import Array, check_numbers, find_shared
+from nnext._shared_weights import add_shared, plan
+from nnext._support import Array, check_numbers
 
 __all__ = ["Model", "Optimizer", "Step"]
 
@@ -182,7 +181,7 @@ class Step:
         model = self.model
         self._check_number()
         check_gathered(model, writable=True)
-        self._own, self._merged = _plan(model)
+        self._own, self._merged = plan(model.params, model.grads)
         self._has_buffers = len(buffers_of(model)) > 0
         self._lists = list_arrays(model)
         self._arrays = tuple(chain.from_iterable(self._lists))
@@ -341,8 +340,7 @@ class Step:
         params, grads = self.model.params, self.model.grads
         self._check_number()
         if count:
-            for first, others in self._merged:
-                _add(grads[first], [grads[i].T if turned else grads[i] for i, turned in others])
+            add_shared(grads, self._merged)
         else:
             for grad in grads:
                 grad[...] = 0
@@ -409,30 +407,6 @@ def check_optimizer(optimizer: Any) -> None:
             "optimizer: expected an object with update(params, grads), such as "
             f"nnext.optimizer.Adam(), got {optimizer!r}"
         )
-
-
-def _plan(model: Model) -> tuple[list[int], list[tuple[int, list[tuple[int, bool]]]]]:
-    """Say which parameters the optimizer sees, and which gradients are added to which before."""
-    shared = find_shared(model.params)
-    own = [i for i, (first, _) in enumerate(shared) if first == i]
-    # A model may gather gradients of a shared weight itself, in one array: it counts once.
-    grad = [first for first, _ in find_shared(model.grads)]
-    counted = {(i, grad[i]) for i in own}
-    merged: dict[int, list[tuple[int, bool]]] = {}
-    for i, (first, transposed) in enumerate(shared):
-        if (first, grad[i]) not in counted:
-            counted.add((first, grad[i]))
-            merged.setdefault(first, []).append((i, transposed))
-    return own, list(merged.items())
-
-
-def _add(total: Array, others: list[Array]) -> None:
-    """Add gradients of one weight to the first, in float32 and rounded once if they are half."""
-    if len(others) > 1 and total.dtype.itemsize == 2:
-        total[...] = sum(others, total.astype(np.float32))
-        return
-    for other in others:
-        total += other
 
 
 def _number(loss: Any) -> float:

@@ -17,6 +17,7 @@ from nnext._loop import Loop, Position
 from nnext._metric_functions import Metrics, read_metric_functions
 from nnext._progress import ProgressKind, make_progress
 from nnext._rnnlm_trainer import RnnlmTrainer
+from nnext._shared_weights import remove_duplicate
 from nnext._support import check_count, check_flag, random_source, random_state
 from nnext._whole_files import PathLike
 from nnext.callbacks import TellPlateaus
@@ -32,7 +33,7 @@ else:
 
     OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
-__all__ = ["History", "Model", "Optimizer", "RnnlmTrainer", "Trainer"]
+__all__ = ["History", "Model", "Optimizer", "RnnlmTrainer", "Trainer", "remove_duplicate"]
 
 OnEpoch = Callable[["Trainer"], Mapping[str, float] | None]
 
@@ -65,6 +66,8 @@ class Trainer(Generic[OptimizerT]):
         whole intervals there, and the trainer can go on.
     step : nnext.step.Step or None
         The step at work, for callbacks: ``step.loss`` is the last batch's. None outside of `fit`.
+    eval_interval : int or None
+        That of the last call of `fit`, as in the book; None before it.
 
     Raises
     ------
@@ -104,14 +107,25 @@ class Trainer(Generic[OptimizerT]):
         self.optimizer = optimizer
         self.history = History()
         self.step: Step | None = None
+        self.eval_interval: int | None = None
         self._loop: Loop | None = None
         self._resumed: Position | None = None  # where the next call of fit goes on
         self._rng = random_source(seed, rng)
         # A stream of its own: what is set apart is no matter of the order of the rest.
         self._split_seed = 0 if seed is None else int(random_state(seed).randint(2**31))
 
+    @property
+    def loss_list(self) -> list[float]:
+        """The book's name of ``history.loss``: a mean loss for each `eval_interval`."""
+        return self.history.loss
+
+    @property
+    def current_epoch(self) -> int:
+        """How many epochs have been gone through, in all calls of `fit`."""
+        return len(self.history.epoch_loss)
+
     def __repr__(self) -> str:
-        epochs = len(self.history.epoch_loss)
+        epochs = self.current_epoch
         return (
             f"Trainer({type(self.model).__name__}, {self.optimizer!r}, "
             f"{epochs} epoch{'' if epochs == 1 else 's'} so far)"
@@ -299,6 +313,7 @@ class Trainer(Generic[OptimizerT]):
         done = len(self.history.epoch_loss) - (0 if resumed is None else resumed.epochs)
         shown = make_progress(progress, max_epoch, batches.count, done)
         self.step, self._loop, self._resumed = step, loop, None
+        self.eval_interval = eval_interval
         try:
             return loop.run(max_epoch, step, shown)
         finally:

@@ -12,6 +12,7 @@
 #include "nnext/element_loss.h"
 #include "nnext/elementwise.h"
 #include "nnext/embedding.h"
+#include "nnext/embedding_dot.h"
 #include "nnext/matmul.h"
 #include "nnext/optimizer.h"
 #include "nnext/reduce.h"
@@ -426,6 +427,35 @@ TYPED_TEST(SameBits, Embedding) {
                               kWidth);
       },
       dw);
+}
+
+TYPED_TEST(SameBits, EmbeddingDot) {
+  using T = TypeParam;
+  constexpr index_t kRows = 60;
+  constexpr index_t kWidth = 70;
+  constexpr index_t kN = 200;
+  constexpr index_t kCount = 6;
+  const Array<T> w = drawn_array<T>(kRows * kWidth, /*seed=*/1);
+  const Array<T> h = drawn_array<T>(kN * kWidth, /*seed=*/2);
+  const Array<T> dscores = drawn_array<T>(kN * kCount, /*seed=*/3);
+  const std::vector<std::int64_t> index = drawn_indices(kN * kCount, kRows);
+  Array<T> scores(kN * kCount);
+  this->expect_recorded_rows(
+      "embedding dot", kN,
+      [&](index_t begin, index_t count) {
+        embedding_dot<T>(h.data() + begin * kWidth, w.data(), kWidth, index.data() + begin * kCount,
+                         count, kCount, kWidth, scores.data() + begin * kCount);
+      },
+      scores);
+  Array<T> dh(kN * kWidth);
+  Array<T> dw(kRows * kWidth);
+  this->expect_recorded_whole(
+      "embedding dot backward",
+      [&] {
+        embedding_dot_backward<T>(dscores.data(), h.data(), w.data(), kWidth, index.data(), kN,
+                                  kCount, kWidth, dh.data(), dw.data(), kRows, kWidth);
+      },
+      dh, dw);
 }
 
 TYPED_TEST(SameBits, Sums) {

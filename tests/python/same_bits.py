@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import nnext
-from nnext import _nnext, _recurrent, demo, functions, layers, optimizer
+from nnext import _nnext, _recurrent, demo, functions, layers, negative_sampling, optimizer
 
 FILE = Path(__file__).parents[1] / "same_bits.txt"
 THREADS = (1, 2, 3, 8)
@@ -221,6 +221,16 @@ def tables_and_sums(dtype):
     yield "embedding", layer.forward(np.arange(3000) * 7919 % 50)
     layer.backward(drawn(dtype, 2, 3000, 40))
     yield "embedding backward", layer.grads[0]
+    dot = negative_sampling.EmbeddingDot(drawn(dtype, 1, 60, 70))
+    h, idx = drawn(dtype, 2, 200, 70), (np.arange(1200) * 7919 % 60).reshape(200, 6)
+    yield "embedding dot", dot.forward(h, idx)
+    dh = dot.backward(drawn(dtype, 3, 200, 6))
+    yield "embedding dot backward", [dh, dot.grads[0]]
+    W = drawn(dtype, 1, 60, 70)
+    loss, y, index = _nnext.negative_sampling_forward(h, W, idx[:, 0], idx[:, 1:])
+    dW = np.empty_like(W)
+    dh = _nnext.negative_sampling_backward(y, h, W, index, 1, dW, 1.0)
+    yield "negative sampling", [np.array([loss]), y, dh, dW]
     x = drawn(dtype, 1, 40, 50, 60)
     for axis in range(3):
         yield f"sum over axis {axis}", _nnext.sum(x, axis)

@@ -107,6 +107,16 @@ failed = limited(lambda: layer.backward(dout))
 if failed:
     same(layer.grads, 7)
 """,
+    "negative sampling of a strided table": """
+W = np.ones((3000, 1000), "f4")
+h, idx = np.ones((2000, 1000), "f4"), np.arange(12000).reshape(2000, 6) % 3000
+_, y, index = nnext._nnext.negative_sampling_forward(h, W, idx[:, 0], idx[:, 1:])
+dW = np.full((3000, 2000), 7, "f4")[:, ::2]
+step = lambda: nnext._nnext.negative_sampling_backward(y, h, W, index, 1, dW, 1.0)
+failed = limited(step)
+if failed:
+    same([dW], 7)
+""",
 }
 
 

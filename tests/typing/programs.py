@@ -38,11 +38,21 @@ from nnext.base_model import LayerLike
 from nnext.callbacks import EarlyStopping, LearningRateSchedule, ModelCheckpoint
 from nnext.functions import linear_cross_entropy, linear_cross_entropy_with_grad
 from nnext.layers import Layer
-from nnext.models import AttentionSeq2seq, Rnnlm
+from nnext.models import CBOW, AttentionSeq2seq, Rnnlm, SimpleCBOW, SkipGram
+from nnext.negative_sampling import EmbeddingDot, NegativeSamplingLoss, UnigramSampler
 from nnext.schedules import Cosine, StepDecay, WarmUp
 from nnext.time_layers import TimeSigmoidWithLoss, TimeSoftmaxWithLoss
 from nnext.torch_weights import from_torch, to_torch
 from nnext.trainer import RnnlmTrainer
+from nnext.util import (
+    convert_one_hot,
+    create_co_matrix,
+    create_contexts_target,
+    most_similar,
+    ppmi,
+    preprocess,
+    truncated_svd,
+)
 
 Array = NDArray[Any]
 
@@ -296,3 +306,28 @@ def parts_of_ones_own(x: Array, t: Array) -> PlainDescent:
     trainer = Trainer(model, PlainDescent())
     trainer.fit(x, t)
     return trainer.optimizer
+
+
+def vectors_of_words(text: str, sampled: bool) -> Array:
+    corpus, word_to_id, id_to_word = preprocess(text)
+    size = len(word_to_id)
+    contexts, target = create_contexts_target(corpus, window_size=2)
+    model: SimpleCBOW | CBOW | SkipGram = SimpleCBOW(size, 5)
+    if sampled:
+        model = SkipGram(size, 5, 2, corpus, rng=np.random.default_rng(0))
+    else:
+        contexts, target = convert_one_hot(contexts, size), convert_one_hot(target, size)
+    assert_type(Trainer(model, Adam()).fit(contexts, target), History)
+    assert_type(model.forward(contexts, target), float)
+    most_similar("you", word_to_id, id_to_word, model.word_vecs)
+    U, _, _ = truncated_svd(ppmi(create_co_matrix(corpus, size, 2)), 5)
+    assert_type(U, Array)
+    return model.word_vecs
+
+
+def a_loss_of_some_words(W: Array, corpus: Array, h: Array) -> Array:
+    loss = NegativeSamplingLoss(W, corpus, sample_size=3, seed=0)
+    assert_type(loss.forward(h, corpus[: len(h)]), float)
+    assert_type(EmbeddingDot(W).forward(h, corpus[: len(h)]), Array)
+    assert_type(UnigramSampler(corpus).get_negative_sample(corpus), Array)
+    return loss.backward()

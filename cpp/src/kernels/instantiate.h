@@ -4,6 +4,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/element_loss.h"
 #include "kernels/elementwise.h"
+#include "kernels/embedding_dot.h"
 #include "kernels/gemm.h"
 #include "kernels/normalize.h"
 #include "kernels/optimizer.h"
@@ -58,6 +59,8 @@ constexpr Kernels<T> make_kernels() {  // coverage off: when it is compiled
   k.softcap = &softcap_array<T>;
   k.element_loss = &element_loss_rows<T>;
   k.element_loss_backward = &element_loss_backward_rows<T>;
+  k.row_dots = &row_dots_array<T>;
+  k.add_multiple = &add_multiple_array<T>;
   k.row_sums = &row_sums_array<T>;
   k.column_sums = &column_sums_array<T>;
   k.sum_of_squares = &sum_of_squares_array<T>;
@@ -68,6 +71,7 @@ constexpr Kernels<T> make_kernels() {  // coverage off: when it is compiled
   k.batch_norm_sums = &batch_norm_sums_rows<T>;
   k.batch_norm = &normalize_columns<T>;
   k.batch_norm_backward = &batch_norm_backward_rows<T>;
+  k.cut = &cut_array<T>;
   k.rnn_step = &rnn_step<T>;
   k.rnn_step_backward = &rnn_step_backward<T>;
   k.lstm_step = &lstm_step<T>;

@@ -1,5 +1,11 @@
 // One step of the recurrent layers, element by element, for some rows of the batch: what makes
 // states of sums, and what goes back. Formulas: nnext/recurrent.h.
+//
+// What is an operand of products afterwards, with weights and with each other, has a normal square
+// or is zero: states that are handed on, and the gradients by sums. Shut gates make such numbers of
+// 1e-20 all the time, whose products with each other are below the smallest normal number. An LSTM
+// whose biases are -20 took 12 times as long to go back through as an ordinary one, gradients of
+// 1e-36 took 52 times, a GRU's biases of -87 15 times forward (Xeon with AMX, AVX-512).
 #pragma once
 
 #include "kernels/math.h"
@@ -42,6 +48,10 @@ NNEXT_INLINE void store_at(Slice<T> x, index_t row, index_t i, index_t count, Ve
   store_some<T>(x.data + row * x.row_stride + i, v, count);
 }
 template <class T>
+NNEXT_INLINE void store_operand(Slice<T> x, index_t row, index_t i, index_t count, Vec<T> v) {
+  store_at<T>(x, row, i, count, with_normal_square<T>(v));
+}
+template <class T>
 NNEXT_INLINE Slice<const T> reading(Slice<T> x) {
   return {x.data, x.row_stride};
 }
@@ -58,7 +68,16 @@ template <class T>
 NNEXT_INLINE void store_state(Slice<T> h, Slice<T> next, index_t row, index_t i, index_t count,
                               Vec<T> v) {
   store_at<T>(h, row, i, count, v);
-  if (next.data != nullptr) store_at<T>(next, row, i, count, v);
+  if (next.data != nullptr) store_at<T>(next, row, i, count, with_normal_square<T>(v));
+}
+
+// y = x, but zeros with their signs where the magnitude is below a normal number.
+template <class T>
+void cut_array(const T* x, T* y, index_t n, T least) {
+  const IntVec<T> bound = bits(broadcast<T>(least));
+  for_each_vector<T>(n, [&](index_t i, index_t count) NNEXT_LAMBDA {
+    store_some<T>(y + i, at_least<T>(load_some<T>(x + i, count), bound), count);
+  });
 }
 
 template <class T>
@@ -73,7 +92,7 @@ void rnn_step_backward(const StepShape& shape, Slice<const T> h, Slice<const T> 
   for_each_vector_of_rows<T>(shape, [&](index_t row, index_t i, index_t count) NNEXT_LAMBDA {
     const Vec<T> d = joined_gradient<T>(dout, dh, row, i, count);
     const Vec<T> slope = tanh_slope<T>(load_at<T>(h, row, i, count));
-    store_at<T>(dsums, row, i, count, product<T>(d, slope));
+    store_operand<T>(dsums, row, i, count, product<T>(d, slope));
   });
 }
 
@@ -119,7 +138,7 @@ void lstm_step_backward(const StepShape& shape, Slice<const T> gates, Slice<cons
     const Vec<T> dcell =
         flushed<T>(flushed<T>(load_at<T>(reading(dcells), row, i, count)) + through_tanh);
     const auto store = [&](index_t gate, Vec<T> by_gate, Vec<T> slope) NNEXT_LAMBDA {
-      store_at<T>(dsums, row, gate * width + i, count, product<T>(by_gate, slope));
+      store_operand<T>(dsums, row, gate * width + i, count, product<T>(by_gate, slope));
     };
     store(0, product<T>(dcell, load_at<T>(before, row, i, count)), sigmoid_slope<T>(forget));
     store(1, product_with_probability<T>(dcell, input), tanh_slope<T>(candidate));
@@ -139,7 +158,7 @@ void gru_gates(const StepShape& shape, Slice<T> gates, Slice<const T> before, Sl
     store_at<T>(gates, row, width + i, count, r);
     if (reset.data != nullptr) {
       const Vec<T> state = load_at<T>(before, row, i, count);
-      store_at<T>(reset, row, i, count, product_with_probability<T>(state, r));
+      store_operand<T>(reset, row, i, count, product_with_probability<T>(state, r));
     }
   });
 }
@@ -177,14 +196,14 @@ void gru_step_backward(const StepShape& shape, Slice<const T> gates, Slice<const
     const Vec<T> d = joined_gradient<T>(dout, dh_after, row, i, count);
     const Vec<T> by_z = product<T>(d, flushed<T>(candidate - state));
     const Vec<T> by_sum = product<T>(product_with_probability<T>(d, z), tanh_slope<T>(candidate));
-    store_at<T>(dsums, row, i, count, product<T>(by_z, sigmoid_slope<T>(z)));
-    store_at<T>(dsums, row, 2 * width + i, count, by_sum);
+    store_operand<T>(dsums, row, i, count, product<T>(by_z, sigmoid_slope<T>(z)));
+    store_operand<T>(dsums, row, 2 * width + i, count, by_sum);
     store_at<T>(dh, row, i, count, product_with_probability<T>(d, broadcast<T>(T{1}) - z));
     if (products.data != nullptr) {
       const Vec<T> r = load_at<T>(gates, row, width + i, count);
       const Vec<T> by_r = product<T>(by_sum, flushed<T>(load_at<T>(products, row, i, count)));
-      store_at<T>(dsums, row, width + i, count, product<T>(by_r, sigmoid_slope<T>(r)));
-      store_at<T>(dproducts, row, i, count, product_with_probability<T>(by_sum, r));
+      store_operand<T>(dsums, row, width + i, count, product<T>(by_r, sigmoid_slope<T>(r)));
+      store_operand<T>(dproducts, row, i, count, product_with_probability<T>(by_sum, r));
     }
   });
 }
@@ -197,7 +216,7 @@ void gru_reset_backward(const StepShape& shape, Slice<const T> gates, Slice<cons
     const Vec<T> r = load_at<T>(gates, row, width + i, count);
     const Vec<T> d = load_at<T>(dproducts, row, i, count);
     const Vec<T> by_r = product<T>(d, load_at<T>(before, row, i, count));
-    store_at<T>(dsums, row, width + i, count, product<T>(by_r, sigmoid_slope<T>(r)));
+    store_operand<T>(dsums, row, width + i, count, product<T>(by_r, sigmoid_slope<T>(r)));
     const Vec<T> direct = load_at<T>(reading(dh), row, i, count);
     store_at<T>(dh, row, i, count, flushed<T>(direct + product_with_probability<T>(d, r)));
   });

@@ -101,11 +101,16 @@ NNEXT_INLINE Vec<T> times(Vec<T> x, const Factor<T>& factor) {
   return at_least<T>(x, factor.least) * factor.value;
 }
 
+// x where its square is normal, else zero with its sign: the product of any two of them is normal.
+template <class T>
+NNEXT_INLINE Vec<T> with_normal_square(Vec<T> x) {
+  return at_least<T>(x, bits(broadcast<T>(Normal<T>::kRootOfLeast)));
+}
+
 // x^2 where that is normal.
 template <class T>
 NNEXT_INLINE Vec<T> squared(Vec<T> x) {
-  const Vec<T> root = broadcast<T>(Normal<T>::kRootOfLeast);
-  const Vec<T> large = at_least<T>(x, bits(root));
+  const Vec<T> large = with_normal_square<T>(x);
   return large * large;
 }
 

@@ -158,6 +158,11 @@ struct Kernels {
   void (*element_loss_backward)(const ElementLoss<T>& loss, const T* y, const T* t,
                                 const double* factor, T* dx, index_t rows, index_t cols);
 
+  // out[i] = dot product of x with row index[i] of the table; sum += factor * x.
+  void (*row_dots)(const T* x, const T* table, index_t row_stride, const std::int64_t* index,
+                   index_t n, index_t width, T* out);
+  void (*add_multiple)(T* sum, const T* x, T factor, index_t n);
+
   // sum[r] of row r; sums[j] = sum over i of x[i * row_stride + j], one chain from +0, or with
   // `accumulate` from sums[j]; sum of squares.
   void (*row_sums)(const T* x, T* sums, index_t rows, index_t cols);
@@ -189,6 +194,7 @@ struct Kernels {
 
   // A step of the recurrent layers, see kernels/recurrent.h. next, dh (but for gru's) and the
   // arrays that only one kind of reset has may be null.
+  void (*cut)(const T* x, T* y, index_t n, T least);
   void (*rnn_step)(const StepShape& shape, Slice<T> h, Slice<T> next);
   void (*rnn_step_backward)(const StepShape& shape, Slice<const T> h, Slice<const T> dout,
                             Slice<const T> dh, Slice<T> dsums);

@@ -1,9 +1,10 @@
 """The book's ``common/optimizer.py``: nnext's optimizers, and its own `Nesterov`."""
 
 from nnext import _nnext, optimizer
+from nnext.book.np import GPU, np
 from nnext.optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
 
-__all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"]
+__all__ = ["GPU", "SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
 
 
 class Nesterov(optimizer.Nesterov):

@@ -1,0 +1,7 @@
+"""The book's ``common/base_model.py``: what its models derive from."""
+
+from nnext.base_model import BaseModel
+from nnext.book.np import GPU, np
+from nnext.book.util import to_cpu, to_gpu
+
+__all__ = ["GPU", "BaseModel", "np", "to_cpu", "to_gpu"]

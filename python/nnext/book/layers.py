@@ -1,0 +1,199 @@
+"""The book's ``common/layers.py``: nnext's layers, and the book's own where its numbers differ.
+
+`MatMul`, `Affine`, `Sigmoid`, `Softmax` and `Embedding` are those of `nnext.layers`. The two losses
+add 1e-7 to a probability before they take its logarithm, and `Dropout` draws its masks from
+``numpy.random`` and scales when the network is used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnext import _nnext
+from nnext._layer import Layer, as_numbers, before_forward
+from nnext._nnext import LossOptions
+from nnext._support import Array, check_numbers
+from nnext.book.np import GPU
+from nnext.functions import cross_entropy_error, sigmoid, softmax
+from nnext.layers import Affine, Embedding, MatMul, Sigmoid, Softmax
+
+__all__ = [
+    "GPU",
+    "Affine",
+    "Dropout",
+    "Embedding",
+    "MatMul",
+    "Sigmoid",
+    "SigmoidWithLoss",
+    "Softmax",
+    "SoftmaxWithLoss",
+    "cross_entropy_error",
+    "np",
+    "softmax",
+]
+
+
+class SoftmaxWithLoss(Layer):
+    """Softmax and the book's cross entropy: ``-(1/N) Σ log(y[n, t[n]] + 1e-7)``.
+
+    The gradient is that of `nnext.layers.SoftmaxWithLoss`, whose loss is exact: the book's never
+    exceeds 16.12.
+
+    Attributes
+    ----------
+    y : ndarray, shape (N, C), or None
+        The probabilities of the last ``forward``.
+    t : ndarray of int, shape (N,), or None
+        Its labels: class indices, whatever they were given as.
+    """
+
+    _options = LossOptions()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.y: Array | None = None
+        self.t: Array | None = None
+
+    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Return the mean loss of a batch.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, C)
+            The scores.
+        t : array_like, shape (N,) or (N, C)
+            The labels: class indices, or rows whose largest number is at the class.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or there is no sample.
+        IndexError
+            If a label is below 0 or not below C.
+        """
+        y = softmax(x)
+        labels = as_numbers("t", t)
+        if labels.shape == y.shape:
+            labels = labels.argmax(axis=-1)
+        loss = cross_entropy_error(y, labels)
+        self.y, self.t = y, labels
+        return loss
+
+    def backward(self, dout: float = 1) -> Array:
+        """Return the gradient by the scores, ``(y - onehot(t)) dout / N``, a new array."""
+        if self.y is None or self.t is None:
+            raise before_forward(self)
+        t = self.t.astype(np.int64)
+        return _nnext.softmax_loss_backward(None, self.y, t, self._options, None, dout)
+
+
+class SigmoidWithLoss(Layer):
+    """Sigmoid and the book's binary cross entropy, with 1e-7 added in its logarithms.
+
+    The gradient is that of `nnext.layers.SigmoidWithLoss`, whose loss is exact: the book's never
+    exceeds 16.12 for a score.
+
+    Attributes
+    ----------
+    y : ndarray, shape (N,), or None
+        The probabilities of the last ``forward``.
+    t : ndarray, shape (N,), or None
+        Its labels, 0 and 1.
+    loss : float or None
+        What it returned.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.y: Array | None = None
+        self.t: Array | None = None
+        self.loss: float | None = None
+
+    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Return the mean loss of a batch.
+
+        Parameters
+        ----------
+        x : array_like, shape (N,)
+            The scores.
+        t : array_like, shape (N,)
+            The labels, 0 or 1.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ or are no rows of numbers, or there is no sample.
+        IndexError
+            If a label is neither 0 nor 1.
+        TypeError
+            If the labels are no whole numbers.
+        """
+        y, labels = sigmoid(x), as_numbers("t", t)
+        if y.ndim != 1 or labels.shape != y.shape:
+            raise ValueError(
+                f"t: expected scores and labels of one shape (N,), got {y.shape} and {labels.shape}"
+            )
+        self.loss = cross_entropy_error(np.stack([1 - y, y], axis=1), labels)
+        self.y, self.t = y, labels
+        return self.loss
+
+    def backward(self, dout: float = 1) -> Array:
+        """Return the gradient by the scores, ``(y - t) dout / N``, a new array."""
+        if self.y is None or self.t is None:
+            raise before_forward(self)
+        t = self.t.astype(self.y.dtype)
+        dx: Array = (self.y - t) * (dout / len(t))
+        return dx
+
+
+class Dropout(Layer):
+    """The book's dropout: in training each element is zeroed with probability `dropout_ratio`.
+
+    What is left stays as it is; when the network is used all is multiplied by
+    ``1 - dropout_ratio``. (`nnext.layers.Dropout` scales in training instead.)
+
+    Parameters
+    ----------
+    dropout_ratio : float
+        Probability of dropping an element, in [0, 1).
+
+    Raises
+    ------
+    ValueError
+        If `dropout_ratio` is out of its range.
+    TypeError
+        If it is no number.
+
+    Attributes
+    ----------
+    mask : ndarray of bool or None
+        True where the last training ``forward`` kept the element:
+        ``numpy.random.rand(*x.shape) > dropout_ratio``.
+    """
+
+    def __init__(self, dropout_ratio: float = 0.5) -> None:
+        check_numbers(dropout_ratio=dropout_ratio)
+        if not 0 <= dropout_ratio < 1:
+            raise ValueError(f"dropout_ratio must be in [0, 1), not {dropout_ratio}")
+        super().__init__()
+        self.dropout_ratio = dropout_ratio
+        self.mask: NDArray[np.bool_] | None = None
+
+    def forward(self, x: ArrayLike, train_flg: bool = True) -> Array:
+        """Return `x` with elements dropped, or scaled where `train_flg` is False."""
+        x = as_numbers("x", x)
+        if not train_flg:
+            return x * (1.0 - self.dropout_ratio)
+        self.mask = np.asarray(np.random.rand(*x.shape) > self.dropout_ratio)
+        return x * self.mask
+
+    def backward(self, dout: ArrayLike) -> Array:
+        """Return `dout` with the elements of the last `mask` dropped."""
+        if self.mask is None:
+            raise before_forward(self)
+        dx: Array = as_numbers("dout", dout) * self.mask
+        return dx
+
+    def _arguments(self) -> str:
+        return f"{self.dropout_ratio:g}"

@@ -1,0 +1,156 @@
+"""Which words are alike: the text printed, against loops over the formulas."""
+
+import numpy as np
+import pytest
+
+import reference as ref
+from nnext import util
+
+
+def cosine(x, y, eps=1e-8):
+    """The formula in the vectors' own type, one pair of vectors."""
+    return np.dot(x / (np.sqrt((x**2).sum()) + eps), y / (np.sqrt((y**2).sum()) + eps))
+
+
+def named(n):
+    words = [f"word{i}" for i in range(n)]
+    return {word: i for i, word in enumerate(words)}, dict(enumerate(words))
+
+
+def lines_of_most_similar(query, vectors, top):
+    """What the book's loop prints, computed word by word."""
+    similar = np.array([cosine(v, vectors[query]) for v in vectors], np.float64)
+    order = [i for i in (-1 * similar).argsort() if i != query][:top]
+    return ["", f"[query] word{query}", *(f" word{i}: {similar[i]!s}" for i in order)]
+
+
+@pytest.mark.parametrize("dtype", [*ref.FLOATS, np.int32])
+def test_cosines(dtype):
+    x, y = (ref.normal(np.float64, 7, seed=s) * 5 for s in (0, 1))
+    x, y = x.astype(dtype), y.astype(dtype)
+    value = util.cos_similarity(x, y)
+    assert value == cosine(x, y)
+    assert np.asarray(value).dtype == (np.float64 if dtype == np.int32 else dtype)
+    assert util.cos_similarity([3.0, 4.0], [0.0, 0.0]) == 0
+    assert util.cos_similarity([3.0], [-2.0], eps=0) == -1
+    assert util.cos_similarity([3.0], [1.0], eps=1.0) == 0.75 * 0.5
+
+
+def test_cosines_are_of_two_vectors():
+    for x, y in [(np.ones(2), np.ones(3)), (np.ones((2, 2)), np.ones((2, 2)))]:
+        with pytest.raises(ValueError, match="expected two vectors of one length"):
+            util.cos_similarity(x, y)
+    with pytest.raises(TypeError, match="y: cannot compute"):
+        util.cos_similarity([1.0], ["a"])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.int32, np.float16, *ref.FLOATS])
+@pytest.mark.parametrize("shape", [(7, 7), (40, 33), (300, 3), (200, 100)])
+def test_the_most_similar_words_are_those_of_the_formula_to_the_digit(shape, dtype, order, capsys):
+    r = np.random.default_rng(0)
+    whole = dtype == np.int32  # small whole numbers: many cosines are equal
+    vectors = r.integers(0, 3, shape) if whole else r.standard_normal(shape)
+    vectors = np.asarray(vectors, dtype, order=order)
+    for query in range(5):
+        assert util.most_similar(f"word{query}", *named(shape[0]), vectors, top=6) is None
+        expected = lines_of_most_similar(query, vectors, 6)
+        assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_a_few_words_are_all_printed(capsys):
+    util.most_similar("word1", *named(3), np.eye(3), top=10)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    util.most_similar("word0", *named(1), np.eye(1))
+    assert capsys.readouterr().out == "\n[query] word0\n"
+
+
+def test_rows_beyond_the_words_are_passed_over(capsys):
+    util.most_similar("word1", *named(2), np.eye(3))
+    assert capsys.readouterr().out == "\n[query] word1\n word0: 0.0\n"
+
+
+def test_words_that_are_not_there_are_said_to_be(capsys):
+    util.most_similar("cat", *named(3), np.eye(3))
+    assert capsys.readouterr().out == "cat is not found\n"
+    for asked in (["cat", "word0", "word1"], ["word0", "word1", "cat"]):
+        util.analogy(*asked, *named(3), np.eye(3))
+        assert capsys.readouterr().out == "cat is not found\n"
+    util.analogy("word0", "word1", "word2", *named(3), np.eye(3), answer="cat")
+    assert capsys.readouterr().out == "cat is not found\n"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, *ref.FLOATS])
+def test_analogies_are_those_of_the_formula_to_the_digit(dtype, capsys):
+    vectors = ref.normal(dtype, 50, 20)
+    vectors[7] = np.nan  # has no place in an order
+    before = vectors.copy()
+    util.analogy("word1", "word2", "word3", *named(50), vectors, top=4, answer="word9")
+    direction = vectors[2] - vectors[1] + vectors[3]
+    direction /= np.sqrt((direction * direction).sum())
+    products = np.dot(vectors, direction)
+    order = [i for i in (-1 * products).argsort() if i not in (1, 2, 3, 7)]
+    expected = ["", "[analogy] word1:word2 = word3:?"]
+    expected.append("==>word9:" + str(np.dot(vectors[9], direction)))
+    expected += [" {}: {}".format(f"word{i}", products[i]) for i in order[:4]]
+    assert capsys.readouterr().out.splitlines() == expected
+    ref.assert_same_bits(vectors, before)
+
+
+def test_analogies_of_whole_numbers(capsys):
+    vectors = [[1, 0, 0], [1, 0, 4], [0, 3, 0], [0, 3, 4]]
+    util.analogy("word0", "word1", "word2", *named(4), vectors)
+    assert capsys.readouterr().out.splitlines()[2] == " word3: 5.0"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda vectors, top: util.most_similar("word0", *named(3), vectors, top),
+        lambda vectors, top: util.analogy("word0", "word1", "word2", *named(3), vectors, top),
+    ],
+    ids=["most_similar", "analogy"],
+)
+def test_vectors_have_to_fit_the_words(use, capsys):
+    message = r"word_matrix: expected a row for each of 3 words, got shape \(2, 3\)"
+    with pytest.raises(ValueError, match=message):
+        use(np.ones((2, 3)), 5)
+    with pytest.raises(ValueError, match="word_matrix"):
+        use(np.ones(3), 5)
+    with pytest.raises(TypeError, match="word_matrix: cannot compute with type complex128"):
+        use(np.ones((3, 3), complex), 5)
+    for top in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="top: expected a whole number"):
+            use(np.eye(3), top)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("dtype", ref.FLOATS)
+def test_rows_get_length_1_in_place(dtype):
+    x = ref.normal(dtype, 5, 30)
+    expected = x / np.sqrt((x * x).sum(1)).reshape(5, 1)
+    assert util.normalize(x) is x
+    ref.assert_same_bits(x, expected)
+    y = ref.normal(dtype, 30)
+    expected = y / np.sqrt((y * y).sum())
+    util.normalize(y)
+    ref.assert_same_bits(y, expected)
+
+
+def test_what_has_no_direction_becomes_nan():
+    x = np.array([[0.0, 0.0], [0.0, 2.0]])
+    util.normalize(x)
+    np.testing.assert_array_equal(x, [[np.nan, np.nan], [0, 1]])
+
+
+def test_what_cannot_be_normalized_is_refused():
+    with pytest.raises(TypeError, match="x: expected a NumPy array of floats, got one of int64"):
+        util.normalize(np.ones(3, np.int64))
+    with pytest.raises(TypeError, match="x: expected a NumPy array of floats, got list"):
+        util.normalize([1.0])
+    with pytest.raises(ValueError, match="x: expected a vector or a matrix"):
+        util.normalize(np.ones((2, 2, 2)))
+    x = np.ones(3)
+    x.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        util.normalize(x)
