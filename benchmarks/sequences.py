@@ -8,15 +8,14 @@ co-occurrence matrix of a text, and its PPMI.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import book
-import book_programs
+import book_models
 import book_sequences
 import book_words
 import numpy as np
-from bench import NUMPY, Bench, optional, require
+from bench import NUMPY, Bench, require
 from measure import Candidate
 from numpy.typing import NDArray
 from report import OURS, Row, row
@@ -24,10 +23,8 @@ from softmax import free_memory
 from training import check_moves
 
 import nnext
-from nnext import models
+from nnext import models, util
 from nnext.step import Step
-
-util = optional("nnext.util") if find_spec("nnext.util") else None
 
 Array = NDArray[Any]
 Data = tuple[Array, Array]
@@ -71,7 +68,7 @@ class Case:
         if wrong is not None:
             model.ns_loss.given = wrong
         optimizer = getattr(book, self.optimizer)(lr=lr)
-        return partial(book_programs.train, model, optimizer, self.max_grad, x, t), model
+        return partial(book_models.train, model, optimizer, self.max_grad, x, t), model
 
 
 def cases() -> list[Case]:
@@ -98,14 +95,14 @@ def cases() -> list[Case]:
         ),
         Case(
             "CBOW, 10,000 words, 100, batch 100",
-            our_cbow,
+            drawn("CBOW", VOCABULARY, 100, WINDOW, text(TEXT, VOCABULARY)),
             lambda arrays: book_words.CBOW(arrays, WINDOW, text(TEXT, VOCABULARY)),
             partial(windows, 100),
         ),
         Case(
             "SimpleRnnlm, 10,000 words, 100",
             drawn("SimpleRnnlm", VOCABULARY, 100, 100),
-            partial(book_programs.rnnlm, book_sequences.TimeRNN),
+            partial(book_models.rnnlm, book_sequences.TimeRNN),
             batch_of_text,
             optimizer="SGD",
             lr=0.1,
@@ -113,7 +110,7 @@ def cases() -> list[Case]:
         Case(
             "Rnnlm, 10,000 words, 100",
             drawn("Rnnlm", VOCABULARY, 100, 100),
-            partial(book_programs.rnnlm, book_sequences.TimeLSTM),
+            partial(book_models.rnnlm, book_sequences.TimeLSTM),
             batch_of_text,
             optimizer="SGD",
             lr=20.0,
@@ -132,14 +129,14 @@ def cases() -> list[Case]:
         Case(
             "Seq2seq, additions, 128, batch 128",
             drawn("Seq2seq", 13, 16, 128),
-            book_programs.Seq2seq,
+            book_models.Seq2seq,
             partial(pairs, 13, 128, 7, 5),
             max_grad=5.0,
         ),
         Case(
             "AttentionSeq2seq, dates, 256, batch 128",
             drawn("AttentionSeq2seq", 59, 16, 256),
-            partial(book_programs.Seq2seq, attention=True),
+            partial(book_models.Seq2seq, attention=True),
             partial(pairs, 59, 128, 29, 11),
             max_grad=5.0,
         ),
@@ -149,15 +146,14 @@ def cases() -> list[Case]:
 def run(bench: Bench) -> None:
     table = bench.table("sequences", "step", "A step of the book's programs, float32", "µs")
     for case in cases():
-        if not hasattr(models, case.name.split(",")[0]) or (case.memory and bench.quick):
+        if case.memory and bench.quick:
             continue
         if case.memory > free_memory():
             bench.note(f"{case.name} was left out: too little memory is free.")
             continue
         table.rows.append(compare(bench, case))
     bench.finish(table)
-    if util is not None:
-        count(bench, 7000 if bench.quick else TEXT, 200 if bench.quick else COUNTED)
+    count(bench, 7000 if bench.quick else TEXT, 200 if bench.quick else COUNTED)
 
 
 def compare(bench: Bench, case: Case) -> Row:
@@ -222,14 +218,10 @@ def small(name: str, vocabulary: int, hidden: int) -> tuple[Callable[[], Any], A
     return drawn(name, vocabulary, hidden), getattr(book_words, name)
 
 
-def our_cbow() -> Any:
-    return drawn("CBOW", VOCABULARY, 100, WINDOW, text(TEXT, VOCABULARY))()
-
-
-def our_better_in_numpy(arrays: list[Array]) -> book_programs.LanguageModel:
+def our_better_in_numpy(arrays: list[Array]) -> book_models.LanguageModel:
     rng = np.random.RandomState(0)
     models.BetterRnnlm(VOCABULARY, 650, 650, DROPPED, rng=rng)  # draws from there as much as nnext
-    return book_programs.better_rnnlm(arrays, DROPPED, rng)
+    return book_models.better_rnnlm(arrays, DROPPED, rng)
 
 
 def text(words: int, vocabulary: int) -> Array:

@@ -75,9 +75,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
 
     if options.text is None:
-        text, near = made_up(8000, np.random.default_rng(options.seed)), "dog,plum,blue,hill,baker"
+        text = made_up(8000, np.random.default_rng(options.seed))
     else:
-        near = None
         try:
             text = options.text.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -90,7 +89,10 @@ def main(arguments=None):
     if len(vocabulary) < 6 or len(corpus) < 2 * options.window + options.batch:
         sys.exit(f"word_vectors: {len(corpus)} words, {len(vocabulary)} known: a longer text?")
     print(f"{len(corpus):,} words, {len(vocabulary):,} different ones")
-    near = (options.near or near or ",".join(vocabulary[len(vocabulary) // 20 :][:5])).split(",")
+    near = ["dog", "plum", "blue", "hill", "baker"]
+    if options.near or options.text:
+        rather_frequent = vocabulary[len(vocabulary) // 20 :][:5]
+        near = options.near.split(",") if options.near else rather_frequent
     unknown = [word for word in near if word not in number]
     if unknown:
         sys.exit(f"word_vectors: not in the text often enough: {', '.join(unknown)}")

@@ -264,16 +264,16 @@ def test_benchmarks_reject_a_wrong_step_of_a_program(benchmarks):
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_books_step_adds_up_what_is_shared_and_clips(benchmarks, tied):
-    import book_programs
+    import book_models
 
     W = np.ones((2, 3))
     other = W.T if tied else W
     params = [W, np.zeros(3), other]
     grads = [np.full((2, 3), 1.0), np.ones(3), np.full(other.shape, 2.0)]
-    params, grads = book_programs.join_shared(params, grads)
+    params, grads = book_models.join_shared(params, grads)
     assert [p.shape for p in params] == [(2, 3), (3,)]
     assert (grads[0] == 3).all()
-    book_programs.clip_grads(grads, 0.5)
+    book_models.clip_grads(grads, 0.5)
     assert np.sqrt(sum((g**2).sum() for g in grads)) == pytest.approx(0.5)
 
 
