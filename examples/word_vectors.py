@@ -28,6 +28,7 @@ KINDS = {
     "place": ("garden", "house", "field", "forest", "village", "river", "hill", "barn"),
     "person": ("farmer", "child", "neighbour", "hunter", "painter", "baker", "miller", "aunt"),
 }
+MADE_UP = ("dog", "plum", "blue", "hill", "baker")  # whose nearest words are shown
 SENTENCES = (
     "the animal eats a fruit in the place",
     "a person paints the place colour",
@@ -89,10 +90,8 @@ def main(arguments=None):
     if len(vocabulary) < 6 or len(corpus) < 2 * options.window + options.batch:
         sys.exit(f"word_vectors: {len(corpus)} words, {len(vocabulary)} known: a longer text?")
     print(f"{len(corpus):,} words, {len(vocabulary):,} different ones")
-    near = ["dog", "plum", "blue", "hill", "baker"]
-    if options.near or options.text:
-        rather_frequent = vocabulary[len(vocabulary) // 20 :][:5]
-        near = options.near.split(",") if options.near else rather_frequent
+    usual = vocabulary[len(vocabulary) // 20 :][:5] if options.text else MADE_UP
+    near = options.near.split(",") if options.near else usual
     unknown = [word for word in near if word not in number]
     if unknown:
         sys.exit(f"word_vectors: not in the text often enough: {', '.join(unknown)}")
