@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from report import OURS, row
 
 import nnext
-from nnext import _nnext, functions, optimizer
+from nnext import _nnext, functions, optimizer, time_layers
 
 Array = NDArray[Any]
 Pair = tuple[str, Candidate, Candidate]  # a case, the call on small numbers, that on ordinary ones
@@ -41,6 +41,7 @@ def cases(quick: bool) -> Iterator[Pair]:
     yield from softmaxes(quick)
     yield from elementwise()
     yield from optimizers()
+    yield from recurrent()
 
 
 def draw(*shape: int, scale: float = 1, seed: int = 0) -> Array:
@@ -108,3 +109,27 @@ def optimizers() -> Iterator[Pair]:
         # The norm, which is below 1e4, and no scaling, after which the gradients would be others.
         norm = partial(_nnext.clip_grads, max_norm=1e4)
         yield f"clipping gradients of {size:g}", partial(norm, small), partial(norm, usual)
+
+
+def recurrent() -> Iterator[Pair]:
+    """Shut gates, and gradients that fade: batch 20, 35 steps, 100 units."""
+    x, dout = draw(20, 35, 100), draw(20, 35, 100, seed=1)
+    kinds: dict[str, tuple[Any, int, int]] = {
+        "TimeRNN": (time_layers.TimeRNN, 1, 1),
+        "TimeLSTM": (time_layers.TimeLSTM, 4, 4),
+        "TimeGRU": (partial(time_layers.TimeGRU, reset_after=True), 3, 4),
+    }
+    for name, (make, gates, biases) in kinds.items():
+        weights = draw(100, gates * 100, scale=0.1, seed=2), draw(100, gates * 100, scale=0.1)
+        usual = make(*weights, np.zeros(biases * 100, np.float32))
+        usual.forward(x)
+        for bias in (-20, -87):
+            shut = make(*weights, np.full(biases * 100, bias, np.float32))
+            hs = shut.forward(x)
+            require(bool(((hs == 0) | (abs(hs) >= LEAST)).all()), name)
+            yield f"{name}, biases of {bias}", partial(shut.forward, x), partial(usual.forward, x)
+            backward = partial(shut.backward, dout)
+            yield f"{name} backward, biases of {bias}", backward, partial(usual.backward, dout)
+        for size in (1e-20, 1e-36):
+            small = partial(usual.backward, dout * np.float32(size))
+            yield f"{name} backward of {size:g}", small, partial(usual.backward, dout)

@@ -113,7 +113,15 @@ def test_python(version: str, numpys: list[str], arguments: list[str]) -> dict[s
         run(tester, "-P", "-m", "nnext", "info", **lock)
         # Old packages warn of the newer ones beside them: no error there.
         warnings = ["-W", "default"] if others else []
-        pytest = [tester, "-P", "-m", "pytest", "-p", "no:cacheprovider", *warnings]
+        pytest: list[str | Path] = [
+            tester,
+            "-P",
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            *warnings,
+        ]
         passed = run(*pytest, *arguments, **lock)
         outcomes[name] = "passed" if passed else "FAILED"
     return outcomes

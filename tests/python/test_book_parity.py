@@ -218,7 +218,6 @@ def tied(kinds, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("eval_interval", [1, 3, None])
 def test_the_trainer_goes_through_the_books_batches(dtype, eval_interval, capsys):
-    pytest.importorskip("nnext.util")
     from nnext.book.trainer import Trainer
 
     rng = np.random.RandomState(1)
@@ -241,7 +240,6 @@ def test_the_trainer_goes_through_the_books_batches(dtype, eval_interval, capsys
 
 
 def test_the_trainer_refuses_what_it_cannot_train():
-    pytest.importorskip("nnext.util")
     from nnext.book.trainer import Trainer
 
     model = dense(book_layers, "float64", False)

@@ -14,8 +14,7 @@ import book_programs
 
 @pytest.fixture
 def tree(tmp_path):
-    for needed in ("matplotlib", "nnext.util", "nnext.time_layers"):
-        pytest.importorskip(needed)
+    pytest.importorskip("matplotlib")
     book_programs.write(tmp_path)
     return tmp_path
 
