@@ -20,7 +20,7 @@ GROUPS = (
     ("Training steps, Adam", "training", ("Adam",)),
     ("Recurrent layers", "recurrent", ("",)),
     ("Programs of words and sequences", "sequences", ("step",)),
-    ("Counts of words", "sequences", ("counts",)),
+    ("Counts of words", "sequences", ("words",)),
     ("Cost of a call", "calls", ("",)),
     ("Whole training", "digits", ("",)),
     ("Fits of estimators", "estimators", ("",)),

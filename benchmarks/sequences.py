@@ -260,7 +260,7 @@ def pairs(vocabulary: int, batch: int, read: int, written: int) -> Data:
 
 def count(bench: Bench, words: int, vocabulary: int) -> None:
     title = f"Counts of a text of {words:,} words, {vocabulary:,} different ones"
-    table = bench.table("sequences", "counts", title, "s")
+    table = bench.table("sequences", "words", title, "s")
     corpus = text(words, vocabulary)
     modules: dict[str, Any] = {OURS: util, NUMPY: book_words}
     counts = {n: partial(m.create_co_matrix, corpus, vocabulary, 2) for n, m in modules.items()}
