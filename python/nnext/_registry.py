@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, TypeVar, overload
 
 from nnext import layers, loss_layers, models, nodes, time_layers
@@ -323,22 +324,26 @@ def build(described: Any, arrays: Mapping[str, Array]) -> Any:
     entries = expect_keys("model", described, ["type", "config", "shared", "counters"])
     config = unpack(expect("model: config", entries["config"], dict))
     if name in _MODELS:
-        _check_sizes(config, arrays)
+        _check_sizes(known.cls, config, arrays)
     model = known.build(**config)
     load_state(model_arrays(model), arrays, what=name)
     _set_counters(model, entries["counters"])
     return model
 
 
-def _check_sizes(config: dict[str, Any], arrays: Mapping[str, Array]) -> None:
+def _check_sizes(cls: type, config: dict[str, Any], arrays: Mapping[str, Array]) -> None:
     """Refuse sizes that the arrays of the file cannot have, before weights of these are drawn."""
-    names = ("vocab_size", "wordvec_size", "hidden_size")
-    V, D, H = (expect(f"model: config: {name}", config.get(name), int) for name in names)
-    largest, numbers = max(V * D, V * H, D * H, H * H), sum(a.size for a in arrays.values())
+    taken = inspect.signature(cls).parameters
+    names = [n for n in ("vocab_size", "wordvec_size", "hidden_size") if n in taken]
+    sizes = [expect(f"model: config: {name}", config.get(name), int) for name in names]
+    shapes = [*combinations(sizes, 2)]
+    if "wordvec_size" in names:  # the model is recurrent
+        shapes.append((sizes[-1], sizes[-1]))
+    largest, numbers = max(a * b for a, b in shapes), sum(a.size for a in arrays.values())
     if largest > numbers:
         raise ValueError(
-            f"model: config: sizes {V}, {D}, {H} are of an array of {largest} numbers, the file "
-            f"has {numbers} in all"
+            f"model: config: sizes {', '.join(map(str, sizes))} are of an array of {largest} "
+            f"numbers, the file has {numbers} in all"
         )
 
 

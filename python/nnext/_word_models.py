@@ -410,10 +410,14 @@ def _draw_weights(
     size = check_count("vocab_size", vocab_size), check_count("hidden_size", hidden_size)
     source: Any = given_source(seed, rng)
     kind = float_type(dtype)
-    normal = (np.random if source is None else source).standard_normal
-    W_in: Array = 0.01 * normal(size).astype(kind)
-    W_out: Array = 0.01 * normal(size[::-1] if turned else size).astype(kind)
-    return (W_in, W_out), source
+    computed = np.float64 if kind == np.float64 else np.float32  # as the book does, to the bit
+
+    def draw(shape: tuple[int, int]) -> Array:
+        normal = (np.random if source is None else source).standard_normal(shape)
+        weights: Array = (0.01 * normal.astype(computed)).astype(kind, copy=False)
+        return weights
+
+    return (draw(size), draw(size[::-1] if turned else size)), source
 
 
 def _check_contexts(contexts: ArrayLike, dimensions: int, words: int | None = None) -> Array:
