@@ -11,7 +11,6 @@ with matplotlib (``pip install ".[plot]"``).
 
 import argparse
 import datetime
-import sys
 
 import numpy as np
 
@@ -35,10 +34,10 @@ def additions(count, rng):
 
 
 def dates(count, rng):
-    """Return so many dates as people write them, and as a machine does."""
+    """Return so many different dates as people write them, and as a machine does."""
     questions, answers = [], []
-    for number in rng.integers(0, 20_000, count):
-        day = datetime.date(1970, 1, 1) + datetime.timedelta(days=int(number))
+    for number in rng.choice(7 * 20_000, count, replace=False):
+        day = datetime.date(1970, 1, 1) + datetime.timedelta(days=int(number) // 7)
         y, m, d = day.year, day.month, day.day
         name, weekday = MONTHS[m - 1], DAYS[day.weekday()]
         forms = (
@@ -46,7 +45,7 @@ def dates(count, rng):
             *(f"{m}/{d}/{y % 100:02}", f"{m:02}/{d:02}/{y}", f"{d}.{m}.{y}"),
             f"{weekday}, {name} {d}, {y}",
         )
-        questions.append(forms[rng.integers(len(forms))])
+        questions.append(forms[number % 7])
         answers.append(f"{y}-{m:02}-{d:02}")
     return questions, answers
 
@@ -105,8 +104,8 @@ def main(arguments=None):
 
     model = MODELS[kind](len(chars), 16, options.hidden, seed=options.seed)
     batch = 64
-    steps = epochs * (options.samples // batch)
-    trainer = Trainer(model, Adam(lr=Cosine(0.005, steps)), seed=options.seed)
+    schedule = Cosine(0.005, steps=epochs * (options.samples // batch))
+    trainer = Trainer(model, Adam(lr=schedule), seed=options.seed)
     trainer.fit(x[:-500], t[:-500], epochs, batch, max_grad=5.0)
     right = [written(i) == answers[i - 500] for i in range(500)]
     for i in range(5):
@@ -118,4 +117,4 @@ def main(arguments=None):
 
 if __name__ == "__main__":
     print(f"nnext {nnext.__version__}")
-    sys.exit(main())
+    main()
