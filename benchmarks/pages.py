@@ -27,6 +27,8 @@ HEADINGS = {
     "elementwise": "Element by element",
     "near_zero": "Numbers near zero",
     "training": "Training steps",
+    "recurrent": "Recurrent layers",
+    "sequences": "Programs of words and sequences",
     "calls": "The cost of a call",
     "digits": "A whole training",
     "estimators": "Fits of estimators",

@@ -28,6 +28,8 @@ PARTS = (
     "elementwise",
     "near_zero",
     "training",
+    "recurrent",
+    "sequences",
     "calls",
     "digits",
     "estimators",

@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -226,6 +226,18 @@ def check(case: Case, optimizer: str, loss: float, params: list[Any]) -> None:
     before = [p.copy() for p in expected]
     true_loss = float(step())
     require(abs(loss - true_loss) <= 1e-4 * abs(true_loss), what)
+    check_moves(what, optimizer, 0.001, before, params, expected)
+
+
+def check_moves(
+    what: str,
+    optimizer: str,
+    lr: float,
+    before: Sequence[Array],
+    params: Sequence[Any],
+    expected: Sequence[Array],
+) -> None:
+    """Raise if parameters did not move as those of float64, but for roundings."""
     for start, held, e in zip(before, params, expected, strict=True):
         p = np.asarray(held)
         moved = abs(e - start)
@@ -233,7 +245,7 @@ def check(case: Case, optimizer: str, loss: float, params: list[Any]) -> None:
         if optimizer == "Adam":
             # The move is the gradient's sign, nearly: where the gradient is next to nothing its
             # own roundings decide. So a few may be off.
-            bad = abs(p - e) > 0.02 * 0.001 + roundings
+            bad = abs(p - e) > 0.02 * lr + roundings
             require(float(bad.mean()) <= 0.01, what)
         else:
             require(bool((abs(p - e) <= 1e-3 * moved.max() + roundings).all()), what)

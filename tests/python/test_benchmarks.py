@@ -210,6 +210,73 @@ def test_benchmarks_reject_a_wrong_layer(benchmarks):
                     layers.check(case, *wrong)
 
 
+def test_benchmarks_reject_a_wrong_recurrent_layer(benchmarks):
+    import recurrent
+
+    rng = np.random.default_rng(0)
+    xs, dhs = (rng.standard_normal((3, 4, d), dtype=np.float32) for d in (5, 6))
+    for case in recurrent.cases():
+        expected = recurrent.answers(case.books(*case.arrays(5, 6, "float64")), xs, dhs)
+        for make in (case.ours, case.books):
+            found = recurrent.answers(make(*case.arrays(5, 6)), xs, dhs)
+            recurrent.check(case.name, found, expected)
+            for i, a in enumerate(found):
+                wrong = (1.001 * a, np.full_like(a, np.nan), a.astype(np.float64), a[1:])
+                for other in wrong:
+                    with pytest.raises(AssertionError, match=case.name):
+                        recurrent.check(case.name, [*found[:i], other, *found[i + 1 :]], expected)
+
+
+def test_benchmarks_give_pytorchs_recurrent_layers_the_same_weights(benchmarks):
+    torch = pytest.importorskip("torch")
+    import recurrent
+
+    rng = np.random.default_rng(0)
+    xs, dhs = (rng.standard_normal((3, 4, d), dtype=np.float32) for d in (5, 6))
+    known = [case for case in recurrent.cases() if case.torch is not None]
+    assert [case.torch for case in known] == ["RNN", "LSTM", "GRU"]
+    for case in known:
+        expected = recurrent.answers(case.books(*case.arrays(5, 6, "float64")), xs, dhs)
+        ours = case.ours(*case.arrays(5, 6))
+        *_, found = recurrent.torch_ways(torch, case, ours, xs, dhs)
+        recurrent.check(case.name, found, expected)
+
+
+def test_benchmarks_reject_a_wrong_step_of_a_program(benchmarks):
+    import sequences
+
+    cases = {case.name.split(",")[0]: case for case in sequences.cases()}
+    assert len(cases) == 8
+    for name in ("SimpleCBOW", "SimpleSkipGram", "CBOW", "Seq2seq"):
+        case = cases[name]
+        step, model = case.our_step(case.lr)
+        loss, wrong = step(), sequences.words_drawn(model)
+        expected = sequences.specification(case, wrong)
+        sequences.check(case, expected, loss, model.params)
+        plain, books = case.book_step(case.lr, wrong=wrong)
+        sequences.check(case, expected, float(plain()), books.params)
+        with pytest.raises(AssertionError, match="the step of"):
+            sequences.check(case, expected, 1.001 * loss, model.params)
+        step()
+        with pytest.raises(AssertionError, match="the step of"):
+            sequences.check(case, expected, loss, model.params)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_books_step_adds_up_what_is_shared_and_clips(benchmarks, tied):
+    import book_models
+
+    W = np.ones((2, 3))
+    other = W.T if tied else W
+    params = [W, np.zeros(3), other]
+    grads = [np.full((2, 3), 1.0), np.ones(3), np.full(other.shape, 2.0)]
+    params, grads = book_models.join_shared(params, grads)
+    assert [p.shape for p in params] == [(2, 3), (3,)]
+    assert (grads[0] == 3).all()
+    book_models.clip_grads(grads, 0.5)
+    assert np.sqrt(sum((g**2).sum() for g in grads)) == pytest.approx(0.5)
+
+
 def test_both_ways_of_a_large_vocabulary_are_in_one_table(benchmarks):
     import measure
     import vocabulary

@@ -15,8 +15,9 @@ READMES = ["README.md", "README.ko.md"]
 EXAMPLES_PAGE = "docs/howto/examples.md"
 INSTALL_PAGE = "docs/howto/install.md"
 DOCS = sorted(f"docs/{path.relative_to(ROOT / 'docs')}" for path in (ROOT / "docs").rglob("*.md"))
-# (test_word_model.py runs the one that needs a text.)
-EXAMPLES = sorted({path.name for path in (ROOT / "examples").glob("*.py")} - {"word_model.py"})
+# Those about words and sequences are in test_word_model.py and test_sequence_examples.py.
+APART = {"language_model.py", "seq2seq.py", "word_model.py", "word_vectors.py"}
+EXAMPLES = sorted({path.name for path in (ROOT / "examples").glob("*.py")} - APART)
 
 
 @pytest.fixture
