@@ -20,6 +20,7 @@ from nnext._support import Array
 _FIRST = b"\x80(]"  # protocols of 2 and more; a list in protocol 0; a list in protocol 1
 
 _TYPES = ("f2", "f4", "f8")
+_MOST_AXES = 64  # NumPy's own limit
 
 
 def begins(first: bytes) -> bool:
@@ -84,8 +85,10 @@ class _Noted:
         data, kind, shape, order = self.parts
         if type(kind) is not _Type:
             raise ValueError("an array without a type")
-        if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
+        if type(shape) is not tuple or len(shape) > _MOST_AXES:
             raise ValueError("an array without a shape")
+        if any(type(n) is not int or not 0 <= n < 2**63 for n in shape):
+            raise ValueError("an array whose shape is none")
         dtype = kind.dtype()
         if type(data) not in (bytes, bytearray) or len(data) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"an array of shape {shape} whose data are not of that size")
@@ -158,6 +161,7 @@ class _Stack(list[Any]):
 def _run(data: bytes) -> Any:
     """Return what a pickle makes."""
     stack, memo, end = _Stack(), dict[int, Any](), 0
+    encoded = 0  # bytes made of text: a text may be named again and again, at two bytes each
     for operation, argument, position in pickletools.genops(data):
         name = operation.name
         end = (position or 0) + 1
@@ -186,7 +190,11 @@ def _run(data: bytes) -> Any:
             function, arguments = stack.take(2)
             if function not in _FUNCTIONS.values():
                 raise ValueError("it calls what is no function")
-            stack.append(function(*_of(tuple, arguments)))
+            made = function(*_of(tuple, arguments))
+            encoded += len(made) if type(made) is bytes else 0
+            if encoded > len(data):
+                raise ValueError("more bytes than it has itself")
+            stack.append(made)
         elif name == "BUILD":
             (state,) = stack.take(1)
             _of((_Type, _Noted), stack[-1]).build(_of(tuple, state))

@@ -127,7 +127,8 @@ class Evaluation:
 
     def _answers(self, samples: Samples, labels: Array | None) -> Answers:
         """Return what the model predicts of samples, with their labels."""
-        predict = self._model.predict
+        # A language model's predict returns scores, as the book's does.
+        predict = getattr(self._model, "_answer", None) or self._model.predict
         predictions = predict(samples.x, **self._batched(predict))
         return Answers.read(samples, labels, predictions, self._are_rows)
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._drawn_layers import Drawn, Rng, check_sizes
+from nnext._fit_data import Samples
 from nnext._support import Array, check_count, check_flag, given_source, whole_number
 from nnext.base_model import BaseModel, LayerLike, as_input
 from nnext.functions import softmax
 from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
 
 State = tuple[Array | None, Array | None]
+
+# `generate` draws again after a word that is to be skipped, as the book does, and after so many
+# in a row among the others alone: all of them together may be next to never drawn.
+_MOST_REFUSED = 1000
 
 
 class _LanguageModel(BaseModel):
@@ -69,7 +75,8 @@ class _LanguageModel(BaseModel):
         float
             Its exponential is the perplexity.
         """
-        return self.loss_layer.forward(self._run(xs), ts)
+        with self._states_kept_on_error():
+            return self.loss_layer.forward(self._run(xs), ts)
 
     def backward(self, dout: float = 1) -> None:
         """Write the gradients of the last `forward` into ``grads``."""
@@ -127,17 +134,26 @@ class _LanguageModel(BaseModel):
         skip = {whole_number("skip_ids", i, "whole numbers") for i in given}
         sample_size = check_count("sample_size", sample_size)
         source: Any = given_source(seed, rng) or np.random
-        allowed = [i for i in range(len(self.params[0])) if i not in skip]
-        words = [x]
+        size = len(self.params[0])
+        if not 0 <= x < size:
+            raise IndexError(f"start_id: expected a word from 0 to {size - 1}, got {x}")
+        allowed = np.array([i for i in range(size) if i not in skip], np.int64)
+        words, refused = [x], 0
         while len(words) < sample_size:
             scores = self.predict([[x]]).ravel()
             if scores.dtype.itemsize == 2:  # probabilities of half precision add up to less than 1
                 scores = scores.astype(np.float32)
             p = softmax(scores)
             drawn = int(source.choice(len(p), size=1, p=p)[0])
+            if drawn in skip and refused == _MOST_REFUSED and p[allowed].any():
+                left = p[allowed].astype(np.float64)
+                drawn = int(allowed[source.choice(len(left), p=left / left.sum())])
             if drawn not in skip:
                 words.append(x := drawn)
-            elif not p[allowed].any():
+                refused = 0
+                continue
+            refused = min(refused + 1, _MOST_REFUSED)
+            if not p[allowed].any():
                 raise ValueError(
                     f"skip_ids: expected a word that may follow {x} not to be among them, got all"
                 )
@@ -146,6 +162,54 @@ class _LanguageModel(BaseModel):
     def reset_state(self) -> None:
         """Forget what was read: the recurrent layers begin with zeros again."""
         raise NotImplementedError
+
+    def get_state(self) -> Any:
+        """Return the states of the recurrent layers."""
+        raise NotImplementedError
+
+    def set_state(self, state: Any) -> None:
+        """Go on from what `get_state` returned."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _states_kept_on_error(self) -> Iterator[None]:
+        kept = self.get_state()
+        try:
+            yield
+        except BaseException:
+            self.set_state(kept)
+            raise
+
+    @contextmanager
+    def _begun_anew(self) -> Iterator[None]:
+        """Compute from zeros, and go on afterwards from the states of now."""
+        kept = self.get_state()
+        self.reset_state()
+        try:
+            yield
+        finally:
+            self.set_state(kept)
+
+    # What is measured is no text that is read on: each batch begins with zeros, of any size.
+
+    def _evaluate(self, batch: Samples) -> tuple[Any, float]:
+        with self._begun_anew():
+            return super()._evaluate(batch)
+
+    def _in_batches(  # type: ignore[override]
+        self, function: Callable[[Any], Array], x: Any, batch_size: int | None
+    ) -> Array:
+        def anew(part: Any) -> Array:
+            with self._begun_anew():
+                return function(part)
+
+        return BaseModel._in_batches(anew, x, batch_size)
+
+    def _answer(self, x: ArrayLike, batch_size: int | None = None) -> Array:
+        """Return the most probable next words: what functions that measure are given."""
+        return self._in_batches(
+            lambda part: self.loss_layer.predictions(self.loss_input(part)), x, batch_size
+        )
 
 
 class SimpleRnnlm(_LanguageModel):
@@ -374,7 +438,8 @@ class BetterRnnlm(_LanguageModel):
         -------
         float
         """
-        return self.loss_layer.forward(self.predict(xs, train_flg), ts)
+        with self._states_kept_on_error():
+            return self.loss_layer.forward(self.predict(xs, train_flg), ts)
 
     def config(self) -> dict[str, Any]:
         """Return the sizes, the ratio and the type, which make such a model."""
@@ -392,11 +457,16 @@ class BetterRnnlm(_LanguageModel):
 
     def set_state(self, states: Iterable[State]) -> None:
         """Go on from what `get_state` returned."""
-        states = list(states)
+        states, kept = list(states), self.get_state()
         if len(states) != len(self.lstm_layers):
             raise ValueError(f"states: expected 2, one for each LSTM, got {len(states)}")
-        for layer, state in zip(self.lstm_layers, states, strict=True):
-            layer.set_state(*state)
+        try:
+            for layer, state in zip(self.lstm_layers, states, strict=True):
+                layer.set_state(*state)
+        except BaseException:
+            for layer, state in zip(self.lstm_layers, kept, strict=True):
+                layer.set_state(*state)
+            raise
 
 
 def _config_of(table: Array, Wh: Array) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class TimeRNN(_OfTime):
     """All steps of a recurrent layer, ``h = tanh(x Wx + h Wh + b)``.
 
     One product for the inputs of all steps, and one for each gradient by weights, run in the core.
+    The output is remembered itself, not a copy: do not write into it before ``backward``.
 
     Parameters
     ----------
@@ -257,6 +258,10 @@ class TimeLSTM(_OfTime):
     def set_state(self, h: ArrayLike | None, c: ArrayLike | None = None) -> None:
         """Let the next ``forward`` of a stateful layer begin with `h` and `c`, (N, H), or zeros."""
         checked = self._checked_state("h", h), self._checked_state("c", c)
+        if checked[0] is not None and checked[1] is not None and len(checked[0]) != len(checked[1]):
+            raise ValueError(
+                f"c: expected shape {checked[0].shape}, that of h, got {checked[1].shape}"
+            )
         self.h, self.c = checked
 
     def reset_state(self) -> None:

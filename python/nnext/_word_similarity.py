@@ -216,6 +216,8 @@ def normalize(x: Array) -> Array:
 
 def _to_length_1(x: Array, eps: float = 1e-8) -> Array:
     """Return a vector, or each row of a matrix, with length 1, nearly."""
+    if x.dtype.kind in "biu":  # whose squares may not fit
+        x = x.astype(np.float64)
     length: Array = x / (np.sqrt(np.sum(x**2, axis=-1, keepdims=True)) + eps)
     return length
 

@@ -381,6 +381,12 @@ class Trainer(Generic[OptimizerT]):
             The generator that the trainer was given, where it has other uses too: it is put into
             the stored state. Left out, a new one is made.
 
+        Notes
+        -----
+        Two things are in no checkpoint, so that a run goes on otherwise: the states of layers over
+        time that are stateful, and what `nnext.time_layers.TimeDropout` draws its masks from
+        (`nnext.Dropout` has a stream that is kept).
+
         Returns
         -------
         Trainer

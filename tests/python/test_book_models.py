@@ -381,3 +381,35 @@ def test_cut_and_changed_pickles_are_refused_or_read_as_arrays(tmp_path, protoco
         path.write_bytes(changed)
         with suppress(ValueError):  # else other numbers, as far as anybody can know
             model.load_params(path)
+
+
+def hostile_shape(count):
+    """A pickle of an array whose shape is a tuple of as many numbers of 255 bytes."""
+    number = b"\x8a\xff" + b"\xff" * 254 + b"\x7f"
+    head = b"\x80\x02]cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    head = head.replace(b"U\x01b", b"C\x01b")
+    shape = b"(" + number + b"q\x00" + b"h\x00" * count + b"t"
+    kind = b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x85R"
+    return head + b"(K\x01" + shape + kind + b"\x89C\x00tba."
+
+
+def test_a_shape_of_thousands_of_numbers_is_refused_at_once(tmp_path):
+    path = tmp_path / "params.pkl"
+    path.write_bytes(hostile_shape(30_000))
+    model = nnext.TwoLayerNet(100, 50, 10)
+    before = [p.copy() for p in model.params]
+    with pytest.raises(ValueError, match=r"params\.pkl") as error:
+        model.load_params(path)
+    assert len(str(error.value)) < 500
+    for p, q in zip(model.params, before, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_a_text_is_made_bytes_no_more_often_than_it_is_there(tmp_path):
+    text = b"X" + (50_000).to_bytes(4, "little") + b"a" * 50_000 + b"q\x00"
+    start = b"\x80\x02](c_codecs\nencode\nq\x01" + text + b"X\x06\x00\x00\x00latin1q\x02"
+    again = b"h\x01h\x00h\x02\x86R"
+    path = tmp_path / "params.pkl"
+    path.write_bytes(start + again * 5_000 + b"e.")
+    with pytest.raises(ValueError, match="more bytes than it has itself"):
+        nnext.TwoLayerNet(100, 50, 10).load_params(path)

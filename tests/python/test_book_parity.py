@@ -257,3 +257,26 @@ def test_the_trainer_refuses_what_it_cannot_train():
     assert trainer.current_epoch == 0
     for p, q in zip(model.params, before, strict=True):
         np.testing.assert_array_equal(p, q)
+
+
+def test_losses_over_time_are_those_of_the_books_steps():
+    from nnext.book import layers, time_layers
+
+    x = np.array([[40.0, -3.0, 0.5], [-40.0, 2.0, 1.0]])
+    t = np.array([[0, 1, 1], [1, 0, 1]])
+    loss = time_layers.TimeSigmoidWithLoss()
+    steps = [layers.SigmoidWithLoss() for _ in range(3)]
+    expected = sum(layer.forward(x[:, i], t[:, i]) for i, layer in enumerate(steps)) / 3
+    assert loss.forward(x, t) == expected
+    np.testing.assert_allclose(
+        loss.backward(), np.stack([s.backward(1 / 3) for s in steps], axis=1), rtol=1e-15
+    )
+    scores = np.array([[[40.0, 0.0], [1.0, 2.0]]])
+    simple = time_layers.Simple_TimeSoftmaxWithLoss()
+    steps = [layers.SoftmaxWithLoss() for _ in range(2)]
+    labels = np.array([[1, 0]])
+    expected = sum(layer.forward(scores[:, i], labels[:, i]) for i, layer in enumerate(steps)) / 2
+    assert simple.forward(scores, labels) == expected
+    assert simple.backward().shape == scores.shape
+    with pytest.raises(RuntimeError):
+        time_layers.TimeSigmoidWithLoss().backward()

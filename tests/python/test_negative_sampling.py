@@ -148,8 +148,6 @@ def test_what_cannot_be_sampled_is_refused():
         UnigramSampler([0, 2, 4, 4], sample_size=3)
     with pytest.raises(ValueError, match="power: no probabilities"):
         UnigramSampler([0, 0, 1], power=1e6, sample_size=1)
-    with pytest.raises(ValueError, match="power: no probabilities"):
-        UnigramSampler([0, 0, 1], power=math.nan, sample_size=1)
     with pytest.raises(TypeError, match="power: expected a number"):
         UnigramSampler([0, 1], power="1")
     with pytest.raises(TypeError, match=r"rng: expected a numpy\.random\.RandomState"):
@@ -486,7 +484,7 @@ def test_probabilities_that_were_replaced_are_checked():
     W, h, dW = np.ones((5, 2)), np.ones((2, 2)), np.full((5, 2), 7.0)
     _, y, idx = _nnext.negative_sampling_forward(h, W, [0, 1], [[1], [2]])
     for bad in (y.astype(complex), y.astype(str), y.astype(object)):
-        with pytest.raises(TypeError, match="^y: "):
+        with pytest.raises(TypeError, match=r"^y: "):
             _nnext.negative_sampling_backward(bad, h, W, idx, 1, dW, 1.0)
     with pytest.raises(
         ValueError, match=r"^y: expected shape \(2, 2\), that of index, got \(1, 2\)"

@@ -154,3 +154,9 @@ def test_what_cannot_be_normalized_is_refused():
     x.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         util.normalize(x)
+
+
+def test_squares_of_whole_numbers_fit():
+    assert util.cos_similarity(np.int8([100, 0]), np.int8([100, 0])) == pytest.approx(1)
+    assert util.cos_similarity(np.uint8([16, 1]), np.uint8([16, 0])) == pytest.approx(16 / 257**0.5)
+    assert util.cos_similarity(np.int32([50000, 1]), np.int32([50000, 1])) == pytest.approx(1)

@@ -49,7 +49,7 @@ struct RecurrentGradients {
 };
 
 // Room for what the steps back compute: the gradients by the sums (N, T, G H), and Wh transposed
-// (G H, H), which may be null: every step is slower then. Worth it from two steps on.
+// (G H, H), which may be null: where there are several steps they are slower then.
 template <class T>
 struct RecurrentScratch {
   T* dsums;
