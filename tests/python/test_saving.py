@@ -66,8 +66,9 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def recurrent_weights(gates, biases):
-    return [np.full(shape, 0.5, np.float32) for shape in ((2, gates), (1, gates), (biases,))]
+def recurrent_weights(gates, biases) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    half = np.float32(0.5)
+    return np.full((2, gates), half), np.full((1, gates), half), np.full(biases, half)
 
 
 # Of every layer that files know, one with all options off their defaults.

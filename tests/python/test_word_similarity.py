@@ -106,8 +106,8 @@ def test_analogies_of_whole_numbers(capsys):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda vectors, top: util.most_similar("word0", *named(3), vectors, top),
-        lambda vectors, top: util.analogy("word0", "word1", "word2", *named(3), vectors, top),
+        lambda *rest: util.most_similar("word0", *named(3), *rest),
+        lambda *rest: util.analogy("word0", "word1", "word2", *named(3), *rest),
     ],
     ids=["most_similar", "analogy"],
 )
