@@ -12,7 +12,9 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-LARGEST = 1_500_000  # bytes; the compiled module, with every instruction set, is nine tenths of it
+# Bytes; the compiled module, with every instruction set, is eight tenths of it. 1.48 MB before the layers over time, the
+# models of words and sequences and their documentation came.
+LARGEST = 1_750_000
 
 # What stands in a wheel, and where.
 EXPECTED = re.compile(
