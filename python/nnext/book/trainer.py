@@ -106,7 +106,7 @@ class Trainer:
                     self.loss_list.append(total / count)
                     print(
                         f"| epoch {self.current_epoch + 1} |  iter {i + 1} / {batches} "
-                        f"| time {time.perf_counter() - start:.0f}[s] "
+                        f"| time {int(time.perf_counter() - start)}[s] "
                         f"| loss {self.loss_list[-1]:.2f}"
                     )
                     total, count = 0.0, 0
