@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,7 +13,8 @@ from nnext._support import Array, check_count, given_source
 from nnext.init import float_type
 from nnext.time_layers import TimeAffine, TimeEmbedding
 
-Rng = np.random.RandomState | np.random.Generator | None
+# In quotes, since numpy.random is a quarter of what importing nnext takes and not everybody draws.
+Rng: TypeAlias = "np.random.RandomState | np.random.Generator | None"
 
 
 class Drawn:

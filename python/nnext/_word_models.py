@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext import _nnext
+from nnext._drawn_layers import Rng
 from nnext._fit_data import Samples
 from nnext._input import make_array
 from nnext._support import Array, check_count, given_source, refuse_masked, refuse_sparse
@@ -15,8 +16,6 @@ from nnext.base_model import BaseModel, LayerLike
 from nnext.init import float_type
 from nnext.layers import Embedding, MatMul, SoftmaxWithLoss
 from nnext.negative_sampling import NegativeSamplingLoss
-
-Rng = np.random.RandomState | np.random.Generator | None
 
 
 class _WordModel(BaseModel):
