@@ -145,7 +145,8 @@ check-python: .venv-test/.installed ## the Python tests under the sanitizers, Py
 	  -Dpybind11_DIR="$$(.venv-test/bin/python -P -m pybind11 --cmakedir)")
 	rm -rf $(SITE) && mkdir $(SITE) && cp -R python/nnext $(SITE) && rm -f $(SITE)/nnext/*.so
 	cp build/asan/_nnext*.so $(SITE)/nnext
-	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) -m 'not memory_limit and not many_processes'
+	$(PYTHON_SANITIZERS) PYTHONPATH="$(CURDIR)/$(SITE)" $(PYTEST) \
+	  -m 'not memory_limit and not many_processes and not whole_programs'
 
 # A build of its own, by Clang, which counts how often every line and branch of the sources ran. The C++ tests run
 # themselves again with each other instruction set. Left out: what says how accurate, and what the same bits imply.

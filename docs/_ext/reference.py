@@ -274,11 +274,22 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
         code.replace_self(link)
 
 
+def name_types(app: Sphinx, doctree: nodes.document) -> None:
+    """Say which name a type in a signature means where several modules have one like it."""
+    for link in doctree.findall(addnodes.pending_xref):
+        target = link.get("reftarget", "")
+        if link.get("refdomain") != "py" or target not in names().short:
+            continue
+        here = names().by_module.get(link.get("py:module") or "", {})
+        link["reftarget"] = (here.get(target) or names().short[target]).full
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect all this to Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-signature", write_signature)
     app.connect("missing-reference", missing_reference)
+    app.connect("doctree-read", name_types)
     app.connect("doctree-read", link_names)
     app.add_role("name", name_role)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

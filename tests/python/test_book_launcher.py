@@ -10,6 +10,8 @@ from nnext.book._program import MODULES, Common
 
 MAIN = ["-m", "nnext.book"]
 
+pytestmark = pytest.mark.whole_programs
+
 
 def start(*arguments, folder, status=0, **variables):
     """Run Python in a folder; return what it printed, and what it complained of."""

@@ -11,6 +11,8 @@ import pytest
 
 import book_programs
 
+pytestmark = pytest.mark.whole_programs
+
 
 @pytest.fixture
 def tree(tmp_path):

@@ -27,6 +27,7 @@ def public_names(monkeypatch):
     return importlib.import_module("public_names")
 
 
+@pytest.mark.whole_programs
 @pytest.mark.parametrize("name", pages_with_code())
 def test_the_code_of_a_page_prints_what_the_page_says(name, tmp_path):
     pytest.importorskip("matplotlib")

@@ -10,6 +10,8 @@ from programs import run
 
 EXAMPLES = ROOT / "examples"
 
+pytestmark = pytest.mark.whole_programs
+
 
 def numbers_of(pattern, printed):
     return [float(number) for number in re.findall(pattern, printed)]
