@@ -252,7 +252,8 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
     for code in list(doctree.findall(nodes.literal)):
         text = re.sub(r"\(.*\)$", "", code.astext())
         telling = "_" in text or text[:1].isupper() or text.startswith("nnext.")
-        if not telling or isinstance(code.parent, nodes.reference | nodes.title):
+        link_or_title = nodes.reference | nodes.title | addnodes.pending_xref
+        if not telling or isinstance(code.parent, link_or_title):
             continue
         found = names().find(text, None, None)
         if found is None and text in names().short:
