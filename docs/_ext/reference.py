@@ -243,6 +243,13 @@ def missing_reference(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
     return nodes.reference("", "", contnode, internal=True, refuri=uri)
 
 
+def _is_in_link_or_title(node: nodes.Node) -> bool:
+    while (node := node.parent) is not None:
+        if isinstance(node, nodes.reference | nodes.title | addnodes.pending_xref):
+            return True
+    return False
+
+
 def link_names(app: Sphinx, doctree: nodes.document) -> None:
     """Make the first `name` of each public name in a Markdown page a link to the reference."""
     page = app.env.docname
@@ -252,8 +259,7 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
     for code in list(doctree.findall(nodes.literal)):
         text = re.sub(r"\(.*\)$", "", code.astext())
         telling = "_" in text or text[:1].isupper() or text.startswith("nnext.")
-        link_or_title = nodes.reference | nodes.title | addnodes.pending_xref
-        if not telling or isinstance(code.parent, link_or_title):
+        if not telling or _is_in_link_or_title(code):
             continue
         found = names().find(text, None, None)
         if found is None and text in names().short:
