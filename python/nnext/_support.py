@@ -7,8 +7,8 @@ import inspect
 import math
 import operator
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -115,6 +115,18 @@ def has_parameter(function: Any, name: str) -> bool:
 
 # Reading a signature takes 10 us, of which a batch in parts would need one for each layer and part.
 _PARAMETERS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
+
+
+@contextmanager
+def naming(**names: str) -> Iterator[None]:
+    """Call an argument in errors what the caller does: with ``t="ts"`` they begin "ts: ..."."""
+    try:
+        yield
+    except (IndexError, TypeError, ValueError) as error:
+        name, colon, rest = str(error).partition(":")
+        if not colon or name not in names:
+            raise
+        raise type(error)(f"{names[name]}:{rest}") from None
 
 
 def refuse_sparse(name: str, value: Any) -> None:
