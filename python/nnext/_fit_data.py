@@ -263,6 +263,10 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
     IndexError, ValueError, TypeError
         What the model or its loss would say of a batch, with the row in the data.
     """
+    check_samples = getattr(model, "_check_samples", None)
+    if check_samples is not None:  # a model whose scores are not those of `x` alone
+        check_samples(x, t)
+        return None
     scores = getattr(model, "scores", None)
     if scores is None:
         return None
@@ -313,9 +317,9 @@ def _check_indices(scores: Any, x: Array) -> None:
         try:
             scores(x[row : row + 1])
         except IndexError as error:
-            text = str(error).removeprefix("index: ")
+            text = str(error).partition(": ")[2]  # whatever the layer calls its input
             if any(text.startswith(f"index {i} ") for i in table[row]):  # or about something else
-                text = text.replace(" in row 0 ", " ", 1)
+                text = text.replace(" in row 0 ", " ", 1).replace(" in row 0, step ", " in step ", 1)
                 raise IndexError(f"x: row {row}: {text}") from None
         except Exception:  # no scores, or not of one row
             return

@@ -17,6 +17,7 @@ class _OfTime(Recurrent):
     """What the layers of whole sequences share: the state that is handed on."""
 
     skips_input_grad = True
+    state_names = ("h",)
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int, stateful: bool) -> None:
         super().__init__(Wx, Wh, b, biases)
@@ -169,7 +170,7 @@ class TimeRNN(RNNCell, _OneState):
     until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
     ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
     too: it is for loops whose batches go on where those before ended, such as
-    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
+    `nnext.trainer.RnnlmTrainer`. Checkpoints of a run hold them; files of a model do not.
 
     References
     ----------
@@ -221,7 +222,7 @@ class TimeLSTM(_OfTime):
     until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
     ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
     too: it is for loops whose batches go on where those before ended, such as
-    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
+    `nnext.trainer.RnnlmTrainer`. Checkpoints of a run hold them; files of a model do not.
 
     References
     ----------
@@ -230,6 +231,7 @@ class TimeLSTM(_OfTime):
     """
 
     gates = 4
+    state_names = ("h", "c")
 
     def __init__(self, Wx: Array, Wh: Array, b: Array, stateful: bool = False) -> None:
         check_parameter("b", b)
@@ -308,7 +310,7 @@ class TimeGRU(GRUCell, _OneState):
     until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
     ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
     too: it is for loops whose batches go on where those before ended, such as
-    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
+    `nnext.trainer.RnnlmTrainer`. Checkpoints of a run hold them; files of a model do not.
 
     References
     ----------

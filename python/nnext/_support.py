@@ -126,6 +126,7 @@ def naming(**names: str) -> Iterator[None]:
         name, colon, rest = str(error).partition(":")
         if not colon or name not in names:
             raise
+        rest = rest.replace(f" {name}.", f" {names[name]}.")  # of advice, as t.filled(value)
         raise type(error)(f"{names[name]}:{rest}") from None
 
 
