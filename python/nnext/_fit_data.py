@@ -319,7 +319,9 @@ def _check_indices(scores: Any, x: Array) -> None:
         except IndexError as error:
             text = str(error).partition(": ")[2]  # whatever the layer calls its input
             if any(text.startswith(f"index {i} ") for i in table[row]):  # or about something else
-                text = text.replace(" in row 0 ", " ", 1).replace(" in row 0, step ", " in step ", 1)
+                text = text.replace(" in row 0 ", " ", 1).replace(
+                    " in row 0, step ", " in step ", 1
+                )
                 raise IndexError(f"x: row {row}: {text}") from None
         except Exception:  # no scores, or not of one row
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +17,7 @@ class _OfTime(Recurrent):
     """What the layers of whole sequences share: the state that is handed on."""
 
     skips_input_grad = True
-    state_names = ("h",)
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int, stateful: bool) -> None:
         super().__init__(Wx, Wh, b, biases)
@@ -126,6 +126,7 @@ class _OneState(_OfTime, OneStateCell):
     def _backward(
         self, xs: ArrayLike, left: Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
     ) -> Array | None:
+        dxs: Array | None
         dxs, self.dh = self._run_back(xs, left, dhs, input_grad, accumulate)
         return dxs
 

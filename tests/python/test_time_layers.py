@@ -91,11 +91,12 @@ def test_ids_that_the_table_has_not_are_named():
     model = Sequential([table, tl.TimeAffine(np.ones((3, 5)), np.zeros(5))])
     ids = np.zeros((4, 2), int)
     ids[3, 1] = 5
-    for call in (lambda: model.loss(ids, 0 * ids, 2), lambda: nnext.Trainer(
-        model, SGD(), seed=0
-    ).fit(ids, 0 * ids, 1, 2, progress="none")):  # fmt: skip
-        with pytest.raises(IndexError, match="^x: row 3: index 5 in row 1 is out of range"):
-            call()
+    message = r"^x: row 3: index 5 in row 1 is out of range"
+    with pytest.raises(IndexError, match=message):
+        model.loss(ids, 0 * ids, batch_size=2)
+    trainer = nnext.Trainer(model, SGD(), seed=0)
+    with pytest.raises(IndexError, match=message):
+        trainer.fit(ids, 0 * ids, 1, 2, progress="none")
 
 
 def test_the_books_simple_affine_has_its_names():
