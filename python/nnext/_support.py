@@ -7,8 +7,8 @@ import inspect
 import math
 import operator
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -117,17 +117,23 @@ def has_parameter(function: Any, name: str) -> bool:
 _PARAMETERS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 
 
-@contextmanager
-def naming(**names: str) -> Iterator[None]:
+class naming:  # noqa: N801  a with statement reads it; a generator would take 1 us more
     """Call an argument in errors what the caller does: with ``t="ts"`` they begin "ts: ..."."""
-    try:
-        yield
-    except (IndexError, TypeError, ValueError) as error:
+
+    def __init__(self, **names: str) -> None:
+        self._names = names
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, IndexError | TypeError | ValueError):
+            return
         name, colon, rest = str(error).partition(":")
-        if not colon or name not in names:
-            raise
-        rest = rest.replace(f" {name}.", f" {names[name]}.")  # of advice, as t.filled(value)
-        raise type(error)(f"{names[name]}:{rest}") from None
+        if colon and name in self._names:
+            called = self._names[name]
+            rest = rest.replace(f" {name}.", f" {called}.")  # of advice, as t.filled(value)
+            raise type(error)(f"{called}:{rest}") from None
 
 
 def refuse_sparse(name: str, value: Any) -> None:
