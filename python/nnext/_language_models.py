@@ -10,18 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._drawn_layers import Drawn, Rng, check_sizes, sizes_of
+from nnext._drawn_words import draw_words
 from nnext._fit_data import Samples
 from nnext._input import read_ids
 from nnext._support import Array, check_count, check_flag, given_source, naming, whole_number
 from nnext.base_model import BaseModel, LayerLike
-from nnext.functions import softmax
 from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
 
 State = tuple[Array | None, Array | None]
-
-# `generate` draws again after a word that is to be skipped, as the book does, and after so many
-# in a row among the others alone: all of them together may be next to never drawn.
-_MOST_REFUSED = 1000
 
 
 class _LanguageModel(BaseModel):
@@ -159,6 +155,8 @@ class _LanguageModel(BaseModel):
         """
         x = whole_number("start_id", start_id)
         given = () if skip_ids is None else skip_ids
+        if not isinstance(given, Iterable):
+            raise TypeError(f"skip_ids: expected whole numbers, got {skip_ids!r}")
         skip = {whole_number("skip_ids", i, "whole numbers") for i in given}
         sample_size = check_count("sample_size", sample_size)
         source: Any = given_source(seed, rng) or np.random
@@ -166,30 +164,7 @@ class _LanguageModel(BaseModel):
         if not 0 <= x < size:
             raise IndexError(f"start_id: expected a word from 0 to {size - 1}, got {x}")
         with self._states_kept_on_error():
-            return self._write(x, skip, sample_size, source)
-
-    def _write(self, x: int, skip: set[int], sample_size: int, source: Any) -> list[int]:
-        allowed = np.array([i for i in range(self._size) if i not in skip], np.int64)
-        words, refused = [x], 0
-        while len(words) < sample_size:
-            scores = self.predict([[x]]).ravel()
-            if scores.dtype.itemsize == 2:  # probabilities of half precision add up to less than 1
-                scores = scores.astype(np.float32)
-            p = softmax(scores)
-            drawn = int(source.choice(len(p), size=1, p=p)[0])
-            if drawn in skip and refused == _MOST_REFUSED and p[allowed].any():
-                left = p[allowed].astype(np.float64)
-                drawn = int(allowed[source.choice(len(left), p=left / left.sum())])
-            if drawn not in skip:
-                words.append(x := drawn)
-                refused = 0
-                continue
-            refused = min(refused + 1, _MOST_REFUSED)
-            if not p[allowed].any():
-                raise ValueError(
-                    f"skip_ids: expected a word that may follow {x} not to be among them, got all"
-                )
-        return words
+            return draw_words(self.predict, x, skip, sample_size, source)
 
     def config(self) -> dict[str, Any]:
         """Return the sizes and the type, which make such a model."""
@@ -304,7 +279,8 @@ class SimpleRnnlm(_LanguageModel):
 
     def set_state(self, state: Array | None) -> None:
         """Go on from what `get_state` returned."""
-        self.rnn_layer.set_state(state)
+        with naming(h="state"):
+            self.rnn_layer.set_state(state)
 
 
 class Rnnlm(_LanguageModel):
@@ -357,7 +333,7 @@ class Rnnlm(_LanguageModel):
 
     def set_state(self, state: State) -> None:
         """Go on from what `get_state` returned."""
-        self.lstm_layer.set_state(*state)
+        self.lstm_layer.set_state(*_pair("state", state))
 
 
 class BetterRnnlm(_LanguageModel):
@@ -479,13 +455,27 @@ class BetterRnnlm(_LanguageModel):
 
     def set_state(self, states: Iterable[State]) -> None:
         """Go on from what `get_state` returned."""
-        states, kept = list(states), self.get_state()
-        if len(states) != len(self.lstm_layers):
-            raise ValueError(f"states: expected 2, one for each LSTM, got {len(states)}")
+        if not isinstance(states, Iterable):
+            raise TypeError(f"states: expected those of 2 LSTMs, got {type(states).__name__}")
+        given, kept = [_pair("states", state) for state in states], self.get_state()
+        if len(given) != len(self.lstm_layers):
+            raise ValueError(f"states: expected 2, one for each LSTM, got {len(given)}")
         try:
-            for layer, state in zip(self.lstm_layers, states, strict=True):
+            for layer, state in zip(self.lstm_layers, given, strict=True):
                 layer.set_state(*state)
         except BaseException:
             for layer, state in zip(self.lstm_layers, kept, strict=True):
                 layer.set_state(*state)
             raise
+
+
+def _pair(name: str, state: Any) -> State:
+    """Return the states h and c of an LSTM, or say that these are none."""
+    try:
+        h, c = state
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name}: expected (h, c) of an LSTM, as get_state returns them, got "
+            f"{type(state).__name__}"
+        ) from None
+    return h, c

@@ -19,7 +19,9 @@ class RnnlmTrainer:
 
     The text is cut into `batch_size` parts, which are read side by side: each batch goes on with
     the words that follow the last one's (truncated backpropagation through time). What is done with
-    a batch is `nnext.step.Step`. For samples that are independent of each other, take `Trainer`.
+    a batch is `nnext.step.Step`. For samples that are independent of each other, take `Trainer`;
+    and for a run that is to go on from a checkpoint too, with an iterable of batches such as
+    `get_batch` returns.
 
     Parameters
     ----------

@@ -187,6 +187,30 @@ def test_lists_are_texts_and_one_hot_rows_labels(name):
         np.testing.assert_array_equal(first.predict(IDS.tolist()), second.predict(IDS.astype("u1")))
 
 
+def test_what_are_no_states_is_refused():
+    simple, one, two = (make() for make in MAKE.values())
+    for model in (simple, one, two):
+        model.predict(IDS)
+    before = [[a.copy() for a in numbers_of(m.get_state())] for m in (simple, one, two)]
+    for model, state, error, message in [
+        (simple, np.ones((2, 4)), ValueError, r"state: expected shape \(N, 5\), got \(2, 4\)"),
+        (simple, "h", TypeError, "state: cannot compute"),
+        (one, None, TypeError, r"state: expected \(h, c\) of an LSTM, .*, got NoneType"),
+        (one, (None,), TypeError, r"state: expected \(h, c\) of an LSTM, .*, got tuple"),
+        (one, 5, TypeError, r"state: expected \(h, c\) of an LSTM, .*, got int"),
+        (one, (np.ones((2, 5)), np.ones((3, 5))), ValueError, r"c: expected shape \(2, 5\)"),
+        (two, None, TypeError, "states: expected those of 2 LSTMs, got NoneType"),
+        (two, [None, None], TypeError, r"states: expected \(h, c\) of an LSTM"),
+        (two, [(None, None)], ValueError, "states: expected 2, one for each LSTM, got 1"),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            model.set_state(state)
+    for model, kept in zip((simple, one, two), before, strict=True):
+        np.testing.assert_equal(numbers_of(model.get_state()), kept)
+    with pytest.raises(TypeError, match=r"^skip_ids: expected whole numbers, got 3"):
+        simple.generate(0, 3)
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_a_text_that_cannot_go_on_leaves_the_states(name):
     model = MAKE[name]()
