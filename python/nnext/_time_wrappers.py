@@ -420,8 +420,13 @@ class TimeBiLSTM(Joined):
         x = as_floats("xs", xs)
         if x.ndim != 3:
             raise ValueError(f"xs: expected shape (N, T, D), got shape {x.shape}")
-        ahead = self.forward_lstm.forward(x)
-        back = self.backward_lstm.forward(x[:, ::-1])
+        first, before = self.forward_lstm, (self.forward_lstm.h, self.forward_lstm.c)
+        ahead = first.forward(x)
+        try:
+            back = self.backward_lstm.forward(x[:, ::-1])
+        except BaseException:
+            first.h, first.c = before  # both go on, or none
+            raise
         hs: Array = np.concatenate((ahead, back[:, ::-1]), axis=2)
         self._shape = hs.shape
         return hs

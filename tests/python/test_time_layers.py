@@ -355,6 +355,17 @@ def test_two_lstms_go_on_where_they_were_if_told():
     np.testing.assert_array_equal(layer.forward(xs), first)
 
 
+def test_two_lstms_go_on_both_or_none():
+    layer = tl.TimeBiLSTM(*lstm_weights("f8", 2, 3), *lstm_weights("f8", 2, 3, 1), stateful=True)
+    layer.forward(normal("f8", 2, 3, 2))
+    layer.backward_lstm.set_state(np.ones((4, 3)))
+    before = layer.forward_lstm.h, layer.forward_lstm.c
+    with pytest.raises(ValueError, match=r"h: expected shape \(2, 3\)"):
+        layer.forward(normal("f8", 2, 3, 2))
+    assert layer.forward_lstm.h is before[0]
+    assert layer.forward_lstm.c is before[1]
+
+
 def test_what_two_lstms_cannot_use_is_refused():
     with pytest.raises(ValueError, match="Wx2: expected 2 rows"):
         tl.TimeBiLSTM(*lstm_weights("f8", 2, 3), *lstm_weights("f8", 4, 3))
