@@ -113,8 +113,8 @@ void begin_with(const RecurrentSizes& sizes, const T* state, T least, const Sequ
 }
 
 // With fewer steps, or rows of the batch, Wh is read as it lies. LSTM forward on the Zen 4 of
-// packed_operand.h: 20 rows, 650 units, 2 steps 0.90, 4 0.83, 8 1.09; 1 row level. Back, where Wh is
-// read across, 20 rows and 2 steps are level, 1 row and 35 steps 1.2 (100 units) and 1.6 (650).
+// packed_operand.h: 20 rows, 650 units, 2 steps 0.90, 4 0.83, 8 1.09; 1 row level. Back, where Wh
+// is read across, 20 rows and 2 steps are level, 1 row and 35 steps 1.2 (100 units) and 1.6 (650).
 constexpr index_t kForwardSteps = 8;
 constexpr index_t kForwardRows = 4;
 constexpr index_t kBackwardSteps = 2;
