@@ -92,6 +92,10 @@ def _in(*cases: str) -> Callable[[Row], bool]:
     return lambda row: row.case in cases
 
 
+def _begins(*names: str, but: str = " ") -> Callable[[Row], bool]:
+    return lambda row: row.case.startswith(names) and not row.case.startswith(but)
+
+
 def _function(*cases: str) -> Callable[[Row], bool]:
     return lambda row: row.case in cases and row.form != "layer"
 
@@ -176,6 +180,20 @@ TARGETS = (
            _each("estimators", "", _against("scikit-learn"), _in("digits, 100, 32"))),
     Target("Fits of MLPClassifier, 20,000 × 100, 256-128, 200: over scikit-learn's", 2,
            _each("estimators", "", _against("scikit-learn"), _in("20,000 × 100, 256-128, 200"))),
+    Target("Recurrent layers: level with PyTorch", LEVEL,
+           _each("recurrent", "", _against("PyTorch"))),
+    Target("The book's programs, simple word models: over NumPy", 3,
+           _each("sequences", "step", _against("NumPy"), _begins("Simple", but="SimpleRnnlm"))),
+    Target("The book's programs, CBOW by negative sampling: over NumPy", 8,
+           _each("sequences", "step", _against("NumPy"), _begins("CBOW"))),
+    Target("The book's programs, language models of 100 units: over NumPy", 3,
+           _each("sequences", "step", _against("NumPy"), _begins("SimpleRnnlm", "Rnnlm"))),
+    Target("The book's programs, language model of 650 units: over NumPy", 1.4,
+           _each("sequences", "step", _against("NumPy"), _begins("BetterRnnlm"))),
+    Target("The book's programs, sequence to sequence and attention: over NumPy", 3,
+           _each("sequences", "step", _against("NumPy"), _begins("Seq2seq", "AttentionSeq2seq"))),
+    Target("Counts of 70,000 words: over NumPy", 50,
+           _each("sequences", "words", _against("NumPy"))),
     Target("A call of MatMul.forward on (1, 10) · (10, 10): level with np.dot", LEVEL,
            _each("calls", "", _against("NumPy"), lambda row: row.case.startswith("MatMul"))),
 )  # fmt: skip

@@ -86,6 +86,12 @@ const T* input_or_null(const View& array) {
   return array.ndim() == 0 ? nullptr : input<T>(array);
 }
 
+// What the core may do without.
+template <class T>
+T* room(const View& array) {
+  return array.ndim() == 0 ? nullptr : output<T>(array);
+}
+
 // The operands of a forward, as the core takes them.
 struct Operands {
   View x;
@@ -102,6 +108,14 @@ struct Operands {
   template <class T>
   RecurrentWeights<T> weights() const {
     return {matrix_view<const T>(wx), matrix_view<const T>(wh), input_or_null<T>(b)};
+  }
+  // Nothing where the core does not pack.
+  View room_for_wh(const RecurrentSizes& sizes, const ComputeType& type, Way way) const {
+    index_t size = 0;
+    with_type(type, [&](auto zero) {
+      size = packed_wh_size(sizes, matrix_view<const decltype(zero)>(wh), way);
+    });
+    return size == 0 ? View() : new_array(type, Shape{size});
   }
 };
 
@@ -156,19 +170,11 @@ class Backward {
     const bool in_place = may_write_in_place({&dwx_, &dwh_, db_ ? &*db_ : nullptr}, type_);
     std::vector<const View*> inputs(remembered);
     inputs.insert(inputs.end(), {&operands.x, &operands.wx, &operands.wh, &dout_array_});
-    const auto prepare = [&](Target& target, bool fits) {
-      const bool is_apart = std::none_of(inputs.begin(), inputs.end(), [&](const View* array) {
-        return may_overlap(target.original(), *array);
-      });
-      target.prepare(type_, fits && is_apart, in_place, {}, into_);
-    };
-    prepare(dwx_, is_writable_layout(dwx_.original()));
-    prepare(dwh_, is_writable_layout(dwh_.original()));
-    if (db_) prepare(*db_, db_->original().is_c_contiguous());
+    dwx_.prepare(type_, is_writable_layout(dwx_.original()), in_place, inputs, into_);
+    dwh_.prepare(type_, is_writable_layout(dwh_.original()), in_place, inputs, into_);
+    if (db_) db_->prepare(type_, db_->original().is_c_contiguous(), in_place, inputs, into_);
     dsums_ = new_array(type_, in_.sequence_shape(in_.gates));
-    if (in_.sizes.steps > 1) {
-      wh_transposed_ = new_array(type_, Shape{in_.wh.shape(1), in_.wh.shape(0)});
-    }
+    packed_wh_ = operands.room_for_wh(in_.sizes, type_, Way::kBackward);
     dh_ = new_array(type_, in_.state_shape());
     if (needs_dx_) dx_ = new_like(type_, operands.x);
   }
@@ -179,7 +185,7 @@ class Backward {
   }
   template <class T>
   RecurrentScratch<T> scratch() const {
-    return {output<T>(dsums_), in_.sizes.steps > 1 ? output<T>(wh_transposed_) : nullptr};
+    return {output<T>(dsums_), room<T>(packed_wh_)};
   }
   template <class T>
   RecurrentGradients<T> gradients() const {
@@ -210,7 +216,7 @@ class Backward {
   ComputeType type_;
   View dout_array_;
   View dsums_;
-  View wh_transposed_;
+  View packed_wh_;
   View dh_;
   View dx_;
 };
@@ -223,14 +229,16 @@ py::tuple rnn_forward_any(py::handle x, py::handle wx, py::handle wh, py::handle
   const Operands operands(in, in.type);
   const View states = new_array(in.type, in.sequence_shape());
   const View previous = new_array(in.type, in.sequence_shape());
+  const View last = new_array(in.type, in.state_shape());
+  const View packed_wh = operands.room_for_wh(in.sizes, in.type, Way::kForward);
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(in.work());
     rnn_forward<T>(in.sizes, input<T>(operands.x), operands.weights<T>(), input_or_null<T>(h0),
-                   output<T>(states), output<T>(previous));
+                   room<T>(packed_wh), output<T>(states), output<T>(previous), output<T>(last));
   });
   return py::make_tuple(finished(states, in.type), states.owner(),
-                        py::make_tuple(states.owner(), previous.owner()));
+                        py::make_tuple(previous.owner(), last.owner()));
 }
 
 py::tuple rnn_backward_any(py::handle x, py::handle wx, py::handle wh, py::handle b,
@@ -238,18 +246,18 @@ py::tuple rnn_backward_any(py::handle x, py::handle wx, py::handle wh, py::handl
                            py::handle db, py::handle input_grad, py::handle accumulate) {
   const SequenceArguments in(x, wx, wh, b, 1, 1);
   Left left(left_object, 2);
-  const View given_states = left.next("states", in.sequence_shape());
   const View given_previous = left.next("previous", in.sequence_shape());
+  const View given_last = left.next("last", in.state_shape());
   Backward backward(in, dout, dwx, dwh, db, input_grad, accumulate);
   const Operands operands(in, backward.type());
-  const View states = backward.remembered(given_states);
   const View previous = backward.remembered(given_previous);
-  backward.prepare(operands, {&states, &previous});
+  const View last = backward.remembered(given_last);
+  backward.prepare(operands, {&previous, &last});
   with_type(backward.type(), [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(2 * in.work());
-    rnn_backward<T>(in.sizes, input<T>(operands.x), operands.weights<T>(), input<T>(states),
-                    input<T>(previous), backward.dout<T>(), backward.scratch<T>(),
+    rnn_backward<T>(in.sizes, input<T>(operands.x), operands.weights<T>(), input<T>(previous),
+                    input<T>(last), backward.dout<T>(), backward.scratch<T>(),
                     backward.gradients<T>());
   });
   const auto [dx, dh] = backward.finish();
@@ -267,12 +275,13 @@ py::tuple lstm_forward_any(py::handle x, py::handle wx, py::handle wh, py::handl
   const View gates = new_array(in.type, in.sequence_shape(4));
   const View cells = new_array(in.type, in.sequence_shape(1, 1));
   const View tanh_cells = new_array(in.type, in.sequence_shape());
+  const View packed_wh = operands.room_for_wh(in.sizes, in.type, Way::kForward);
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(in.work());
     lstm_forward<T>(in.sizes, input<T>(operands.x), operands.weights<T>(), input_or_null<T>(h0),
-                    input_or_null<T>(c0), output<T>(states), output<T>(previous), output<T>(gates),
-                    output<T>(cells), output<T>(tanh_cells));
+                    input_or_null<T>(c0), room<T>(packed_wh), output<T>(states),
+                    output<T>(previous), output<T>(gates), output<T>(cells), output<T>(tanh_cells));
   });
   return py::make_tuple(
       finished(states, in.type), states.owner(),
@@ -328,12 +337,13 @@ py::tuple gru_forward_any(py::handle x, py::handle wx, py::handle wh, py::handle
   const View previous = new_array(in.type, in.sequence_shape());
   const View gates = new_array(in.type, in.sequence_shape(3));
   const View products = new_array(in.type, in.sequence_shape());
+  const View packed_wh = operands.room_for_wh(in.sizes, in.type, Way::kForward);
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(in.work());
     gru_forward<T>(in.sizes, reset_of(is_after), input<T>(operands.x), operands.weights<T>(),
-                   input_or_null<T>(h0), output<T>(states), output<T>(previous), output<T>(gates),
-                   output<T>(products));
+                   input_or_null<T>(h0), room<T>(packed_wh), output<T>(states), output<T>(previous),
+                   output<T>(gates), output<T>(products));
   });
   return py::make_tuple(finished(states, in.type), states.owner(),
                         py::make_tuple(previous.owner(), gates.owner(), products.owner()));

@@ -66,7 +66,7 @@ bool Target::needs_conversion(const ComputeType& type) const {
 }
 
 void Target::prepare(const ComputeType& type, bool fits, bool may_be_in_place,
-                     std::initializer_list<const View*> inputs, SumInto into) {
+                     std::span<const View* const> inputs, SumInto into) {
   bool in_place = fits && may_be_in_place && original_.is_native() && !needs_conversion(type);
   for (const View* input : inputs) in_place = in_place && !may_overlap(original_, *input);
   if (in_place) {

@@ -26,7 +26,11 @@ class Target {
   // `fits`, shares no memory with `inputs`, and nothing that may fail comes after the core; else in
   // a new C-contiguous array, which holds the numbers of this one if the core adds to them.
   void prepare(const ComputeType& type, bool fits, bool may_be_in_place,
-               std::initializer_list<const View*> inputs, SumInto into = SumInto::kOverwrite);
+               std::span<const View* const> inputs, SumInto into = SumInto::kOverwrite);
+  void prepare(const ComputeType& type, bool fits, bool may_be_in_place,
+               std::initializer_list<const View*> inputs, SumInto into = SumInto::kOverwrite) {
+    prepare(type, fits, may_be_in_place, std::span(inputs.begin(), inputs.size()), into);
+  }
 
   // The same for an array that the core updates: in place, or in a C-contiguous copy of it.
   void prepare_update(const ComputeType& type, bool in_place);

@@ -108,20 +108,6 @@ void cut_among_threads(Plan& plan, const Problem<T>& p, const Kernels<T>& table,
   }
 }
 
-// The width of tiles in vectors: wider ones than for many rows where few rows would leave the CPU
-// fewer sums than it has multiply-adds under way. 1 x 256 x 256 nn with AVX2 on a Zen 5 53 with
-// four vectors, 31 with two.
-template <class T>
-int width_for(index_t rows, const Kernels<T>& table) {
-  constexpr index_t kUnderWay = 8;
-  int width = table.tile_vectors;
-  while (width < kMaxTileVectors && rows * width < kUnderWay &&
-         rows <= table.tile_rows[width + 1]) {
-    ++width;
-  }
-  return width;
-}
-
 // mc, kc, nc by the caches.
 template <class T>
 void choose_blocks(Plan& plan, const Kernels<T>& table, const Caches& caches) {
@@ -331,6 +317,17 @@ index_t lines_kept(const Cache& cache, index_t stride, index_t width) {
 }
 
 template <class T>
+int width_for(index_t rows, const Kernels<T>& table) {
+  constexpr index_t kUnderWay = 8;
+  int width = table.tile_vectors;
+  while (width < kMaxTileVectors && rows * width < kUnderWay &&
+         rows <= table.tile_rows[width + 1]) {
+    ++width;
+  }
+  return width;
+}
+
+template <class T>
 Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches& caches,
                   int threads) {
   const PlanWishes* const wanted = the_wishes;
@@ -374,6 +371,8 @@ Plan plan_product(const Problem<T>& whole, const Kernels<T>& table, const Caches
   return plan;
 }
 
+template int width_for<float>(index_t, const Kernels<float>&);
+template int width_for<double>(index_t, const Kernels<double>&);
 template Plan plan_product<float>(const Problem<float>&, const Kernels<float>&, const Caches&, int);
 template Plan plan_product<double>(const Problem<double>&, const Kernels<double>&, const Caches&,
                                    int);

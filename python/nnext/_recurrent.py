@@ -135,7 +135,6 @@ class TimeRNN(RNNCell, _OneState):
     """All steps of a recurrent layer, ``h = tanh(x Wx + h Wh + b)``.
 
     One product for the inputs of all steps, and one for each gradient by weights, run in the core.
-    The output is remembered itself, not a copy: do not write into it before ``backward``.
 
     Parameters
     ----------

@@ -164,8 +164,7 @@ class _OneStateStep(_OneStep, OneStateCell):
 class RNN(RNNCell, _OneStateStep):
     """One step of a recurrent layer, ``h_next = tanh(x Wx + h_prev Wh + b)``.
 
-    `TimeRNN` does all steps at once. The output is remembered itself, not a copy: do not write into
-    it before ``backward``.
+    `TimeRNN` does all steps at once.
 
     Parameters
     ----------

@@ -1,45 +1,14 @@
 // Numbers near zero: results below the smallest normal number are zero, and no operation computes
 // with such a number, or one. On x86 the processor itself says so: its status flags are sticky.
+#include "near_zero.h"
+
 #include <cstdlib>
 #include <functional>
 
 #include "nnext/cross_entropy.h"
-#include "support.h"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 namespace nnext::test {
 namespace {
-
-// Whether any vector operation since `clear` met a number below the smallest normal one (the
-// denormal flag) or should have made one (the underflow flag). Never, where there are no flags.
-class SmallNumbers {
- public:
-  static void clear() {
-#if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() & ~kFlags);
-#endif
-  }
-  static bool met() {
-#if defined(__x86_64__)
-    return (_mm_getcsr() & kFlags) != 0;
-#else
-    return false;
-#endif
-  }
-
- private:
-  static constexpr unsigned kFlags = 0x12;
-};
-
-template <class Compute>
-bool meets_small_numbers(const Compute& compute) {
-  SmallNumbers::clear();
-  compute();
-  return SmallNumbers::met();
-}
 
 #if defined(__x86_64__)
 TEST(NearZeroHelpers, SmallOperandsAndResultsAreNoticed) {
@@ -56,31 +25,6 @@ TEST(NearZeroHelpers, SmallOperandsAndResultsAreNoticed) {
   }
 }
 #endif
-
-// Every size of number there is, subnormal ones, zeros, infinities and NaN among them.
-template <class T>
-Array<T> any_numbers(index_t n, std::uint64_t seed) {
-  return {n, seed, &any_number<T>};
-}
-template <class T>
-Array<T> between(index_t n, std::uint64_t seed, double low, double high) {
-  Random random(seed);
-  Array<T> x(n);
-  for (index_t i = 0; i < n; ++i) x[i] = static_cast<T>(random.real(low, high));
-  return x;
-}
-// Numbers of either sign that are smaller than 1 by up to so many powers of two; subnormal ones
-// among them if no number is given.
-template <class T>
-Array<T> small_numbers(index_t n, std::uint64_t seed,
-                       index_t powers = 40 - std::numeric_limits<T>::min_exponent) {
-  Random random(seed);
-  Array<T> x(n);
-  for (index_t i = 0; i < n; ++i) {
-    x[i] = std::ldexp(static_cast<T>(random.real(-1, 1)), static_cast<int>(-random.below(powers)));
-  }
-  return x;
-}
 
 constexpr index_t kSize = 4099;
 
@@ -299,115 +243,6 @@ TEST_P(NearZero, NormalizationsMeetNoSmallNumber) {
         kernels.layer_norm_backward(x.data(), dout.data(), gamma.data(), mean.data(), rstd.data(),
                                     y.data(), dgamma.data(), dbeta.data(), kRows, kCols);
       });
-    }
-  });
-}
-
-// Kernels of the recurrent layers: what they are given that other kernels or the caller made may be
-// any number, what an earlier kernel of theirs made is zero or normal.
-TEST_P(NearZero, RecurrentStepsMeetNoSmallNumberAndHandOnNoneThatMakesOne) {
-  for_both_types(*GetParam(), []<class T>(const Kernels<T>& kernels) {
-    constexpr index_t kRows = 5;
-    constexpr index_t kWidth = 259;
-    constexpr index_t kStates = kRows * kWidth;
-    const StepShape shape{kRows, kWidth};
-    const T root = std::sqrt(std::numeric_limits<T>::min());
-    const auto expect_operands = [&](const Array<T>& found) {
-      for (const T v : found) EXPECT_TRUE(v == 0 || std::isnan(v) || std::abs(v) >= root) << v;
-    };
-    const auto expect_normal = [](const Array<T>& found) {
-      for (const T v : found) EXPECT_TRUE(same(v, normal(v))) << v;
-    };
-    for (const double shift : {0.0, -20.0, -60.0, -87.0, 40.0}) {
-      for (const bool is_small : {false, true}) {
-        const auto numbers = [&](index_t n, std::uint64_t seed) {
-          return is_small ? small_numbers<T>(n, seed) : between<T>(n, seed, -3, 3);
-        };
-        Array<T> before = numbers(kStates, 1);
-        const Array<T> dout = numbers(kStates, 2);
-        const Array<T> dh = numbers(kStates, 3);
-        kernels.cut(before.data(), before.data(), kStates, std::numeric_limits<T>::min());
-        expect_normal(before);
-        Array<T> h(kStates);
-        Array<T> next(kStates);
-        Array<T> rest(kStates);
-        Array<T> cells(kStates);
-        const auto row = [&](auto& array, index_t gates = 1) {
-          return Slice<std::remove_pointer_t<decltype(array.data())>>{array.data(), gates * kWidth};
-        };
-        const auto input = [&](const Array<T>& array, index_t gates = 1) {
-          return Slice<const T>{array.data(), gates * kWidth};
-        };
-        const auto check = [&](const char* what, const std::function<void()>& compute) {
-          EXPECT_FALSE(meets_small_numbers(compute)) << what << ' ' << shift << ' ' << is_small;
-        };
-        const auto sums = [&](index_t gates) {
-          return between<T>(gates * kStates, 4, shift - 2, shift + 2);
-        };
-
-        h = sums(1);
-        check("rnn_step", [&] { kernels.rnn_step(shape, row(h), row(next)); });
-        expect_normal(h);
-        expect_operands(next);
-        Array<T> dsums(kStates);
-        check("rnn_step_backward", [&] {
-          kernels.rnn_step_backward(shape, input(h), input(dout), input(dh), row(dsums));
-        });
-        expect_operands(dsums);
-
-        Array<T> gates = sums(4);
-        dsums = Array<T>(4 * kStates);
-        Array<T> dcells = numbers(kStates, 5);
-        check("lstm_step", [&] {
-          kernels.lstm_step(shape, row(gates, 4), input(before), row(cells), row(rest), row(h),
-                            row(next));
-        });
-        for (const Array<T>* const found : {&gates, &cells, &rest, &h}) expect_normal(*found);
-        expect_operands(next);
-        check("lstm_step_backward", [&] {
-          kernels.lstm_step_backward(shape, input(gates, 4), input(before), input(rest),
-                                     input(dout), input(dh), row(dcells), row(dsums, 4));
-        });
-        expect_normal(dcells);
-        expect_operands(dsums);
-
-        const Array<T> products = numbers(kStates, 6);
-        const Slice<T> nothing{nullptr, 0};
-        const Slice<const T> none{nullptr, 0};
-        for (const bool is_after : {false, true}) {
-          gates = sums(3);
-          dsums = Array<T>(3 * kStates);
-          Array<T> dproducts(kStates);
-          Array<T> dstate = dh;
-          check("gru_gates", [&] {
-            kernels.gru_gates(shape, row(gates, 3), input(before), is_after ? nothing : row(rest));
-          });
-          if (!is_after) expect_operands(rest);
-          const Slice<const T> product = is_after ? input(products) : none;
-          check("gru_step", [&] {
-            kernels.gru_step(shape, row(gates, 3), input(before), product, row(h), row(next));
-          });
-          expect_normal(gates);
-          expect_normal(h);
-          expect_operands(next);
-          check("gru_step_backward", [&] {
-            kernels.gru_step_backward(shape, input(gates, 3), input(before), product, input(dout),
-                                      row(dstate), /*is_last=*/false, row(dsums, 3),
-                                      row(dproducts));
-          });
-          expect_normal(dstate);
-          if (is_after) {
-            expect_operands(dproducts);
-          } else {
-            check("gru_reset_backward", [&] {
-              kernels.gru_reset_backward(shape, input(gates, 3), input(before), input(products),
-                                         row(dstate), row(dsums, 3));
-            });
-            expect_normal(dstate);
-          }
-          expect_operands(dsums);
-        }
-      }
     }
   });
 }

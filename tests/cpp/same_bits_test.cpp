@@ -1,200 +1,26 @@
 // The same bits everywhere: every operation against the hashes recorded in tests/same_bits.txt, for
 // any number of threads, whole or in slices of the batch, in any memory layout. The instruction set
 // is that of the process: dispatch_test.cpp runs these tests again under each of the others.
+#include "same_bits.h"
+
 #include <functional>
 #include <initializer_list>
 #include <memory>
-#include <sstream>
 #include <tuple>
 #include <utility>
 
-#include "matrix.h"
 #include "nnext/element_loss.h"
 #include "nnext/elementwise.h"
 #include "nnext/embedding.h"
 #include "nnext/embedding_dot.h"
-#include "nnext/matmul.h"
 #include "nnext/optimizer.h"
 #include "nnext/reduce.h"
 #include "nnext/softmax.h"
-#include "recorded.h"
 
 namespace nnext::test {
 namespace {
 
-template <class T>
-class SameBits : public testing::Test {
- protected:
-  static std::string typed(const std::string& name) {
-    return name + (sizeof(T) == 4 ? " float32" : " float64");
-  }
-
-  // run() is to fill the results with what is recorded under `name`.
-  template <class Run, class... Result>
-  static void expect_recorded(const std::string& name, const std::string& how, const Run& run,
-                              Result&... results) {
-    ((results = Result(results.size())), ...);
-    run();
-    Hash hash;
-    (hash.add(results), ...);
-    EXPECT_EQ(hash.text(), recorded(typed(name))) << typed(name) << ", " << how;
-  }
-
-  // rows(begin, count) is to compute these of n rows of the results.
-  template <class Rows, class... Result>
-  static void expect_recorded_rows(const std::string& name, index_t n, const Rows& rows,
-                                   Result&... results) {
-    for (const int threads : {1, 2, 3, 8}) {
-      const ThreadsInUse in_use(threads);
-      expect_recorded(name, std::to_string(threads) + " threads", [&] { rows(0, n); }, results...);
-    }
-    const ThreadsInUse in_use(2);
-    const index_t cut = n / 3 + 1;
-    const auto in_slices = [&] {
-      rows(0, 1);
-      if (cut > 1) rows(1, cut - 1);
-      if (n > cut) rows(cut, n - cut);
-    };
-    expect_recorded(name, "in slices", in_slices, results...);
-  }
-
-  // The same for what has no rows to cut.
-  template <class Run, class... Result>
-  static void expect_recorded_whole(const std::string& name, const Run& run, Result&... results) {
-    expect_recorded_rows(name, 1, [&](index_t, index_t) { run(); }, results...);
-  }
-};
 TYPED_TEST_SUITE(SameBits, Reals, RealNames);
-
-// --- the matrix product ---
-
-struct Sizes {
-  index_t m, k, n;
-};
-
-// What follows an operation's name: its sizes as Python writes them.
-std::string text(std::initializer_list<index_t> sizes) {
-  std::ostringstream out;
-  for (const index_t& size : sizes) out << (&size == sizes.begin() ? " (" : ", ") << size;
-  out << ')';
-  return out.str();
-}
-
-std::string matmul_name(const Sizes& s) { return "matmul" + text({s.m, s.k, s.n}); }
-
-// A matrix of drawn numbers, element (i, j) the same in every layout.
-template <class T>
-Matrix<T> drawn_matrix(index_t rows, index_t cols, const Layout& layout, std::uint64_t seed) {
-  Matrix<T> x(rows, cols, layout);
-  for (index_t i = 0; i < rows; ++i) {
-    for (index_t j = 0; j < cols; ++j) x(i, j) = drawn<T>(seed, i * cols + j);
-  }
-  return x;
-}
-
-template <class T>
-Array<T> elements(const Matrix<T>& x) {
-  Array<T> all(x.rows() * x.cols());
-  for (index_t i = 0; i < x.rows(); ++i) {
-    for (index_t j = 0; j < x.cols(); ++j) all[i * x.cols() + j] = x(i, j);
-  }
-  return all;
-}
-
-// Rows [begin, begin + count) of a matrix.
-template <class T>
-MatrixView<T> rows_of(MatrixView<T> x, index_t begin, index_t count) {
-  return {x.data + begin * x.row_stride, count, x.cols, x.row_stride, x.col_stride};
-}
-
-TYPED_TEST(SameBits, MatrixProductInSlicesAndMicroBatches) {
-  using T = TypeParam;
-  // few rows, narrow, around tiles, k beyond a block, a weight that streams from memory, k short
-  for (const Sizes& s :
-       {Sizes{1, 10, 10}, Sizes{3, 7, 3}, Sizes{40, 300, 5}, Sizes{63, 65, 67}, Sizes{32, 64, 100},
-        Sizes{24, 2100, 40}, Sizes{3, 700, 400}, Sizes{300, 4, 200}, Sizes{4, 1030, 3}}) {
-    const Matrix<T> a = drawn_matrix<T>(s.m, s.k, kRowMajor, /*seed=*/1);
-    const Matrix<T> b = drawn_matrix<T>(s.k, s.n, kRowMajor, /*seed=*/2);
-    const std::string name = matmul_name(s);
-    Array<T> c(s.m * s.n);
-    const auto view = [&] { return MatrixView<T>{c.data(), s.m, s.n, s.n, 1}; };
-    this->expect_recorded_rows(
-        name, s.m,
-        [&](index_t begin, index_t count) {
-          matmul<T>(rows_of(a.view(), begin, count), b.view(), rows_of(view(), begin, count));
-        },
-        c);
-    this->expect_recorded(
-        name, "gathered over micro-batches",
-        [&] {
-          const index_t cut = s.k / 3 + 1;
-          const MatrixView<const T> across = a.view().transposed();
-          matmul<T>(rows_of(across, 0, cut).transposed(), rows_of(b.view(), 0, cut), view());
-          matmul<T>(rows_of(across, cut, s.k - cut).transposed(), rows_of(b.view(), cut, s.k - cut),
-                    view(), nullptr, SumInto::kContinue);
-        },
-        c);
-  }
-}
-
-TYPED_TEST(SameBits, MatrixProductInEveryLayout) {
-  using T = TypeParam;
-  for (const Sizes& s : {Sizes{3, 7, 3}, Sizes{40, 300, 5}, Sizes{63, 65, 67}, Sizes{3, 700, 400},
-                         Sizes{300, 4, 200}, Sizes{4, 1030, 3}}) {
-    const ThreadsInUse in_use(3);
-    for (const Layout& la : {kRowMajor, kTransposed, kLayouts[4]}) {
-      for (const Layout& lb : {kRowMajor, kTransposed, kLayouts[4]}) {
-        const Matrix<T> a = drawn_matrix<T>(s.m, s.k, la, /*seed=*/1);
-        const Matrix<T> b = drawn_matrix<T>(s.k, s.n, lb, /*seed=*/2);
-        Matrix<T> c(s.m, s.n, la.by_columns ? kTransposed : kPadded);
-        Array<T> result(s.m * s.n);
-        this->expect_recorded(
-            matmul_name(s), std::string(la.name) + " times " + lb.name,
-            [&] {
-              matmul<T>(a.view(), b.view(), c.view());
-              result = elements(c);
-            },
-            result);
-      }
-    }
-  }
-}
-
-// Large enough for packed operands in all three orientations.
-TYPED_TEST(SameBits, LargeMatrixProduct) {
-  using T = TypeParam;
-  const Sizes s{260, 1100, 200};
-  for (const Layout& la : {kRowMajor, kTransposed}) {
-    for (const Layout& lb : {kRowMajor, kTransposed}) {
-      const Matrix<T> a = drawn_matrix<T>(s.m, s.k, la, /*seed=*/1);
-      const Matrix<T> b = drawn_matrix<T>(s.k, s.n, lb, /*seed=*/2);
-      Array<T> c(s.m * s.n);
-      this->expect_recorded_rows(
-          matmul_name(s), s.m,
-          [&](index_t begin, index_t count) {
-            matmul<T>(rows_of(a.view(), begin, count), b.view(),
-                      rows_of(MatrixView<T>{c.data(), s.m, s.n, s.n, 1}, begin, count));
-          },
-          c);
-    }
-  }
-}
-
-TYPED_TEST(SameBits, AffineForward) {
-  using T = TypeParam;
-  const Sizes s{70, 90, 50};
-  const Matrix<T> x = drawn_matrix<T>(s.m, s.k, kRowMajor, /*seed=*/1);
-  const Matrix<T> w = drawn_matrix<T>(s.k, s.n, kRowMajor, /*seed=*/2);
-  const Array<T> bias = drawn_array<T>(s.n, /*seed=*/3);
-  Array<T> y(s.m * s.n);
-  this->expect_recorded_rows(
-      "affine" + text({s.m, s.k, s.n}), s.m,
-      [&](index_t begin, index_t count) {
-        matmul<T>(rows_of(x.view(), begin, count), w.view(),
-                  {y.data() + begin * s.n, count, s.n, s.n, 1}, bias.data());
-      },
-      y);
-}
 
 // --- element by element ---
 

@@ -4,7 +4,7 @@
     python same_bits.py --write    writes ../same_bits.txt, unless two runs disagree: one run for
                                    each instruction set that the package was built with
 
-tests/cpp/recorded.h draws and hashes in the same way, tests/cpp/same_bits_test.cpp computes most of
+tests/cpp/recorded.h draws and hashes in the same way, tests/cpp/same_bits*_test.cpp compute most of
 these cases from the core alone.
 """
 

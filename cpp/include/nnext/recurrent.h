@@ -48,27 +48,34 @@ struct RecurrentGradients {
   T* dh0;  // (N, H): by the state before the first step
 };
 
-// Room for what the steps back compute: the gradients by the sums (N, T, G H), and Wh transposed
-// (G H, H), which may be null: where there are several steps they are slower then.
+// Elements of the room in which a forward or a backward of these sizes packs Wh for the products of
+// its steps, which are faster then; 0 where they are not. With null in its place Wh is read as it
+// lies.
+enum class Way { kForward, kBackward };
+template <class T>
+index_t packed_wh_size(const RecurrentSizes& sizes, const MatrixView<const T>& wh, Way way);
+
+// Room for what the steps back compute: the gradients by the sums (N, T, G H); and for Wh, packed.
 template <class T>
 struct RecurrentScratch {
   T* dsums;
-  T* wh_transposed;
+  T* packed_wh;
 };
 
 // h_t = tanh(a).
 //   h0        (N, H), the state before the first step; null: zeros
 //   h         (N, T, H), the result
 //   previous  (N, T, H): the state before each step
+//   last      (N, H): the state after the last; untouched where there is no step
 template <class T>
 void rnn_forward(const RecurrentSizes& sizes, const T* x, const RecurrentWeights<T>& weights,
-                 const T* h0, T* h, T* previous);
+                 const T* h0, T* packed_wh, T* h, T* previous, T* last);
 
 // dout (N, T, H) is the gradient by h.
 template <class T>
 void rnn_backward(const RecurrentSizes& sizes, const T* x, const RecurrentWeights<T>& weights,
-                  const T* h, const T* previous, const T* dout, const RecurrentScratch<T>& scratch,
-                  const RecurrentGradients<T>& gradients);
+                  const T* previous, const T* last, const T* dout,
+                  const RecurrentScratch<T>& scratch, const RecurrentGradients<T>& gradients);
 
 // f, g, i, o = sigmoid, tanh, sigmoid, sigmoid of the quarters of a; c_t = f c + g i;
 // h_t = o tanh(c_t).
@@ -78,7 +85,8 @@ void rnn_backward(const RecurrentSizes& sizes, const T* x, const RecurrentWeight
 //   tanh_cells  (N, T, H): tanh(c_t)
 template <class T>
 void lstm_forward(const RecurrentSizes& sizes, const T* x, const RecurrentWeights<T>& weights,
-                  const T* h0, const T* c0, T* h, T* previous, T* gates, T* cells, T* tanh_cells);
+                  const T* h0, const T* c0, T* packed_wh, T* h, T* previous, T* gates, T* cells,
+                  T* tanh_cells);
 
 // dc (N, H) is the gradient by the last cells; it becomes that by the first.
 template <class T>
@@ -98,8 +106,8 @@ enum class Reset { kBeforeProduct, kAfterProduct };
 //   products  (N, T, H): r h, or h Wh' + b''
 template <class T>
 void gru_forward(const RecurrentSizes& sizes, Reset reset, const T* x,
-                 const RecurrentWeights<T>& weights, const T* h0, T* h, T* previous, T* gates,
-                 T* products);
+                 const RecurrentWeights<T>& weights, const T* h0, T* packed_wh, T* h, T* previous,
+                 T* gates, T* products);
 
 // dproducts (N, T, H) is written: the gradient by (r h) or by the product.
 template <class T>
