@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import operator
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -117,8 +118,11 @@ def has_parameter(function: Any, name: str) -> bool:
 _PARAMETERS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 
 
-class naming:  # noqa: N801  a with statement reads it; a generator would take 1 us more
-    """Call an argument in errors what the caller does: with ``t="ts"`` they begin "ts: ..."."""
+class naming:  # noqa: N801, used as a function is
+    """Call an argument in errors what the caller does: with ``t="ts"`` they begin "ts: ...".
+
+    A class, since that takes 0.3 us where a generator takes 1.
+    """
 
     def __init__(self, **names: str) -> None:
         self._names = names
@@ -126,14 +130,14 @@ class naming:  # noqa: N801  a with statement reads it; a generator would take 1
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, IndexError | TypeError | ValueError):
             return
         name, colon, rest = str(error).partition(":")
         if colon and name in self._names:
-            called = self._names[name]
-            rest = rest.replace(f" {name}.", f" {called}.")  # of advice, as t.filled(value)
-            raise type(error)(f"{called}:{rest}") from None
+            new = self._names[name]
+            rest = re.sub(rf" {name}(?=[.\[])", f" {new}", rest)  # t.filled(value), ts[2, 1]
+            raise type(error)(f"{new}:{rest}") from None
 
 
 def refuse_sparse(name: str, value: Any) -> None:
