@@ -64,7 +64,7 @@ def read_ids(name: str, value: Any, size: int, ignored: int | None = None) -> Ar
         raise TypeError(f"{name}: expected ids, whole numbers, got type {ids.dtype}")
     if ids.ndim != 2:
         raise ValueError(f"{name}: expected ids (N, T), got shape {ids.shape}")
-    if ids.size and ids.astype(np.uint64).max() >= size:  # where negative ones are the largest
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
         wrong = (ids < 0) | (ids >= size)
         if ignored is not None:
             wrong &= ids != ignored
