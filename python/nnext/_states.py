@@ -58,16 +58,17 @@ def match_states(model: Any, saved: Any) -> Standing:
     return found
 
 
+def places_of_states(model: Any) -> list[tuple[Any, str]]:
+    """Return the layers that go on from batch to batch, each with the names of its states."""
+    return [(part, name) for part in _with_states(model).values() for name in part.state_names]
+
+
 def standing(model: Any) -> Standing:
     """Return where a model stands now, for `put_back`: states and counters.
 
     What is no generator of NumPy's cannot be put back, and stays as it is.
     """
-    found = [
-        (part, name, _taken(part, name))
-        for part in _with_states(model).values()
-        for name in part.state_names
-    ]
+    found = [(part, name, _taken(part, name)) for part, name in places_of_states(model)]
     return [*found, *match_counters(model, counters(model))]
 
 

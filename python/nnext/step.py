@@ -20,6 +20,7 @@ from nnext._gathered import check_gathered, list_arrays
 from nnext._names import buffers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import copies_of, restore
+from nnext._states import places_of_states, put_back
 from nnext._shared_weights import add_shared, plan
 from nnext._support import Array, check_numbers
 
@@ -69,8 +70,9 @@ class Step:
     layer. (That a whole list was replaced is seen when a `Step` is made, and by `Trainer` after
     ``on_epoch``.)
     A step that raises has changed no parameter, as long as the optimizer's own ``update`` keeps to
-    that; nnext's do. The model's ``buffers``, such as the running statistics of `BatchNorm`, are
-    what they were before a step that raises, changes nothing or is left out.
+    that; nnext's do. The model's ``buffers``, such as the running statistics of `BatchNorm`, and
+    the states of its stateful layers are what they were before a step that raises, changes nothing
+    or is left out.
 
     Parameters
     ----------
@@ -183,6 +185,7 @@ class Step:
         check_gathered(model, writable=True)
         self._own, self._merged = plan(model.params, model.grads)
         self._has_buffers = len(buffers_of(model)) > 0
+        self._states = places_of_states(model)
         self._lists = list_arrays(model)
         self._arrays = tuple(chain.from_iterable(self._lists))
 
@@ -269,15 +272,16 @@ class Step:
         return self._whole_or_not(self._differentiate_parts, samples)
 
     def _whole_or_not(self, differentiate: Callable[..., None], *batch: Any) -> float:
-        """Train on a batch and return its loss; if nothing was updated, no buffer has changed."""
+        """Train on a batch and return its loss; if nothing was updated, no buffer or state has."""
         if not all(map(is_, self._arrays, chain.from_iterable(self._lists))):
             self._take_arrays()
         self._calls += 1
-        if not self._has_buffers:
+        if not self._has_buffers and not self._states:
             differentiate(*batch)
             self._update()
             return self.loss
         kept = copies_of(buffers_of(self.model))
+        states = [(part, name, getattr(part, name)) for part, name in self._states]
         done = False
         try:
             differentiate(*batch)
@@ -285,6 +289,7 @@ class Step:
         finally:
             if not done:
                 restore(kept)
+                put_back(states)
         return self.loss
 
     def _differentiate(self, x: Any, t: Any, sample_weight: Any) -> None:

@@ -9,6 +9,7 @@ from nnext import SGD, Adam, Sequential, Trainer
 from nnext._layer import Layer
 from nnext.callbacks import ModelCheckpoint
 from nnext.models import BetterRnnlm, Rnnlm, Seq2seq, SimpleRnnlm
+from nnext.step import Step
 from nnext.time_layers import (
     TimeAffine,
     TimeBiLSTM,
@@ -247,3 +248,22 @@ def test_a_source_that_cannot_be_stored_is_told_before_anything_is_trained(tmp_p
     ):
         trainer.fit(BATCHES, max_epoch=1, progress="none", callbacks=[writer])
     assert trainer.history.batches == 0
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "error"), [(np.nan, 0, FloatingPointError), (1.0, 9, IndexError)]
+)
+def test_a_step_that_is_not_done_leaves_the_states_of_layers(x, t, error):
+    rng = np.random.default_rng(3)
+    gru = TimeGRU(*weights(rng, (3, 12), (4, 12), (12,)), stateful=True)
+    model = Sequential([gru, TimeAffine(*weights(rng, (4, V), (V,)))], TimeSoftmaxWithLoss())
+    step = Step(model, SGD(), on_nonfinite="raise")
+    step(rng.standard_normal((2, 5, 3)), rng.integers(0, V, (2, 5)))
+    before = gru.h
+    kept, params = before.copy(), [p.copy() for p in model.params]
+    with pytest.raises(error):
+        step(np.full((2, 5, 3), x), np.full((2, 5), t))
+    assert gru.h is before
+    np.testing.assert_array_equal(before, kept)
+    for p, q in zip(model.params, params, strict=True):
+        np.testing.assert_array_equal(p, q)

@@ -6,7 +6,7 @@ import pytest
 import nnext
 import recurrent_reference as spec
 import reference as ref
-from nnext._recurrent import TimeGRU
+from nnext._recurrent import TimeGRU, TimeRNN
 from nnext._recurrent_steps import LSTM
 from recurrent_kinds import (
     KINDS,
@@ -409,3 +409,17 @@ def test_the_books_way_to_make_a_gru():
     layer.backward(np.ones((2, 3, 4)))
     assert layer.dWx is layer.grads[0]
     assert layer.dWh is layer.grads[1]
+
+
+def test_the_output_of_an_rnn_may_be_written_over_before_backward():
+    rng = np.random.default_rng(8)
+    arrays = [rng.standard_normal(shape) for shape in ((3, 4), (4, 4), (4,))]
+    xs, dhs = rng.standard_normal((2, 5, 3)), rng.standard_normal((2, 5, 4))
+    layers = TimeRNN(*arrays), TimeRNN(*arrays)
+    for layer, is_spoilt in zip(layers, (False, True), strict=True):
+        hs = layer.forward(xs)
+        if is_spoilt:
+            hs[:] = 7
+        layer.backward(dhs)
+    for a, b in zip(layers[0].grads, layers[1].grads, strict=True):
+        np.testing.assert_array_equal(a, b)
