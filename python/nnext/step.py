@@ -20,8 +20,8 @@ from nnext._gathered import check_gathered, list_arrays
 from nnext._names import buffers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import copies_of, restore
-from nnext._states import places_of_states, put_back
 from nnext._shared_weights import add_shared, plan
+from nnext._states import places_of_states, put_back
 from nnext._support import Array, check_numbers
 
 __all__ = ["Model", "Optimizer", "Step"]
