@@ -165,9 +165,16 @@ def read_corpus(corpus: Any, limit: int | None = None) -> Array:
 
 
 def read_ids(
-    name: str, value: Any, limit: int | None = None, dimensions: tuple[int, ...] = (1,)
+    name: str,
+    value: Any,
+    limit: int | None = None,
+    dimensions: tuple[int, ...] = (1,),
+    *,
+    are_labels: bool = False,
 ) -> Array:
     """Return ids of words as an array of integers, each at least 0 and below a limit.
+
+    Labels may be any integers: what a loss ignores is mostly -1, and what it takes is its affair.
 
     Raises
     ------
@@ -180,17 +187,19 @@ def read_ids(
     """
     refuse_masked(name, value)
     ids = make_array(name, value)
+    if not ids.size and ids.dtype.kind == "f":  # an empty list
+        ids = ids.astype(np.int64)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected ids, whole numbers, got type {ids.dtype}")
     if ids.ndim not in dimensions:
         shapes = " or ".join(("(N,)", "(N, C)")[d - 1] for d in dimensions)
         raise ValueError(f"{name}: expected ids of shape {shapes}, got shape {ids.shape}")
-    if not ids.size and ids.dtype.kind == "f":  # an empty list
-        return ids.astype(np.int64)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected ids, integers, got type {ids.dtype}")
-    if ids.size and (ids.min() < 0 or (limit is not None and ids.max() >= limit)):
+    if are_labels or not ids.size:
+        return ids
+    if ids.min() < 0 or (limit is not None and ids.max() >= limit):
         wrong = ids < 0 if limit is None else (ids < 0) | (ids >= limit)
         at = tuple(map(int, np.argwhere(wrong)[0]))
-        place = at[0] if len(at) == 1 else at
         expected = "at least 0" if limit is None else f"from 0 to {limit - 1}"
+        place = ", ".join(map(str, at))
         raise IndexError(f"{name}: expected ids {expected}, {name}[{place}] is {ids[at]}")
     return ids
