@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnext._layer import is_float
+from nnext._layer import as_numbers, is_float
 from nnext._support import Array, refuse_masked, refuse_sparse
 
 
@@ -57,6 +57,21 @@ def make_array(name: str, value: Any) -> Array:
             f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
             f"can be made: {error}"
         ) from None
+
+
+def read_numbers(name: str, value: Any) -> Array:
+    """Return a value as an array of numbers that the core knows, or say by its name why it is none.
+
+    Raises
+    ------
+    ValueError
+        If its rows are not equally long.
+    TypeError
+        If it is sparse, masked, or of another type.
+    """
+    refuse_sparse(name, value)
+    refuse_masked(name, value)
+    return as_numbers(name, make_array(name, value))
 
 
 def _uneven(rows: Any) -> str:
