@@ -79,16 +79,6 @@ def test_parameters_have_the_type_that_is_asked_for(kind, dtype):
     assert [g.dtype for g in model.grads] == [dtype, dtype]
 
 
-@pytest.mark.parametrize("kind", SIMPLE)
-def test_files_know_the_simple_models(kind, tmp_path):
-    pytest.importorskip("safetensors")
-    model, contexts, target = small(kind, np.random.default_rng(0))
-    model.save(tmp_path / "model")
-    loaded = nnext.load_model(tmp_path / "model")
-    assert type(loaded) is kind
-    assert loaded.forward(contexts, target) == model.forward(contexts, target)
-
-
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_weights_of_the_sampling_models_are_the_books(kind):
     np.random.seed(3)
@@ -254,7 +244,8 @@ def test_parameters_are_copied_and_stored(kind, tmp_path):
     other = small(kind, np.random.default_rng(9))[0]
     other.load_params(path)
     ref.assert_same_bits(other.word_vecs, model.word_vecs)
-    names = ["in_layer.W", "out_layer.W"] if kind in SIMPLE else ["in_layer.W", "loss_layer.W"]
+    of_loss = ["loss_layer.W", "loss_layer.counts"]
+    names = ["in_layer.W", *(["out_layer.W"] if kind in SIMPLE else of_loss)]
     assert list(model.state_dict()) == names
 
 
@@ -278,6 +269,13 @@ def test_contexts_of_another_shape_are_refused(kind):
     for bad in (contexts[:, 0], contexts[:, :0], target):
         with pytest.raises(ValueError, match=r"contexts: expected shape \(N, "):
             model.forward(bad, target)
+    for bad in (contexts.astype(complex), contexts.astype(str), contexts.astype(object)):
+        with pytest.raises(TypeError, match="contexts: "):
+            model.forward(bad, target)
+    with pytest.raises(ValueError, match="target: expected"):
+        model.forward(contexts, target[:4])
+    with pytest.raises(TypeError, match="target: "):
+        model.forward(contexts, target.astype(complex))
     with pytest.raises(TypeError, match="masked"):
         model.forward(np.ma.masked_equal(contexts, 0), target)
     fresh = small(kind)[0]
@@ -291,16 +289,154 @@ def test_ids_out_of_range_are_refused(kind):
     with pytest.raises(ValueError, match=r"contexts: expected shape \(N, 2\), ids, got \(4, 4\)"):
         model.forward(*util.create_contexts_target(CORPUS, 2))
     for bad in (-1, V):
-        with pytest.raises(IndexError, match=str(bad)):
+        with pytest.raises(IndexError, match=rf"contexts: .* 0 to 6, contexts\[1, 1\] is {bad}$"):
             model.forward(np.where(contexts == 3, bad, contexts), target)
-        with pytest.raises(IndexError, match=str(bad)):
+        with pytest.raises(IndexError, match=rf"target: .* 0 to 6, target\[2\] is {bad}$"):
             model.forward(contexts, np.where(target == 3, bad, target))
+    with pytest.raises(TypeError, match="contexts: expected ids, whole numbers"):
+        model.forward(contexts.astype(float), target)
+    with pytest.raises(TypeError, match="target: expected ids, whole numbers"):
+        model.forward(contexts, target.astype(float))
+    with pytest.raises(ValueError, match=r"target: expected ids of shape \(N,\)"):
+        model.forward(contexts, contexts)
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_rows_of_another_vocabulary_are_refused(kind):
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"contexts: expected shape \(N, C, 7\), .*\(6, 2, 6\)"):
+        model.forward(contexts[:, :, :6], target)
+    with pytest.raises(ValueError, match=r"target: expected .*7\).* got .*\(6, 6\)"):
+        model.forward(contexts, target[:, :6])
+
+
+WRONG_ROWS = {
+    "a 2": (lambda rows: rows * 2, "row 0 is not one-hot: it holds 2"),
+    "two ones": (lambda rows: rows | np.roll(rows, 1, axis=-1), "row 0 is not one-hot: it holds 1"),
+    "no one": (lambda rows: rows * 0, "row 0 is not one-hot: it holds no 1"),
+    "a fraction": (lambda rows: rows * 0.3, "row 0 adds up to 0.3"),
+    "below 0": (lambda rows: -1.0 * rows, "row 0 holds -1"),
+    "NaN": (lambda rows: np.where(rows == 1, np.nan, 0), "row 0 holds"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ROWS)
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_labels_that_are_none_are_refused_before_anything_is_written(kind, wrong):
+    change, message = WRONG_ROWS[wrong]
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    model.forward(contexts, target)
+    before = model.in_layer.x
+    for p, g in zip(model.params, model.grads, strict=True):
+        g[...] = 7
+        p.flags.writeable = False
+    if kind is SimpleSkipGram:  # the other word's rows stay right, so that means may look right
+        contexts = np.stack([contexts[:, 0], change(contexts[:, 1])], axis=1)
+        with pytest.raises(ValueError, match=rf"contexts\[:, 1\]: {message}"):
+            model.forward(contexts, target)
+        assert model.in_layer.x is before
+    else:
+        with pytest.raises(ValueError, match=f"target: {message}"):
+            model.forward(contexts, change(target))
+    assert all((g == 7).all() for g in model.grads)
+
+
+def test_wrong_rows_whose_mean_is_right_are_refused():
+    model, contexts, target = small(SimpleSkipGram, np.random.default_rng(0))
+    contexts[0] = [[2, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0]]
+    with pytest.raises(ValueError, match=r"contexts\[:, 0\]: row 0 is not one-hot"):
+        model.forward(contexts, target)
+
+
+def test_soft_contexts_are_what_the_softmax_loss_takes():
+    model = SimpleSkipGram(V, 5, rng=np.random.default_rng(0))
+    r = np.random.default_rng(1)
+    contexts, target = r.random((6, 3, V)), util.convert_one_hot(r.integers(0, V, 6), V)
+    contexts /= contexts.sum(axis=2, keepdims=True)
+    loss, scores = nnext.SoftmaxWithLoss(), target @ model.params[0] @ model.params[1]
+    expected = sum(loss.forward(scores, contexts[:, c]) for c in range(3))
+    assert model.forward(contexts, target) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", SIMPLE)
+def test_the_first_layer_takes_any_numbers(kind):
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    rows = np.random.default_rng(1).standard_normal(
+        (contexts if kind is SimpleCBOW else target).shape
+    )
+    batch = (rows, target) if kind is SimpleCBOW else (contexts, rows)
+    loss = model.forward(*batch)
+    W_in, W_out = in_float64(model)
+    if kind is SimpleCBOW:
+        expected, _ = softmax_loss((rows @ W_in).mean(axis=1) @ W_out, target)
+    else:
+        expected = sum(softmax_loss(rows @ W_in @ W_out, contexts[:, c])[0] for c in range(2))
+    assert loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
+def test_what_is_refused_leaves_the_last_forward_as_it_was(kind):
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    model.forward(contexts, target)
+    model.backward()
+    grads = [g.copy() for g in model.grads]
+    for bad in ((contexts[:, :0], target), (contexts.astype(complex), target)):
+        with pytest.raises((ValueError, TypeError)):
+            model.forward(*bad)
+    model.backward()
+    for g, before in zip(model.grads, grads, strict=True):
+        ref.assert_same_bits(g, before)
+
+
+@pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
+def test_gradients_never_mix_two_batches(kind, monkeypatch):
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    model.forward(contexts, target)
+    for g in model.grads:
+        g[...] = 7
+
+    def fail(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as change:
+        change.setattr(model.loss_layer, "forward", fail)
+        with pytest.raises(MemoryError):
+            model.forward(contexts[:2], target[:2])
+    with pytest.raises(
+        RuntimeError, match=rf"{kind.__name__}\.backward was called after a .* failed"
+    ):
+        model.backward()
+    assert all((g == 7).all() for g in model.grads)
+    model.forward(contexts, target)
+    model.backward()
+    assert not any((g == 7).all() for g in model.grads)
+
+
+def test_scores_are_not_gone_back_through():
+    model, contexts, target = small(SimpleCBOW, np.random.default_rng(0))
+    model.forward(contexts, target)
+    model.scores(contexts[:2])
+    with pytest.raises(RuntimeError, match="or after scores"):
+        model.backward()
+
+
+@pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
+def test_the_books_names_of_layers(kind):
+    model = small(kind, np.random.default_rng(0))[0]
+    assert model.in_layer is model.layers[0]
+    assert model.in_layer.params[0] is model.word_vecs
+    if kind in SIMPLE:
+        assert model.layers == [model.in_layer, model.out_layer]
+        assert type(model.loss_layer) is nnext.SoftmaxWithLoss
+    else:
+        assert model.layers == [model.in_layer]
+        assert model.ns_loss is model.loss_layer
 
 
 def test_the_trainer_names_the_row_of_a_wrong_context():
     model, contexts, target = small(CBOW, np.random.default_rng(0))
     contexts[4, 1] = V
-    with pytest.raises(IndexError, match=f"x: row 4: index {V}"):
+    with pytest.raises(IndexError, match=rf"x: row 4: expected ids from 0 to {V - 1}, got {V}$"):
         Trainer(model, Adam()).fit(contexts, target, progress="none")
 
 
@@ -323,7 +459,7 @@ def test_sizes_are_checked(kind):
             kind(V, 5, 0, CORPUS)
         with pytest.raises(IndexError, match="corpus: expected ids from 0 to 5"):
             kind(V - 1, 5, 1, CORPUS)
-        with pytest.raises(ValueError, match="sample_size: expected less than the 3 words"):
+        with pytest.raises(ValueError, match="sample_size: expected fewer than the 3 words"):
             kind(V, 5, 1, [0, 1, 2])
 
 

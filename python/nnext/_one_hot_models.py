@@ -1,0 +1,213 @@
+"""Models that learn the vectors of few words, which are one-hot rows; a part of `nnext.models`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from nnext import _nnext
+from nnext._drawn_layers import Rng
+from nnext._input import read_numbers
+from nnext._support import Array
+from nnext._word_models import WordModel, check_lengths, draw_weights
+from nnext.layers import MatMul, SoftmaxWithLoss
+
+
+class _OneHotModel(WordModel):
+    """Words are one-hot rows, and all of them have a score."""
+
+    _words = 1  # of each context in the last `forward`
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        *,
+        seed: int | None = None,
+        rng: Rng = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        (W_in, W_out), _ = draw_weights(vocab_size, hidden_size, seed, rng, dtype, turned=True)
+        self.out_layer = MatMul(W_out)
+        super().__init__(MatMul(W_in), [self.out_layer], SoftmaxWithLoss())
+
+    def _read_contexts(self, contexts: ArrayLike) -> Array:
+        rows = read_numbers("contexts", contexts)
+        V = len(self.word_vecs)
+        if rows.ndim != 3 or rows.shape[1] < 1 or rows.shape[2] != V:
+            raise ValueError(
+                f"contexts: expected shape (N, C, {V}), one-hot rows, got {rows.shape}"
+            )
+        return rows
+
+
+class SimpleCBOW(_OneHotModel):
+    """The book's first model of words: a word by those around it (ch. 3.4).
+
+    The vectors of the context's words, their mean, scores of all words, softmax with loss. For
+    small vocabularies: words are one-hot rows.
+
+    Weights are drawn as in the book, normal with a standard deviation of 0.01.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V, the number of words.
+    hidden_size : int
+        H, the length of their vectors.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's. Left out, they are drawn from ``numpy.random``.
+    rng : RandomState or Generator, optional
+        Draw the weights from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number of at least 1, or there are both `seed` and `rng`.
+    TypeError
+        If `rng` is no source of random numbers, or `dtype` not one of floats.
+
+    Examples
+    --------
+    >>> from nnext.models import SimpleCBOW
+    >>> from nnext.util import convert_one_hot, create_contexts_target, preprocess
+    >>> corpus, word_to_id, _ = preprocess("You say goodbye and I say hello.")
+    >>> contexts, target = (convert_one_hot(a, 7) for a in create_contexts_target(corpus))
+    >>> model = SimpleCBOW(len(word_to_id), hidden_size=5)
+    >>> print(round(model.forward(contexts, target), 2))  # log 7
+    1.95
+    """
+
+    def loss_input(self, contexts: ArrayLike) -> Array:
+        """Return the scores of all words, shape (N, V), for contexts (N, C, V)."""
+        rows = self._read_contexts(contexts)
+        together = _sum_of_words(rows)  # c₀ W + c₁ W is (c₀ + c₁) W, one product for all C words
+        self._half_done, self._words = True, rows.shape[1]
+        h = self.in_layer.forward(together)
+        h *= 1 / self._words
+        return self.out_layer.forward(h)
+
+    def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        contexts : array_like, shape (N, C, V)
+            One-hot rows; the book has C = 2.
+        target : array_like, shape (N, V) or (N,)
+            One-hot rows, or ids.
+
+        Returns
+        -------
+        float
+        """
+        scores = self.loss_input(contexts)
+        try:
+            loss: float = self.loss_layer.forward(scores, target)
+        except (IndexError, TypeError, ValueError) as error:
+            raise _named(error, t="target") from None
+        self._half_done = False
+        return loss
+
+    def backward(self, dout: float = 1) -> None:
+        """Write the gradients of the last ``forward`` into ``grads``.
+
+        Parameters
+        ----------
+        dout : float
+            Gradient by the loss.
+        """
+        self._check_done()
+        dh = self.out_layer.backward(self.loss_layer.backward(dout))
+        dh *= 1 / self._words
+        self.in_layer.backward(dh, input_grad=False)
+
+
+class SimpleSkipGram(_OneHotModel):
+    """The book's first model, turned round: words by the one between them (ch. 3.5).
+
+    The vector of the word, scores of all words, and the softmax loss of each word of the context,
+    added up. For small vocabularies: words are one-hot rows.
+
+    Weights are drawn as in the book, normal with a standard deviation of 0.01.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V, the number of words.
+    hidden_size : int
+        H, the length of their vectors.
+    seed : int, optional
+        Of the weights: with ``numpy.random.seed(s)`` in the book's program and ``seed=s`` here they
+        are the book's. Left out, they are drawn from ``numpy.random``.
+    rng : RandomState or Generator, optional
+        Draw the weights from this, in place of `seed`.
+    dtype : dtype
+        Of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number of at least 1, or there are both `seed` and `rng`.
+    TypeError
+        If `rng` is no source of random numbers, or `dtype` not one of floats.
+    """
+
+    def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
+        """Return the loss of a batch.
+
+        Parameters
+        ----------
+        contexts : array_like, shape (N, C, V)
+            One-hot rows; the book has C = 2.
+        target : array_like, shape (N, V)
+            One-hot rows.
+
+        Returns
+        -------
+        float
+        """
+        labels, rows = self._read_contexts(contexts), read_numbers("target", target)
+        V = len(self.word_vecs)
+        if rows.ndim != 2 or rows.shape[1] != V:
+            raise ValueError(f"target: expected shape (N, {V}), one-hot rows, got {rows.shape}")
+        check_lengths(labels, rows)
+        for c in range(labels.shape[1]):  # the mean of wrong rows may pass for a right one
+            try:
+                self.loss_layer.labels(labels[:, c], rows.shape)
+            except ValueError as error:
+                raise _named(error, t=f"contexts[:, {c}]") from None
+        self._half_done = True
+        scores = self.out_layer.forward(self.in_layer.forward(rows))
+        # The cross entropies with several rows add up to that with their mean, times their number.
+        words = labels.shape[1]
+        loss: float = words * self.loss_layer.forward(scores, _sum_of_words(labels) / words)
+        self._half_done, self._words = False, words
+        return loss
+
+    def backward(self, dout: float = 1) -> None:
+        """Write the gradients of the last ``forward`` into ``grads``.
+
+        Parameters
+        ----------
+        dout : float
+            Gradient by the loss.
+        """
+        self._check_done()
+        dh = self.out_layer.backward(self.loss_layer.backward(dout * self._words))
+        self.in_layer.backward(dh, input_grad=False)
+
+
+def _sum_of_words(rows: Array) -> Array:
+    """Return the sum over the words of each context, (N, C, V) to (N, V): integers stay such."""
+    total: Array = np.add.reduce(rows, axis=1) if rows.dtype.kind in "biu" else _nnext.sum(rows, 1)
+    return total
+
+
+def _named(error: Exception, **names: str) -> Exception:
+    """Return a layer's error with the name that its argument has here, if it is about that."""
+    name, _, text = str(error).partition(": ")
+    return type(error)(f"{names[name]}: {text}") if name in names else error
