@@ -175,11 +175,7 @@ class SimpleSkipGram(_OneHotModel):
         if rows.ndim != 2 or rows.shape[1] != V:
             raise ValueError(f"target: expected shape (N, {V}), one-hot rows, got {rows.shape}")
         check_lengths(labels, rows)
-        for c in range(labels.shape[1]):  # the mean of wrong rows may pass for a right one
-            try:
-                self.loss_layer.labels(labels[:, c], rows.shape)
-            except ValueError as error:
-                raise _named(error, t=f"contexts[:, {c}]") from None
+        self._check_labels(labels)
         self._half_done = True
         scores = self.out_layer.forward(self.in_layer.forward(rows))
         # The cross entropies with several rows add up to that with their mean, times their number.
@@ -187,6 +183,18 @@ class SimpleSkipGram(_OneHotModel):
         loss: float = words * self.loss_layer.forward(scores, _sum_of_words(labels) / words)
         self._half_done, self._words = False, words
         return loss
+
+    def _check_labels(self, contexts: Array) -> None:
+        """Refuse rows that the loss would not take: the mean of wrong ones may be a right one."""
+        try:
+            self.loss_layer.labels(contexts, contexts.shape)
+        except ValueError as error:
+            for c in range(contexts.shape[1]):  # to say whose row it is
+                try:
+                    self.loss_layer.labels(contexts[:, c], contexts[:, c].shape)
+                except ValueError as of_word:
+                    raise _named(of_word, t=f"contexts[:, {c}]") from None
+            raise _named(error, t="contexts") from None
 
     def backward(self, dout: float = 1) -> None:
         """Write the gradients of the last ``forward`` into ``grads``.
