@@ -70,6 +70,12 @@ class SimpleCBOW(_OneHotModel):
     TypeError
         If `rng` is no source of random numbers, or `dtype` not one of floats.
 
+    Attributes
+    ----------
+    in_layer, out_layer : MatMul
+        Of the weights W_in, shape (V, H), and W_out, shape (H, V).
+    loss_layer : SoftmaxWithLoss
+
     Examples
     --------
     >>> from nnext.models import SimpleCBOW
@@ -154,6 +160,12 @@ class SimpleSkipGram(_OneHotModel):
         If a size is not a whole number of at least 1, or there are both `seed` and `rng`.
     TypeError
         If `rng` is no source of random numbers, or `dtype` not one of floats.
+
+    Attributes
+    ----------
+    in_layer, out_layer : MatMul
+        Of the weights W_in, shape (V, H), and W_out, shape (H, V).
+    loss_layer : SoftmaxWithLoss
     """
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:

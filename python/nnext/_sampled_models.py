@@ -110,6 +110,13 @@ class CBOW(_SampledModel):
     IndexError
         If an id of `corpus` is not in [0, V).
 
+    Attributes
+    ----------
+    in_layer : Embedding
+        Of the vectors of the words, shape (V, H).
+    loss_layer : NegativeSamplingLoss
+        Of the words' other vectors, shape (V, H).
+
     Examples
     --------
     >>> from nnext.models import CBOW
@@ -209,6 +216,13 @@ class SkipGram(_SampledModel):
         hold no integers.
     IndexError
         If an id of `corpus` is not in [0, V).
+
+    Attributes
+    ----------
+    in_layer : Embedding
+        Of the vectors of the words, shape (V, H).
+    loss_layer : NegativeSamplingLoss
+        Of the words' other vectors, shape (V, H).
     """
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:

@@ -291,6 +291,12 @@ class NegativeSamplingLoss(Layer):
             return 0.0, 0.0
         return loss, float(len(idx))
 
+    def check_targets(self, t: ArrayLike, shape: tuple[int, ...]) -> None:
+        """Check the right words of rows ``h`` of a shape, as ``forward`` does."""
+        ids = read_ids("t", t, len(self.params[0]), dimensions=(1, 2))
+        if len(ids) != shape[0]:
+            raise ValueError(f"t: expected {shape[0]} rows, one for each of h, got {len(ids)}")
+
     def config(self) -> dict[str, Any]:
         """Return the options: ``NegativeSamplingLoss(W, counts=counts, **config)`` makes it again.
 

@@ -440,6 +440,18 @@ def test_the_trainer_names_the_row_of_a_wrong_context():
         Trainer(model, Adam()).fit(contexts, target, progress="none")
 
 
+def test_the_trainer_names_a_wrong_target_before_it_trains():
+    model, contexts, target = small(CBOW, np.random.default_rng(0))
+    before = model.word_vecs.copy()
+    target[5] = V
+    with pytest.raises(IndexError, match=rf"^t: expected ids from 0 to {V - 1}, t\[5\] is {V}$"):
+        Trainer(model, Adam()).fit(contexts, target, batch_size=2, progress="none")
+    ref.assert_same_bits(model.word_vecs, before)
+    model.loss_layer.check_targets(target[:5], (5, 5))
+    with pytest.raises(ValueError, match="t: expected 4 rows, one for each of h, got 5"):
+        model.loss_layer.check_targets(target[:5], (4, 5))
+
+
 @pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
 def test_sizes_are_checked(kind):
     rest = () if kind in SIMPLE else (1, CORPUS)
