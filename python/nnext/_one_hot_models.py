@@ -16,8 +16,6 @@ from nnext.layers import MatMul, SoftmaxWithLoss
 class _OneHotModel(WordModel):
     """Words are one-hot rows, and all of them have a score."""
 
-    _words = 1  # of each context in the last `forward`
-
     def __init__(
         self,
         vocab_size: int,
@@ -39,6 +37,16 @@ class _OneHotModel(WordModel):
                 f"contexts: expected shape (N, C, {V}), one-hot rows, got {rows.shape}"
             )
         return rows
+
+    def _mean_of_words(self, contexts: Array) -> Array:
+        """Return the mean of the rows of each context, (N, C, V) to (N, V)."""
+        if contexts.dtype.kind == "f" and contexts.dtype.itemsize > 2:
+            mean: Array = _nnext.sum(contexts, 1)
+        else:  # whole numbers and halves, of which the mean of three is none
+            kind = np.float64 if self.word_vecs.dtype == np.float64 else np.float32
+            mean = np.add.reduce(contexts, 1, kind)
+        mean *= 1 / contexts.shape[1]
+        return mean
 
 
 class SimpleCBOW(_OneHotModel):
@@ -89,12 +97,10 @@ class SimpleCBOW(_OneHotModel):
 
     def loss_input(self, contexts: ArrayLike) -> Array:
         """Return the scores of all words, shape (N, V), for contexts (N, C, V)."""
-        rows = self._read_contexts(contexts)
-        together = _sum_of_words(rows)  # c₀ W + c₁ W is (c₀ + c₁) W, one product for all C words
-        self._half_done, self._words = True, rows.shape[1]
-        h = self.in_layer.forward(together)
-        h *= 1 / self._words
-        return self.out_layer.forward(h)
+        # (c₀ W + c₁ W) / 2 is ((c₀ + c₁) / 2) W: one product for all words of a context.
+        mean = self._mean_of_words(self._read_contexts(contexts))
+        self._half_done = True
+        return self.out_layer.forward(self.in_layer.forward(mean))
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
         """Return the loss of a batch.
@@ -128,7 +134,6 @@ class SimpleCBOW(_OneHotModel):
         """
         self._check_done()
         dh = self.out_layer.backward(self.loss_layer.backward(dout))
-        dh *= 1 / self._words
         self.in_layer.backward(dh, input_grad=False)
 
 
@@ -168,6 +173,8 @@ class SimpleSkipGram(_OneHotModel):
     loss_layer : SoftmaxWithLoss
     """
 
+    _words = 1  # of each context in the last `forward`
+
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:
         """Return the loss of a batch.
 
@@ -188,12 +195,12 @@ class SimpleSkipGram(_OneHotModel):
             raise ValueError(f"target: expected shape (N, {V}), one-hot rows, got {rows.shape}")
         check_lengths(labels, rows)
         self._check_labels(labels)
-        self._half_done = True
+        mean, words = self._mean_of_words(labels), labels.shape[1]
+        self._half_done, self._words = True, words
         scores = self.out_layer.forward(self.in_layer.forward(rows))
         # The cross entropies with several rows add up to that with their mean, times their number.
-        words = labels.shape[1]
-        loss: float = words * self.loss_layer.forward(scores, _sum_of_words(labels) / words)
-        self._half_done, self._words = False, words
+        loss: float = words * self.loss_layer.forward(scores, mean)
+        self._half_done = False
         return loss
 
     def _check_labels(self, contexts: Array) -> None:
@@ -219,12 +226,6 @@ class SimpleSkipGram(_OneHotModel):
         self._check_done()
         dh = self.out_layer.backward(self.loss_layer.backward(dout * self._words))
         self.in_layer.backward(dh, input_grad=False)
-
-
-def _sum_of_words(rows: Array) -> Array:
-    """Return the sum over the words of each context, (N, C, V) to (N, V): integers stay such."""
-    total: Array = np.add.reduce(rows, axis=1) if rows.dtype.kind in "biu" else _nnext.sum(rows, 1)
-    return total
 
 
 def _named(error: Exception, **names: str) -> Exception:

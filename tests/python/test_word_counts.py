@@ -11,11 +11,10 @@ import pytest
 
 import nnext
 import reference as ref
-from nnext.models import CBOW, SkipGram
+from nnext.models import CBOW
 from nnext.negative_sampling import NegativeSamplingLoss, UnigramSampler
+from word_batches import CORPUS, SAMPLED
 
-SAMPLED = [CBOW, SkipGram]
-CORPUS = np.array([0, 1, 2, 3, 4, 1, 5, 6])
 COUNTS = [1, 2, 1, 1, 1, 1, 1]
 
 
