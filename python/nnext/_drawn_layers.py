@@ -80,3 +80,14 @@ class Drawn:
 def check_sizes(**sizes: Any) -> tuple[int, ...]:
     """Return sizes as ints; a ValueError names the first that is no whole number of at least 1."""
     return tuple(check_count(name, size) for name, size in sizes.items())
+
+
+def sizes_of(table: Array, Wh: Array) -> dict[str, Any]:
+    """Return the arguments of a model whose embedding and recurrent layer have these weights."""
+    vocab_size, wordvec_size = table.shape
+    return {
+        "vocab_size": vocab_size,
+        "wordvec_size": wordvec_size,
+        "hidden_size": len(Wh),
+        "dtype": table.dtype.name,
+    }

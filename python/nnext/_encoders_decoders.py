@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._drawn_layers import Drawn, Rng, check_sizes
-from nnext._input import as_input
-from nnext._layer import Joined, Layer, as_floats, before_forward
-from nnext._support import Array, check_count, whole_number
+from nnext._layer import Joined, Layer, as_floats, as_shaped, before_forward
+from nnext._support import Array, check_count, naming, whole_number
+from nnext._text import read_ids
 from nnext.attention import TimeAttention
 
 
@@ -79,26 +79,28 @@ class Encoder(Joined):
 
     def backward(self, dh: ArrayLike) -> None:
         """Write the gradients into ``grads``, for that by the output, shape (N, H)."""
-        if self.hs is None:
-            raise before_forward(self)
-        d = as_floats("dh", dh)
-        if d.shape != self.hs[:, -1].shape:
-            raise ValueError(
-                f"dh: expected shape {self.hs[:, -1].shape}, that of h, got shape {d.shape}"
-            )
-        dhs = np.zeros(self.hs.shape, d.dtype)
+        N, T, H = self._shape()
+        d = as_shaped("dh", dh, (N, H), "that of h")
+        dhs = np.zeros((N, T, H), d.dtype)
         dhs[:, -1] = d
         self._unread(dhs)
 
     def _read(self, xs: Any) -> Array:
-        ids = as_input(xs)
-        if ids.ndim != 2 or not ids.shape[1]:
+        """Return all states."""
+        ids = read_ids("xs", xs, len(self.params[0]), ("NT",))
+        if not ids.shape[1]:
             raise ValueError(f"xs: expected ids (N, T), T at least 1, got shape {ids.shape}")
         self.hs = hs = self.lstm.forward(self.embed.forward(ids))
         return hs
 
     def _unread(self, dhs: Array) -> None:
+        """Write the gradients, for that by all states."""
         self.embed.backward(self.lstm.backward(dhs))
+
+    def _shape(self) -> tuple[int, ...]:
+        if self.hs is None:
+            raise before_forward(self)
+        return self.hs.shape
 
     def _arguments(self) -> str:
         V, D = self.params[0].shape
@@ -135,12 +137,7 @@ class AttentionEncoder(Encoder):
 
     def backward(self, dhs: ArrayLike) -> None:
         """Write the gradients into ``grads``, for that by the output, shape (N, T, H)."""
-        if self.hs is None:
-            raise before_forward(self)
-        d = as_floats("dhs", dhs)
-        if d.shape != self.hs.shape:
-            raise ValueError(f"dhs: expected shape {self.hs.shape}, that of hs, got {d.shape}")
-        self._unread(d)
+        self._unread(as_shaped("dhs", dhs, self._shape(), "that of hs"))
 
 
 class Decoder(Joined):
@@ -210,9 +207,17 @@ class Decoder(Joined):
         Returns
         -------
         ndarray, shape (N, T, V)
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit.
+        TypeError
+            If ids are no whole numbers, or `h` no numbers.
+        IndexError
+            If an id is none of the decoder's. The LSTM has its states of before in these cases.
         """
-        self._begin(h)
-        return self._scores(xs, h)
+        return self._forward(xs, "h", h)
 
     def backward(self, dscore: ArrayLike) -> Array:
         """Write the gradients into ``grads``, and return that by what the encoder returned.
@@ -226,7 +231,7 @@ class Decoder(Joined):
         -------
         ndarray, shape (N, H)
         """
-        self.embed.backward(self.lstm.backward(self.affine.backward(dscore)))
+        self._unread(self._unscore(dscore))
         return self._dh()
 
     def generate(self, h: Array, start_id: int, sample_size: int) -> list[int]:
@@ -245,24 +250,70 @@ class Decoder(Joined):
         -------
         list of int
         """
-        if len(h) != 1:
-            raise ValueError(f"h: expected that of one sequence, got shape {h.shape}")
-        x = whole_number("start_id", start_id)
+        return self._generate("h", h, start_id, sample_size)
+
+    def _forward(self, xs: ArrayLike, name: str, h: ArrayLike) -> Array:
+        ids = read_ids("xs", xs, len(self.params[0]), ("NT",))
+        state = self._state(name, h)
+        if len(state) != len(ids):
+            raise ValueError(
+                f"{name}: expected a row for each of xs {ids.shape}, got shape {state.shape}"
+            )
+        self._begin(state)
+        return self._scores(ids, state)
+
+    def _generate(self, name: str, h: ArrayLike, start_id: int, sample_size: int) -> list[int]:
+        state = self._state(name, h)
+        if len(state) != 1:
+            raise ValueError(f"{name}: expected that of one sequence, got shape {state.shape}")
+        x, size = whole_number("start_id", start_id), len(self.params[0])
+        if not 0 <= x < size:
+            raise IndexError(f"start_id: expected a character from 0 to {size - 1}, got {x}")
         sample_size = check_count("sample_size", sample_size)
         written = []
-        self._begin(h)
+        self._begin(state)
         for _ in range(sample_size):
-            x = int(self._scores([[x]], h).argmax())
+            x = int(self._scores(np.array([[x]]), state).argmax())
             written.append(x)
         return written
+
+    def _state(self, name: str, h: ArrayLike) -> Array:
+        """Return what the encoder returned as an array, in the type of the parameters."""
+        table, _, Wh = self.params[:3]
+        state = as_floats(name, h)
+        if state.ndim != 2 or state.shape[1] != len(Wh):
+            raise ValueError(f"{name}: expected shape (N, {len(Wh)}), got shape {state.shape}")
+        return state.astype(table.dtype, copy=False)
 
     def _begin(self, h: Array) -> None:
         """Give the LSTM the state that it begins with."""
         self.lstm.set_state(h)
 
-    def _scores(self, xs: Any, h: Array) -> Array:
+    def _scores(self, ids: Array, h: Array) -> Array:
         """Return the scores of what follows, from the states that the LSTM has."""
-        return self.affine.forward(self.lstm.forward(self.embed.forward(xs)))
+        hs = self.lstm.forward(self._to_lstm(self.embed.forward(ids), h))
+        return self.affine.forward(self._to_affine(hs, h))
+
+    def _to_lstm(self, vectors: Array, h: Array) -> Array:
+        """Return what the LSTM takes: the characters' vectors, and what stands in front of them."""
+        return vectors
+
+    def _to_affine(self, hs: Array, h: Array) -> Array:
+        """Return what the affine layer takes: the LSTM's states, and what is in front of them."""
+        return hs
+
+    def _unscore(self, dscore: ArrayLike) -> Array:
+        """Go back through the affine layer; return the gradient by what it took."""
+        if self.affine.x is None:
+            raise before_forward(self)
+        with naming(dout="dscore"):
+            return self.affine.backward(dscore)
+
+    def _unread(self, dhs: Array) -> Array:
+        """Go back through LSTM and embedding; return the gradient by what the LSTM took."""
+        dxs = self.lstm.backward(dhs)
+        self.embed.backward(dxs[:, :, self._beside_input * len(self.params[2]) :])
+        return dxs
 
     def _dh(self) -> Array:
         """Return the gradient by the state that the LSTM began with, after its ``backward``."""
@@ -315,17 +366,17 @@ class PeekyDecoder(Decoder):
         ndarray, shape (N, H)
         """
         H = len(self.params[2])
-        d = self.affine.backward(dscore)
-        dxs = self.lstm.backward(d[:, :, H:])
-        self.embed.backward(dxs[:, :, H:])
+        d = self._unscore(dscore)
+        dxs = self._unread(d[:, :, H:])
         dh: Array = self._dh() + (d[:, :, :H] + dxs[:, :, :H]).sum(axis=1)
         return dh
 
-    def _scores(self, xs: Any, h: Array) -> Array:
-        vectors = self.embed.forward(xs)
+    def _to_lstm(self, vectors: Array, h: Array) -> Array:
         seen = np.broadcast_to(h[:, None], (*vectors.shape[:2], h.shape[1]))
-        hs = self.lstm.forward(np.concatenate((seen, vectors), axis=2))
-        return self.affine.forward(np.concatenate((seen, hs), axis=2))
+        return np.concatenate((seen, vectors), axis=2)
+
+    def _to_affine(self, hs: Array, h: Array) -> Array:
+        return self._to_lstm(hs, h)
 
 
 class AttentionDecoder(Decoder):
@@ -384,7 +435,7 @@ class AttentionDecoder(Decoder):
         -------
         ndarray, shape (N, T', V)
         """
-        return super().forward(xs, enc_hs)
+        return self._forward(xs, "enc_hs", enc_hs)
 
     def backward(self, dscore: ArrayLike) -> Array:
         """Write the gradients into ``grads``, and return that by what the encoder returned.
@@ -399,9 +450,9 @@ class AttentionDecoder(Decoder):
         ndarray, shape (N, T, H)
         """
         H = len(self.params[2])
-        d = self.affine.backward(dscore)
+        d = self._unscore(dscore)
         denc_hs, ddec_hs = self.attention.backward(d[:, :, :H])
-        self.embed.backward(self.lstm.backward(d[:, :, H:] + ddec_hs))
+        self._unread(d[:, :, H:] + ddec_hs)
         denc_hs[:, -1] += self._dh()
         return denc_hs
 
@@ -421,12 +472,19 @@ class AttentionDecoder(Decoder):
         -------
         list of int
         """
-        return super().generate(enc_hs, start_id, sample_size)
+        return self._generate("enc_hs", enc_hs, start_id, sample_size)
+
+    def _state(self, name: str, h: ArrayLike) -> Array:
+        table, _, Wh = self.params[:3]
+        states = as_floats(name, h)
+        if states.ndim != 3 or not states.shape[1] or states.shape[2] != len(Wh):
+            raise ValueError(
+                f"{name}: expected shape (N, T, {len(Wh)}), T at least 1, got shape {states.shape}"
+            )
+        return states.astype(table.dtype, copy=False)
 
     def _begin(self, h: Array) -> None:
         self.lstm.set_state(h[:, -1])
 
-    def _scores(self, xs: Any, h: Array) -> Array:
-        hs = self.lstm.forward(self.embed.forward(xs))
-        seen = self.attention.forward(h, hs)
-        return self.affine.forward(np.concatenate((seen, hs), axis=2))
+    def _to_affine(self, hs: Array, h: Array) -> Array:
+        return np.concatenate((self.attention.forward(h, hs), hs), axis=2)

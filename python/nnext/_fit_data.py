@@ -264,6 +264,10 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
     IndexError, ValueError, TypeError
         What the model or its loss would say of a batch, with the row in the data.
     """
+    check_samples = getattr(model, "_check_samples", None)
+    if check_samples is not None:  # a model whose scores are not those of `x` alone
+        check_samples(x, t)
+        return None
     scores = getattr(model, "scores", None)
     if scores is None:
         return None

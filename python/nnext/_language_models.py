@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nnext._drawn_layers import Drawn, Rng, check_sizes
+from nnext._drawn_layers import Drawn, Rng, check_sizes, sizes_of
 from nnext._fit_data import Samples
-from nnext._support import Array, check_count, check_flag, given_source, whole_number
-from nnext.base_model import BaseModel, LayerLike, as_input
+from nnext._support import Array, check_count, check_flag, given_source, naming, whole_number
+from nnext._text import read_ids
+from nnext.base_model import BaseModel, LayerLike
 from nnext.functions import softmax
 from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
 
@@ -37,13 +38,19 @@ class _LanguageModel(BaseModel):
 
     def loss_input(self, x: ArrayLike) -> Array:
         """Compute the scores of the next words, in inference mode."""
-        return self._run(x)
+        with naming(xs="x"):
+            return self.predict(x)
 
     def _run(self, xs: Any) -> Array:
-        h = as_input(xs)
-        for layer in self.layers:
-            h = layer.forward(h)
+        h = read_ids("xs", xs, self._size, ("NT",))
+        with self._states_kept_on_error():
+            for layer in self.layers:
+                h = layer.forward(h)
         return h
+
+    @property
+    def _size(self) -> int:
+        return len(self.params[0])
 
     def predict(self, xs: ArrayLike) -> Array:  # type: ignore[override]
         """Compute the scores of the next words, as the book's method of this name does.
@@ -57,6 +64,15 @@ class _LanguageModel(BaseModel):
         ndarray, shape (N, T, V)
             The scores: their `softmax` are probabilities, their ``argmax(axis=2)`` the most
             probable words. (Of other models ``predict`` returns that.)
+
+        Raises
+        ------
+        ValueError
+            If `xs` has not two axes, or another number of rows than the states have.
+        TypeError
+            If ids are no whole numbers.
+        IndexError
+            If an id is none of the model's. The states are what they were in these cases.
         """
         return self._run(xs)
 
@@ -74,9 +90,21 @@ class _LanguageModel(BaseModel):
         -------
         float
             Its exponential is the perplexity.
+
+        Raises
+        ------
+        ValueError, TypeError, IndexError
+            As `predict`, and likewise for `ts`; an `nnext.EmptyBatchError` if no word counts.
         """
-        with self._states_kept_on_error():
-            return self.loss_layer.forward(self._run(xs), ts)
+        return self._loss_of(xs, ts, self._run)
+
+    def _loss_of(self, xs: Any, ts: Any, run: Callable[[Any], Array]) -> float:
+        """Return the loss; what is no text is refused before anything is computed or drawn."""
+        ids = read_ids("xs", xs, self._size, ("NT",))
+        with naming(x="scores", t="ts"):
+            self.loss_layer.labels(ts, (*ids.shape, self._size))
+            with self._states_kept_on_error():
+                return self.loss_layer.forward(run(ids), ts)
 
     def backward(self, dout: float = 1) -> None:
         """Write the gradients of the last `forward` into ``grads``."""
@@ -134,10 +162,14 @@ class _LanguageModel(BaseModel):
         skip = {whole_number("skip_ids", i, "whole numbers") for i in given}
         sample_size = check_count("sample_size", sample_size)
         source: Any = given_source(seed, rng) or np.random
-        size = len(self.params[0])
+        size = self._size
         if not 0 <= x < size:
             raise IndexError(f"start_id: expected a word from 0 to {size - 1}, got {x}")
-        allowed = np.array([i for i in range(size) if i not in skip], np.int64)
+        with self._states_kept_on_error():
+            return self._write(x, skip, sample_size, source)
+
+    def _write(self, x: int, skip: set[int], sample_size: int, source: Any) -> list[int]:
+        allowed = np.array([i for i in range(self._size) if i not in skip], np.int64)
         words, refused = [x], 0
         while len(words) < sample_size:
             scores = self.predict([[x]]).ravel()
@@ -158,6 +190,10 @@ class _LanguageModel(BaseModel):
                     f"skip_ids: expected a word that may follow {x} not to be among them, got all"
                 )
         return words
+
+    def config(self) -> dict[str, Any]:
+        """Return the sizes and the type, which make such a model."""
+        return sizes_of(self.params[0], self.params[2])
 
     def reset_state(self) -> None:
         """Forget what was read: the recurrent layers begin with zeros again."""
@@ -258,10 +294,6 @@ class SimpleRnnlm(_LanguageModel):
         self.rnn_layer = drawn.rnn(D, H, stateful=True)
         super().__init__([embedding, self.rnn_layer, drawn.affine(H, V)])
 
-    def config(self) -> dict[str, Any]:
-        """Return the sizes and the type, which make such a model."""
-        return _config_of(self.params[0], self.params[2])
-
     def reset_state(self) -> None:
         """Forget what was read: the RNN begins with zeros again."""
         self.rnn_layer.reset_state()
@@ -314,10 +346,6 @@ class Rnnlm(_LanguageModel):
         embedding = drawn.embedding(V, D)
         self.lstm_layer = drawn.lstm(D, H, stateful=True)
         super().__init__([embedding, self.lstm_layer, drawn.affine(H, V)])
-
-    def config(self) -> dict[str, Any]:
-        """Return the sizes and the type, which make such a model."""
-        return _config_of(self.params[0], self.params[2])
 
     def reset_state(self) -> None:
         """Forget what was read: the LSTM begins with zeros again."""
@@ -402,10 +430,6 @@ class BetterRnnlm(_LanguageModel):
         layers += [self.drop_layers[2], TimeAffine(embedding.W.T, drawn.zeros(V))]
         super().__init__(layers)
 
-    def loss_input(self, x: ArrayLike) -> Array:
-        """Compute the scores of the next words, in inference mode."""
-        return self.predict(x)
-
     def predict(self, xs: ArrayLike, train_flg: bool = False) -> Array:  # type: ignore[override]
         """Compute the scores of the next words, as the book's method of this name does.
 
@@ -438,13 +462,11 @@ class BetterRnnlm(_LanguageModel):
         -------
         float
         """
-        with self._states_kept_on_error():
-            return self.loss_layer.forward(self.predict(xs, train_flg), ts)
+        return self._loss_of(xs, ts, lambda ids: self.predict(ids, train_flg))
 
     def config(self) -> dict[str, Any]:
         """Return the sizes, the ratio and the type, which make such a model."""
-        first, second = self.params[0], self.params[2]
-        return {**_config_of(first, second), "dropout_ratio": self.drop_layers[0].dropout_ratio}
+        return {**super().config(), "dropout_ratio": self.drop_layers[0].dropout_ratio}
 
     def reset_state(self) -> None:
         """Forget what was read: both LSTMs begin with zeros again."""
@@ -467,14 +489,3 @@ class BetterRnnlm(_LanguageModel):
             for layer, state in zip(self.lstm_layers, kept, strict=True):
                 layer.set_state(*state)
             raise
-
-
-def _config_of(table: Array, Wh: Array) -> dict[str, Any]:
-    """Return the arguments of a model whose embedding and recurrent layer have these weights."""
-    vocab_size, wordvec_size = table.shape
-    return {
-        "vocab_size": vocab_size,
-        "wordvec_size": wordvec_size,
-        "hidden_size": len(Wh),
-        "dtype": table.dtype.name,
-    }

@@ -47,6 +47,12 @@ class Layer:
     counter_names: ClassVar[tuple[str, ...]] = ()
     """Attributes beside arrays that training changes, whole numbers, which checkpoints keep."""
 
+    state_names: ClassVar[tuple[str, ...]] = ()
+    """Attributes in which a run goes on from batch to batch, which checkpoints of it keep.
+
+    Each is an array or None, replaced and never written into, or one of NumPy's generators.
+    """
+
     def __init__(self, *params: Array) -> None:
         for i, p in enumerate(params):
             check_parameter(f"params[{i}]", p)
@@ -152,6 +158,14 @@ def as_floats(name: str, value: ArrayLike) -> Array:
     """Return the same with whole numbers in float64: the very array if it is one of floats."""
     array = as_numbers(name, value)
     return array.astype(np.float64) if array.dtype.kind in "biu" else array
+
+
+def as_shaped(name: str, value: ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+    """Return an array of floats of this shape, or raise a ValueError that says what it is of."""
+    array = as_floats(name, value)
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, {what}, got shape {array.shape}")
+    return array
 
 
 def check_parameter(name: str, p: Any) -> None:

@@ -203,7 +203,7 @@ def _native(array: Array) -> np.dtype[Any]:
     return array.dtype.newbyteorder("=")
 
 
-def _parts(model: Any) -> dict[str, Any]:
+def parts_of(model: Any) -> dict[str, Any]:
     """Return a model's layers, and layers within these, by names that say where they stand."""
     found: dict[int, tuple[str, Any]] = {id(model): ("", model)}
 
@@ -237,7 +237,7 @@ def counters(model: Any) -> dict[str, dict[str, int]]:
     """Return what training changes in layers beside arrays (`Layer.counter_names`), by place."""
     return {
         place: {name: int(getattr(part, name)) for name in part.counter_names}
-        for place, part in _parts(model).items()
+        for place, part in parts_of(model).items()
         if getattr(part, "counter_names", ())
     }
 
@@ -254,7 +254,7 @@ def match_counters(model: Any, saved: Any) -> list[tuple[Any, str, int]]:
     if not isinstance(saved, Mapping) or saved.keys() != have.keys():
         wanted, got = (sorted(map(str, part)) for part in (have, saved or []))
         raise ValueError(f"expected counters of {wanted}, got those of {got}")
-    parts = _parts(model)
+    parts = parts_of(model)
     found: list[tuple[Any, str, int]] = []
     for place, numbers in have.items():
         if not isinstance(saved[place], Mapping) or saved[place].keys() != numbers.keys():

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from nnext import _nnext
 from nnext._drawn_layers import Rng
 from nnext._input import read_numbers
-from nnext._support import Array
+from nnext._support import Array, naming
 from nnext._word_models import WordModel, check_lengths, draw_weights
 from nnext.layers import MatMul, SoftmaxWithLoss
 
@@ -117,10 +117,8 @@ class SimpleCBOW(_OneHotModel):
         float
         """
         scores = self.loss_input(contexts)
-        try:
+        with naming(t="target"):
             loss: float = self.loss_layer.forward(scores, target)
-        except (IndexError, TypeError, ValueError) as error:
-            raise _named(error, t="target") from None
         self._half_done = False
         return loss
 
@@ -207,13 +205,11 @@ class SimpleSkipGram(_OneHotModel):
         """Refuse rows that the loss would not take: the mean of wrong ones may be a right one."""
         try:
             self.loss_layer.labels(contexts, contexts.shape)
-        except ValueError as error:
+        except ValueError:
             for c in range(contexts.shape[1]):  # to say whose row it is
-                try:
+                with naming(t=f"contexts[:, {c}]"):
                     self.loss_layer.labels(contexts[:, c], contexts[:, c].shape)
-                except ValueError as of_word:
-                    raise _named(of_word, t=f"contexts[:, {c}]") from None
-            raise _named(error, t="contexts") from None
+            raise
 
     def backward(self, dout: float = 1) -> None:
         """Write the gradients of the last ``forward`` into ``grads``.
@@ -226,9 +222,3 @@ class SimpleSkipGram(_OneHotModel):
         self._check_done()
         dh = self.out_layer.backward(self.loss_layer.backward(dout * self._words))
         self.in_layer.backward(dh, input_grad=False)
-
-
-def _named(error: Exception, **names: str) -> Exception:
-    """Return a layer's error with the name that its argument has here, if it is about that."""
-    name, _, text = str(error).partition(": ")
-    return type(error)(f"{names[name]}: {text}") if name in names else error

@@ -23,8 +23,20 @@ def rng_state(rng: Any) -> dict[str, Any] | None:
     return None
 
 
+def check_rng_state(rng: Any, state: Any) -> None:
+    """Check that a generator can be put into a state.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or that of another kind of generator.
+    """
+    make_rng(state)
+    _check(rng_state(rng), state)
+
+
 def set_rng_state(rng: Any, state: Any) -> None:
-    """Put a generator into a state that `rng_state` returned and `make_rng` has checked.
+    """Put a generator into a state that `rng_state` returned, or that was checked to be one.
 
     Raises
     ------

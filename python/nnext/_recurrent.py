@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._layer import as_numbers, before_forward, check_parameter
-from nnext._recurrent_steps import Recurrent
-from nnext._support import Array
-
-_Left = tuple[Array, ...]
+from nnext._recurrent_steps import GRUCell, Left, OneStateCell, Recurrent, RNNCell
+from nnext._support import Array, naming
 
 
 class _OfTime(Recurrent):
     """What the layers of whole sequences share: the state that is handed on."""
 
     skips_input_grad = True
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int, stateful: bool) -> None:
         super().__init__(Wx, Wh, b, biases)
@@ -26,13 +25,13 @@ class _OfTime(Recurrent):
         self.xs: ArrayLike | None = None
         self.h: Array | None = None
         self.dh: Array | None = None
-        self._left: _Left | None = None
+        self._left: Left | None = None
 
     def _forward(self, xs: ArrayLike) -> Array:
         raise NotImplementedError
 
     def _backward(
-        self, xs: ArrayLike, left: _Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
+        self, xs: ArrayLike, left: Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
     ) -> Array | None:
         raise NotImplementedError
 
@@ -82,7 +81,8 @@ class _OfTime(Recurrent):
         """
         if self.xs is None or self._left is None:
             raise before_forward(self)
-        return self._backward(self.xs, self._left, dhs, input_grad, accumulate)
+        with naming(dout="dhs"):
+            return self._backward(self.xs, self._left, dhs, input_grad, accumulate)
 
     def set_state(self, h: ArrayLike | None) -> None:
         """Let the next ``forward`` of a stateful layer begin with `h`, shape (N, H), or zeros.
@@ -114,7 +114,24 @@ class _OfTime(Recurrent):
         return np.array(before, states.dtype)
 
 
-class TimeRNN(_OfTime):
+class _OneState(_OfTime, OneStateCell):
+    """What `TimeRNN` and `TimeGRU` share: they hand on one state."""
+
+    def _forward(self, xs: ArrayLike) -> Array:
+        before = self.h if self.stateful else None
+        hs, states, left = self._run(xs, before)
+        self.h, self.xs, self._left = self._last(states, before), xs, left
+        return hs
+
+    def _backward(
+        self, xs: ArrayLike, left: Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
+    ) -> Array | None:
+        dxs: Array | None
+        dxs, self.dh = self._run_back(xs, left, dhs, input_grad, accumulate)
+        return dxs
+
+
+class TimeRNN(RNNCell, _OneState):
     """All steps of a recurrent layer, ``h = tanh(x Wx + h Wh + b)``.
 
     One product for the inputs of all steps, and one for each gradient by weights, run in the core.
@@ -154,33 +171,16 @@ class TimeRNN(_OfTime):
     until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
     ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
     too: it is for loops whose batches go on where those before ended, such as
-    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
+    `nnext.trainer.RnnlmTrainer`. Checkpoints of a run hold them; files of a model do not.
 
     References
     ----------
     "Deep Learning from Scratch 2", chapter 5.
     """
 
-    gates = 1
-
     def __init__(self, Wx: Array, Wh: Array, b: Array, stateful: bool = False) -> None:
         check_parameter("b", b)
         super().__init__(Wx, Wh, b, 1, stateful)
-
-    def _forward(self, xs: ArrayLike) -> Array:
-        before = self.h if self.stateful else None
-        hs, states, left = _nnext.rnn_forward(xs, *self._weights(), before)
-        self.h, self.xs, self._left = self._last(states, before), xs, left
-        return hs
-
-    def _backward(
-        self, xs: ArrayLike, left: _Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
-    ) -> Array | None:
-        dxs: Array | None
-        dxs, self.dh = _nnext.rnn_backward(
-            xs, *self._weights(), left, dhs, *self._gradients(), input_grad, accumulate
-        )
-        return dxs
 
 
 class TimeLSTM(_OfTime):
@@ -223,7 +223,7 @@ class TimeLSTM(_OfTime):
     until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
     ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
     too: it is for loops whose batches go on where those before ended, such as
-    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
+    `nnext.trainer.RnnlmTrainer`. Checkpoints of a run hold them; files of a model do not.
 
     References
     ----------
@@ -232,6 +232,7 @@ class TimeLSTM(_OfTime):
     """
 
     gates = 4
+    state_names = ("h", "c")
 
     def __init__(self, Wx: Array, Wh: Array, b: Array, stateful: bool = False) -> None:
         check_parameter("b", b)
@@ -247,7 +248,7 @@ class TimeLSTM(_OfTime):
         return hs
 
     def _backward(
-        self, xs: ArrayLike, left: _Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
+        self, xs: ArrayLike, left: Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
     ) -> Array | None:
         dxs: Array | None
         dxs, self.dh, self.dc = _nnext.lstm_backward(
@@ -269,7 +270,7 @@ class TimeLSTM(_OfTime):
         self.h, self.c = None, None
 
 
-class TimeGRU(_OfTime):
+class TimeGRU(GRUCell, _OneState):
     """All steps of a gated recurrent unit; see `GRU` for the formulas.
 
     Parameters
@@ -310,15 +311,13 @@ class TimeGRU(_OfTime):
     until `reset_state`, and so is a step of which the batch comes in parts. Whatever calls
     ``forward`` goes on from them and changes them, ``predict`` and the measuring of a validation
     too: it is for loops whose batches go on where those before ended, such as
-    `nnext.trainer.RnnlmTrainer`. Files and checkpoints do not hold them.
+    `nnext.trainer.RnnlmTrainer`. Checkpoints of a run hold them; files of a model do not.
 
     References
     ----------
     "Deep Learning from Scratch 2", appendix C; Cho et al., "Learning Phrase Representations using
     RNN Encoder-Decoder for Statistical Machine Translation", EMNLP 2014.
     """
-
-    gates = 3
 
     def __init__(
         self,
@@ -337,24 +336,3 @@ class TimeGRU(_OfTime):
         else:
             super().__init__(Wx, Wh, b, biases, stateful)
         self.reset_after = bool(reset_after)
-
-    def _forward(self, xs: ArrayLike) -> Array:
-        before = self.h if self.stateful else None
-        hs, states, left = _nnext.gru_forward(xs, *self._weights(), before, self.reset_after)
-        self.h, self.xs, self._left = self._last(states, before), xs, left
-        return hs
-
-    def _backward(
-        self, xs: ArrayLike, left: _Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
-    ) -> Array | None:
-        dxs: Array | None
-        after = self.reset_after
-        dxs, self.dh = _nnext.gru_backward(
-            xs, *self._weights(), after, left, dhs, *self._gradients(), input_grad, accumulate
-        )
-        return dxs
-
-    Wx = property(lambda self: self.params[0], doc="``params[0]``, as in the book's code.")
-    Wh = property(lambda self: self.params[1], doc="``params[1]``, as in the book's code.")
-    dWx = property(lambda self: self.grads[0], doc="``grads[0]``, as in the book's code.")
-    dWh = property(lambda self: self.grads[1], doc="``grads[1]``, as in the book's code.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,9 @@ from nnext import _nnext
 from nnext._layer import Layer, as_numbers, before_forward, check_parameter
 from nnext._support import Array
 
-__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "Left", "OneStateCell", "RNNCell", "Recurrent"]
+
+Left = tuple[Array, ...]  # what a forward of the core leaves for its backward
 
 
 class Recurrent(Layer):
@@ -54,13 +57,64 @@ class Recurrent(Layer):
         return f"{self.params[0].shape[0]}, {self.params[1].shape[0]}"
 
 
+class OneStateCell(Recurrent):
+    """A formula that hands on one state, for a layer of one step and one of whole sequences."""
+
+    _in_core: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]
+
+    def _options(self) -> tuple[bool, ...]:
+        """Return what the functions of the core are told beside arrays."""
+        return ()
+
+    def _run(self, xs: ArrayLike, h: Array | None) -> tuple[Array, Array, Left]:
+        """Return the output, the states in the type computed in, and what is left for the way back.
+
+        `h` is the state before the first step, None for zeros.
+        """
+        forward, _ = self._in_core
+        hs, states, left = forward(xs, *self._weights(), h, *self._options())
+        return hs, states, left
+
+    def _run_back(
+        self, xs: ArrayLike, left: Left, dhs: ArrayLike, input_grad: bool, accumulate: bool
+    ) -> tuple[Any, Array]:
+        """Write the gradients of the weights; return that of `xs`, or None, and that of `h`."""
+        _, backward = self._in_core
+        before = *self._weights(), *self._options(), left
+        dxs, dh = backward(xs, *before, dhs, *self._gradients(), input_grad, accumulate)
+        return dxs, dh
+
+
+class RNNCell(OneStateCell):
+    """What `RNN` and `TimeRNN` share: their formula."""
+
+    gates = 1
+    _in_core = _nnext.rnn_forward, _nnext.rnn_backward
+
+
+class GRUCell(OneStateCell):
+    """What `GRU` and `TimeGRU` share: their formula, and the names of the book's attributes."""
+
+    gates = 3
+    _in_core = _nnext.gru_forward, _nnext.gru_backward
+    reset_after: bool
+
+    def _options(self) -> tuple[bool, ...]:
+        return (self.reset_after,)
+
+    Wx = property(lambda self: self.params[0], doc="``params[0]``, as in the book's code.")
+    Wh = property(lambda self: self.params[1], doc="``params[1]``, as in the book's code.")
+    dWx = property(lambda self: self.grads[0], doc="``grads[0]``, as in the book's code.")
+    dWh = property(lambda self: self.grads[1], doc="``grads[1]``, as in the book's code.")
+
+
 class _OneStep(Recurrent):
     """What the layers of one step share: a batch is a sequence of one."""
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int) -> None:
         super().__init__(Wx, Wh, b, biases)
         self.x: Array | None = None
-        self._left: tuple[Array, ...] | None = None
+        self._left: Left | None = None
 
     def _input(self, x: ArrayLike) -> Array:
         """Return x (N, D) as sequences of one step."""
@@ -77,13 +131,37 @@ class _OneStep(Recurrent):
             raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
         return array
 
-    def _remembered(self) -> tuple[Array, tuple[Array, ...]]:
+    def _remembered(self) -> tuple[Array, Left]:
         if self.x is None or self._left is None:
             raise before_forward(self)
         return self.x, self._left
 
 
-class RNN(_OneStep):
+class _OneStateStep(_OneStep, OneStateCell):
+    """What `RNN` and `GRU` share: a step hands on one state."""
+
+    def forward(self, x: ArrayLike, h_prev: ArrayLike) -> Array:
+        """Return the state after `x`, shape (N, D), from that before, `h_prev`, shape (N, H)."""
+        xs = self._input(x)
+        hs, _, left = self._run(xs, self._state("h_prev", h_prev, len(xs)))
+        self.x, self._left = xs, left
+        return hs[:, 0]
+
+    def backward(self, dh_next: ArrayLike) -> tuple[Array, Array]:
+        """Write the gradients of the weights into ``grads`` and return those of `x` and `h_prev`.
+
+        Parameters
+        ----------
+        dh_next : array_like, shape (N, H)
+            Gradient by the state that ``forward`` returned.
+        """
+        xs, left = self._remembered()
+        dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
+        dxs, dh = self._run_back(xs, left, dout, input_grad=True, accumulate=False)
+        return dxs[:, 0], dh
+
+
+class RNN(RNNCell, _OneStateStep):
     """One step of a recurrent layer, ``h_next = tanh(x Wx + h_prev Wh + b)``.
 
     `TimeRNN` does all steps at once. The output is remembered itself, not a copy: do not write into
@@ -110,32 +188,9 @@ class RNN(_OneStep):
     "Deep Learning from Scratch 2", chapter 5.
     """
 
-    gates = 1
-
     def __init__(self, Wx: Array, Wh: Array, b: Array) -> None:
         check_parameter("b", b)
         super().__init__(Wx, Wh, b, 1)
-
-    def forward(self, x: ArrayLike, h_prev: ArrayLike) -> Array:
-        """Return the state after `x`, shape (N, D), from that before, `h_prev`, shape (N, H)."""
-        xs = self._input(x)
-        h = self._state("h_prev", h_prev, len(xs))
-        hs, _, left = _nnext.rnn_forward(xs, *self._weights(), h)
-        self.x, self._left = xs, left
-        return hs[:, 0]
-
-    def backward(self, dh_next: ArrayLike) -> tuple[Array, Array]:
-        """Write the gradients of the weights into ``grads`` and return those of `x` and `h_prev`.
-
-        Parameters
-        ----------
-        dh_next : array_like, shape (N, H)
-            Gradient by the state that ``forward`` returned.
-        """
-        xs, left = self._remembered()
-        dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
-        dxs, dh = _nnext.rnn_backward(xs, *self._weights(), left, dout, *self._gradients(), True)
-        return dxs[:, 0], dh
 
 
 class LSTM(_OneStep):
@@ -206,7 +261,7 @@ class LSTM(_OneStep):
         return dxs[:, 0], dh, dc_prev
 
 
-class GRU(_OneStep):
+class GRU(GRUCell, _OneStateStep):
     """One step of a gated recurrent unit.
 
     With ``z, r = sigmoid`` of the first two thirds of ``x Wx + h_prev Wh + b`` and the last thirds
@@ -238,38 +293,8 @@ class GRU(_OneStep):
     RNN Encoder-Decoder for Statistical Machine Translation", EMNLP 2014.
     """
 
-    gates = 3
-
     def __init__(
         self, Wx: Array, Wh: Array, b: Array | None = None, *, reset_after: bool = False
     ) -> None:
         super().__init__(Wx, Wh, b, 4 if reset_after else 3)
         self.reset_after = bool(reset_after)
-
-    def forward(self, x: ArrayLike, h_prev: ArrayLike) -> Array:
-        """Return the state after `x`, shape (N, D), from that before, `h_prev`, shape (N, H)."""
-        xs = self._input(x)
-        h = self._state("h_prev", h_prev, len(xs))
-        hs, _, left = _nnext.gru_forward(xs, *self._weights(), h, self.reset_after)
-        self.x, self._left = xs, left
-        return hs[:, 0]
-
-    def backward(self, dh_next: ArrayLike) -> tuple[Array, Array]:
-        """Write the gradients of the weights into ``grads`` and return those of `x` and `h_prev`.
-
-        Parameters
-        ----------
-        dh_next : array_like, shape (N, H)
-            Gradient by the state that ``forward`` returned.
-        """
-        xs, left = self._remembered()
-        dout = self._state("dh_next", dh_next, len(xs))[:, np.newaxis]
-        dxs, dh = _nnext.gru_backward(
-            xs, *self._weights(), self.reset_after, left, dout, *self._gradients(), True
-        )
-        return dxs[:, 0], dh
-
-    Wx = property(lambda self: self.params[0], doc="``params[0]``, as in the book's code.")
-    Wh = property(lambda self: self.params[1], doc="``params[1]``, as in the book's code.")
-    dWx = property(lambda self: self.grads[0], doc="``grads[0]``, as in the book's code.")
-    dWh = property(lambda self: self.grads[1], doc="``grads[1]``, as in the book's code.")

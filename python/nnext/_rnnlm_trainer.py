@@ -171,18 +171,19 @@ class RnnlmTrainer:
         )
         shown = make_progress(progress, max_epoch, batches, self.current_epoch, "perplexity")
         self.time_idx, self.ppl_list, self.eval_interval = 0, [], eval_interval
-        found, losses = self.ppl_list, []
+        found = self.ppl_list
+        total, count = 0.0, 0  # of the losses since the last perplexity
         try:
             for epoch in range(max_epoch):
                 for i in range(batches):
                     loss = step(*self.get_batch(words, answers, batch_size, time_size))
                     if step.count:
-                        losses.append(loss)
+                        total, count = total + loss, count + 1
                     shown.advance()
-                    if eval_interval is not None and i % eval_interval == 0 and losses:
-                        found.append(perplexity(sum(losses) / len(losses)))
+                    if eval_interval is not None and i % eval_interval == 0 and count:
+                        found.append(perplexity(total / count))
                         shown.point(epoch, i, found[-1])
-                        losses = []
+                        total, count = 0.0, 0
                 self.current_epoch += 1
                 shown.epoch(epoch, found[-1] if found else math.nan, {})
         finally:

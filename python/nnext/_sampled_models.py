@@ -59,7 +59,7 @@ class _SampledModel(WordModel):
         words = 2 * self.window_size
         if ids.ndim != 2 or ids.shape[1] != words:
             raise ValueError(f"contexts: expected shape (N, {words}), ids, got {ids.shape}")
-        return read_ids("contexts", ids, len(self.word_vecs), dimensions=(2,))
+        return read_ids("contexts", ids, len(self.word_vecs), ("NC",))
 
     def _read(self, contexts: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
         """Return a batch, checked before a layer remembers any of it."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nnext._drawn_layers import Rng
+from nnext._drawn_layers import Rng, sizes_of
 from nnext._encoders_decoders import (
     AttentionDecoder,
     AttentionEncoder,
@@ -16,8 +16,9 @@ from nnext._encoders_decoders import (
     PeekyDecoder,
 )
 from nnext._fit_data import Samples
-from nnext._support import Array, given_source
-from nnext.base_model import BaseModel, as_input
+from nnext._support import Array, given_source, naming
+from nnext._text import read_ids
+from nnext.base_model import BaseModel
 from nnext.time_layers import TimeSoftmaxWithLoss
 
 
@@ -103,27 +104,54 @@ class Seq2seq(BaseModel):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or a sequence has no step; an `nnext.EmptyBatchError` if no
+            character counts.
+        TypeError
+            If ids are no whole numbers.
+        IndexError
+            If an id is none of the model's. Nothing has been computed in these cases.
         """
         scores, labels = self._scores_and_labels(xs, ts)
-        return self.softmax.forward(scores, labels)
+        with naming(x="scores", t="ts"):
+            return self.softmax.forward(scores, labels)
 
     def _scores_and_labels(self, xs: Any, ts: Any) -> tuple[Array, Array]:
-        questions, answers = as_input(xs), as_input(ts)
-        if answers.ndim != 2 or answers.shape[1] < 2:
+        """Return the scores and what they are of; all is checked before anything is computed."""
+        questions, answers = self._read(xs, ts)
+        scores = self.decoder.forward(answers[:, :-1], self.encoder.forward(questions))
+        return scores, answers[:, 1:]
+
+    def _read(self, xs: Any, ts: Any) -> tuple[Array, Array]:
+        size = len(self.params[0])
+        questions = read_ids("xs", xs, size, ("NT",))
+        answers = read_ids("ts", ts, size, ("NT",), ignored=self.softmax.ignore_label)
+        if not questions.shape[1]:
+            raise ValueError(f"xs: expected ids (N, T), T at least 1, got shape {questions.shape}")
+        if answers.shape[1] < 2:
             raise ValueError(
                 "ts: expected ids (N, T), T at least 2 for the beginning and what follows, got "
                 f"shape {answers.shape}"
             )
-        if answers.shape[:1] != questions.shape[:1]:
+        if len(answers) != len(questions):
             raise ValueError(
                 f"ts: expected an answer for each row of xs {questions.shape}, got shape "
                 f"{answers.shape}"
             )
-        scores = self.decoder.forward(answers[:, :-1], self.encoder.forward(questions))
-        return scores, answers[:, 1:]
+        read_ids("ts", answers[:, :-1], size, ("NT",))  # the decoder reads them: none is ignored
+        return questions, answers
+
+    def _check_samples(self, x: Any, t: Any) -> None:
+        with naming(xs="x", ts="t"):
+            self._read(x, t)
 
     def _evaluate(self, batch: Samples) -> tuple[Any, float]:
-        return self.softmax.evaluate(*self._scores_and_labels(batch.x, batch.t))
+        with naming(xs="x", ts="t"):
+            scores, labels = self._scores_and_labels(batch.x, batch.t)
+        return self.softmax.evaluate(scores, labels)
 
     def backward(self, dout: float = 1) -> None:
         """Write the gradients of the last `forward` into ``grads``."""
@@ -152,17 +180,15 @@ class Seq2seq(BaseModel):
         IndexError
             If an id is none of the model's.
         """
-        return self.decoder.generate(self.encoder.forward(xs), start_id, sample_size)
+        ids = read_ids("xs", xs, len(self.params[0]), ("NT",))
+        if len(ids) != 1:
+            raise ValueError(f"xs: expected ids of one sequence, (1, T), got shape {ids.shape}")
+        return self.decoder.generate(self.encoder.forward(ids), start_id, sample_size)
 
     def config(self) -> dict[str, Any]:
         """Return the sizes and the type, which make such a model."""
         table, _, Wh = self.params[:3]
-        return {
-            "vocab_size": table.shape[0],
-            "wordvec_size": table.shape[1],
-            "hidden_size": len(Wh),
-            "dtype": table.dtype.name,
-        }
+        return sizes_of(table, Wh)
 
 
 class PeekySeq2seq(Seq2seq):

@@ -76,7 +76,7 @@ def eval_seq2seq(
     question: ArrayLike,
     correct: ArrayLike,
     id_to_char: Mapping[int, str] | Sequence[str],
-    verbose: bool = False,
+    verbos: bool = False,
     is_reverse: bool = False,
 ) -> int:
     """Say whether a model writes the right answer to a question.
@@ -91,9 +91,9 @@ def eval_seq2seq(
         The right answer, behind the character of the beginning, which the model is given.
     id_to_char : mapping of int to str
         The characters.
-    verbose : bool
-        Print question, answer and what the model wrote, as in the book: marked with a tick or a
-        cross, O or X where the terminal has no such characters.
+    verbos : bool
+        The book's spelling of verbose: print question, answer and what the model wrote, as in the
+        book, marked with a tick or a cross, O or X where the terminal has no such characters.
     is_reverse : bool
         The question was reversed for the model; it is printed as it was before.
 
@@ -115,9 +115,9 @@ def eval_seq2seq(
     ----------
     "Deep Learning from Scratch 2", chapter 7 (``common/util.py``).
     """
-    verbose, is_reverse = check_flag("verbose", verbose), check_flag("is_reverse", is_reverse)
-    asked = read_ids("question", question, dimensions=(1, 2))
-    start, *answer = read_ids("correct", correct, dimensions=(1, 2)).ravel().tolist() or [0]
+    verbos, is_reverse = check_flag("verbos", verbos), check_flag("is_reverse", is_reverse)
+    asked = read_ids("question", question, axes=("N", "NT"))
+    start, *answer = read_ids("correct", correct, axes=("N", "NT")).ravel().tolist() or [0]
     if not answer:
         raise ValueError(
             "correct: expected the character of the beginning and an answer, got shape "
@@ -127,7 +127,7 @@ def eval_seq2seq(
 
     texts = asked.ravel().tolist(), answer, written
     text, right, guess = ("".join(id_to_char[int(i)] for i in ids) for ids in texts)
-    if verbose:
+    if verbos:
         print("Q", text[::-1] if is_reverse else text)
         print("T", right)
         print(_mark(right == guess), guess)

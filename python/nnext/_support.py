@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 import operator
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -115,6 +116,28 @@ def has_parameter(function: Any, name: str) -> bool:
 
 # Reading a signature takes 10 us, of which a batch in parts would need one for each layer and part.
 _PARAMETERS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
+
+
+class naming:  # noqa: N801, used as a function is
+    """Call an argument in errors what the caller does: with ``t="ts"`` they begin "ts: ...".
+
+    A class, since that takes 0.3 us where a generator takes 1.
+    """
+
+    def __init__(self, **names: str) -> None:
+        self._names = names
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, IndexError | TypeError | ValueError):
+            return
+        name, colon, rest = str(error).partition(":")
+        if colon and name in self._names:
+            new = self._names[name]
+            rest = re.sub(rf" {name}(?=[.\[])", f" {new}", rest)  # t.filled(value), ts[2, 1]
+            raise type(error)(f"{new}:{rest}") from None
 
 
 def refuse_sparse(name: str, value: Any) -> None:

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnext import _nnext
 from nnext._element_losses import SigmoidWithLoss
-from nnext._layer import Joined, Layer, adding_backward, as_floats, as_numbers, before_forward
+from nnext._layer import Joined, Layer, adding_backward, as_floats, as_shaped, before_forward
 from nnext._loss_types import Each, LossT, One, Options
 from nnext._nnext import EmptyBatchError
 from nnext._recurrent import TimeLSTM
 from nnext._softmax_losses import SoftmaxWithLoss
-from nnext._support import Array, check_flag, check_numbers, given_source
+from nnext._support import Array, check_flag, check_numbers, given_source, naming
 from nnext.layers import Affine, Embedding
 
 
@@ -44,6 +44,11 @@ class TimeEmbedding(Embedding):
     ----------
     "Deep Learning from Scratch 2", chapter 5.
     """
+
+    def forward(self, xs: ArrayLike) -> Array:
+        """Return ``W[xs]``, shape (N, T, D), for ids of shape (N, T), each in [0, V)."""
+        with naming(index="xs"):
+            return super().forward(xs)
 
     @property
     def W(self) -> Array:
@@ -260,7 +265,8 @@ class TimeDropout(Layer):
 
     In training an element is kept where ``np.random.rand(*xs.shape) > dropout_ratio``, and
     multiplied by ``1 / (1 - dropout_ratio)``. So ``numpy.random.seed`` gives the masks of the
-    book's programs. `nnext.Dropout` has a stream of its own, which checkpoints of a run keep.
+    book's programs. (`nnext.Dropout` has a stream of its own.) Checkpoints of a run keep the state
+    of what the masks are drawn from, that of ``numpy.random`` too.
 
     Parameters
     ----------
@@ -269,7 +275,7 @@ class TimeDropout(Layer):
     seed : int, optional
         Of the masks; left out, they are drawn from ``numpy.random``.
     rng : RandomState or Generator, optional
-        Draw the masks from this, in place of `seed`. Files keep neither.
+        Draw the masks from this, in place of `seed`. Files of a model keep neither.
 
     Raises
     ------
@@ -282,11 +288,15 @@ class TimeDropout(Layer):
     ----------
     train_flg : bool
         Whether elements are dropped; True at first. The model sets it, as in the book.
+    rng : RandomState or Generator
+        What the masks are drawn from.
 
     References
     ----------
     "Deep Learning from Scratch 2", chapter 6.
     """
+
+    state_names = ("rng",)
 
     def __init__(
         self,
@@ -302,9 +312,14 @@ class TimeDropout(Layer):
         super().__init__()
         self.dropout_ratio = dropout_ratio
         self.train_flg = True
-        self._rng = source  # None, and not numpy.random itself: a module cannot be copied
+        self._rng = source  # None for numpy.random, whose stream a copy goes on with
         self._kept: NDArray[np.bool_] | None = None
         self._has_run = False
+
+    @property
+    def rng(self) -> Any:
+        """What the masks are drawn from: what was given, or the RandomState of ``numpy.random``."""
+        return np.random.mtrand._rand if self._rng is None else self._rng
 
     @property
     def mask(self) -> Array | None:
@@ -326,8 +341,7 @@ class TimeDropout(Layer):
         """
         x = as_floats("xs", xs)
         if check_flag("train_flg", self.train_flg if train_flg is None else train_flg):
-            source: Any = np.random if self._rng is None else self._rng
-            kept = source.random(x.shape) > self.dropout_ratio
+            kept = self.rng.random(x.shape) > self.dropout_ratio
             x = _nnext.dropout_backward(x, kept, self.dropout_ratio)
             self._kept = kept
         else:
@@ -428,9 +442,7 @@ class TimeBiLSTM(Joined):
         """
         if self._shape is None:
             raise before_forward(self)
-        d = as_numbers("dhs", dhs)
-        if d.shape != self._shape:
-            raise ValueError(f"dhs: expected shape {self._shape}, that of hs, got shape {d.shape}")
+        d = as_shaped("dhs", dhs, self._shape, "that of hs")
         parts = []
         H = len(self.params[1])
         for lstm, dout in [

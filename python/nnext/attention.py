@@ -15,7 +15,7 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from nnext import _nnext
-from nnext._layer import Layer, as_floats, before_forward
+from nnext._layer import Layer, as_floats, as_shaped, before_forward
 from nnext._support import Array
 from nnext.functions import matmul, softmax
 from nnext.layers import Softmax
@@ -50,7 +50,7 @@ class WeightSum(Layer):
         ndarray, shape (N, H)
         """
         states = _states("hs", hs)
-        weights = _shaped("a", a, states.shape[:2], "a weight for each state")
+        weights = as_shaped("a", a, states.shape[:2], "a weight for each state")
         c: Array = matmul(weights[:, None], states)[:, 0]
         self._inputs = states, weights
         return c
@@ -71,7 +71,7 @@ class WeightSum(Layer):
         if self._inputs is None:
             raise before_forward(self)
         states, weights = self._inputs
-        d = _shaped("dc", dc, (len(states), states.shape[2]), "that of the output")
+        d = as_shaped("dc", dc, (len(states), states.shape[2]), "that of the output")
         return matmul(weights[:, :, None], d[:, None]), matmul(states, d[:, :, None])[:, :, 0]
 
 
@@ -108,7 +108,7 @@ class AttentionWeight(Layer):
         ndarray, shape (N, T)
         """
         states = _states("hs", hs)
-        state = _shaped("h", h, (len(states), states.shape[2]), "a state like those of hs")
+        state = as_shaped("h", h, (len(states), states.shape[2]), "a state like those of hs")
         a = self.softmax.forward(matmul(states, state[:, :, None])[:, :, 0])
         self._inputs = states, state
         return a
@@ -129,7 +129,7 @@ class AttentionWeight(Layer):
         if self._inputs is None:
             raise before_forward(self)
         states, state = self._inputs
-        d = _shaped("da", da, states.shape[:2], "that of the output")
+        d = as_shaped("da", da, states.shape[:2], "that of the output")
         ds = self.softmax.backward(d)
         return matmul(ds[:, :, None], state[:, None]), matmul(ds[:, None], states)[:, 0]
 
@@ -260,7 +260,7 @@ class TimeAttention(Layer):
         if self._inputs is None or self._weights is None:
             raise before_forward(self)
         (enc, dec), weights = self._inputs, self._weights
-        d = _shaped("dout", dout, dec.shape, "that of the output")
+        d = as_shaped("dout", dout, dec.shape, "that of the output")
         ds = _nnext.softmax_backward(weights, matmul(d, enc.transpose(0, 2, 1)))
         dhs_enc: Array = matmul(weights.transpose(0, 2, 1), d)
         dhs_enc += matmul(ds.transpose(0, 2, 1), dec)
@@ -273,11 +273,3 @@ def _states(name: str, value: ArrayLike) -> Array:
     if states.ndim != 3:
         raise ValueError(f"{name}: expected states of shape (N, T, H), got shape {states.shape}")
     return states
-
-
-def _shaped(name: str, value: ArrayLike, shape: tuple[int, ...], what: str) -> Array:
-    """Return an array of floats, if it has this shape."""
-    array = as_floats(name, value)
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, {what}, got shape {array.shape}")
-    return array

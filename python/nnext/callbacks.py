@@ -422,7 +422,7 @@ class ModelCheckpoint(Monitoring):
         if self.content == "checkpoint":
             from nnext import checkpoints  # here, for they know all layers and models
 
-            checkpoints.check_can_save(trainer.optimizer, trainer._rng)
+            checkpoints.check_can_save(trainer.model, trainer.optimizer, trainer._rng)
         else:
             from nnext import saving
 

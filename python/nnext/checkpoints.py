@@ -28,6 +28,7 @@ from nnext._optimizer_state import Optimizer
 from nnext._packing import expect, expect_keys, pack, unpack
 from nnext._random_states import make_rng, rng_state, set_rng_state
 from nnext._registry import describe
+from nnext._states import match_states, put_back, states
 from nnext._support import Array
 from nnext._tensor_files import read_tensors, refusing, require_writer, write_tensors
 from nnext._whole_files import PathLike
@@ -51,7 +52,7 @@ class Run:
 def save(path: PathLike, model: Any, optimizer: Any, run: Run) -> None:
     """Write a checkpoint; see `nnext.trainer.Trainer.save_checkpoint`."""
     check_gathered(model)
-    rng = check_can_save(optimizer, run.rng)
+    rng = check_can_save(model, optimizer, run.rng)
     named = model_arrays(model)
     arrays = {f"model.{name}": array for name, array in own_arrays(named).items()}
     state = {
@@ -63,6 +64,8 @@ def save(path: PathLike, model: Any, optimizer: Any, run: Run) -> None:
         "split_seed": run.split_seed,
         "position": None if run.position is None else dict(vars(run.position)),
     }
+    if standing := states(model):  # without any, earlier versions read the file too
+        state["states"] = standing
     try:
         described = describe(model)
     except (NotImplementedError, TypeError):  # not known to files: it can be resumed all the same
@@ -73,8 +76,8 @@ def save(path: PathLike, model: Any, optimizer: Any, run: Run) -> None:
     )
 
 
-def check_can_save(optimizer: Any, rng: Any) -> dict[str, Any]:
-    """Return the state of a generator; a TypeError if it has none to store, or the optimizer."""
+def check_can_save(model: Any, optimizer: Any, rng: Any) -> dict[str, Any]:
+    """Return the state of a generator; a TypeError if something has none that can be stored."""
     require_writer(_PURPOSE)
     if not all(callable(getattr(optimizer, n, None)) for n in ("state_dict", "load_state_dict")):
         raise TypeError(
@@ -84,6 +87,7 @@ def check_can_save(optimizer: Any, rng: Any) -> dict[str, Any]:
     state = rng_state(rng)
     if state is None:
         raise TypeError(f"rng: the state of {rng!r} cannot be stored; NumPy's generators can")
+    states(model)
     return state
 
 
@@ -97,9 +101,12 @@ def load(path: PathLike, model: Any, optimizer: Any, rng: Any = None) -> Run:
         expect_keys("the file", text, ["format", "version", "kind", "model", "state"])
         own = {n.removeprefix("model."): a for n, a in arrays.items() if n.startswith("model.")}
         rest = {name: array for name, array in arrays.items() if not name.startswith("model.")}
-        names = ("shared", "counters", "optimizer", "history", "rng", "split_seed", "position")
-        state = expect_keys("state", text["state"], names)
-        state = {name: unpack(state[name], rest) for name in names}
+        names = (
+            *("shared", "counters", "states", "optimizer"),
+            *("history", "rng", "split_seed", "position"),
+        )
+        stored = {"states": {}, **expect("state", text["state"], dict)}
+        state = {name: unpack(v, rest) for name, v in expect_keys("state", stored, names).items()}
         if rest:
             raise ValueError(f"arrays that nothing has: {', '.join(sorted(rest))}")
         check_gathered(model, writable=True)
@@ -108,6 +115,7 @@ def load(path: PathLike, model: Any, optimizer: Any, rng: Any = None) -> Run:
         _check_shared(state["shared"], shared_names(named))
         targets, given, _ = match_state(named, own, what=type(model).__name__)
         attributes = match_counters(model, state["counters"])
+        attributes += match_states(model, state["states"])
         _try_optimizer(optimizer, state["optimizer"], model.params)
         history = _read_history(state["history"])
         run = Run(
@@ -122,8 +130,7 @@ def load(path: PathLike, model: Any, optimizer: Any, rng: Any = None) -> Run:
         optimizer.load_state_dict(state["optimizer"])
     for name, array in given.items():
         targets[name][...] = array
-    for part, attribute, value in attributes:
-        setattr(part, attribute, value)
+    put_back(attributes)
     return run
 
 

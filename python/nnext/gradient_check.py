@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nnext._putting_back import putting_buffers_back
+from nnext._states import Standing, put_back, standing
 from nnext._support import Array, check_numbers, find_shared
 
 __all__ = ["GradientCheck", "GradientError", "check_gradients", "numerical_gradient"]
@@ -192,8 +193,10 @@ def check_gradients(
     """Compare every gradient of a model with central differences.
 
     Parameters are moved in place and always put back, also when the model raises, and so are the
-    model's ``buffers``, such as the running statistics of `BatchNorm`. Afterwards
-    ``model.grads`` holds the gradients at `x` and `t`, and every layer remembers that call.
+    model's ``buffers``, such as the running statistics of `BatchNorm`. Each loss begins where the
+    model stood: with the same states of stateful layers, and the same elements dropped; there it
+    stands afterwards too. ``model.grads`` then holds the gradients at `x` and `t`, and every layer
+    remembers that call.
     Two losses are computed for each single number among the parameters: take a small model and a
     few rows.
 
@@ -201,7 +204,8 @@ def check_gradients(
     ----------
     model : model
         Anything with ``params``, ``grads``, ``forward(x, t)`` that returns the loss, and
-        ``backward()``. It must be deterministic: set the ratio of `Dropout` layers to 0.
+        ``backward()``. It must be deterministic, but for what checkpoints keep
+        (`nnext.layers.Layer.state_names` and ``counter_names``).
     x, t : array_like
         A batch of inputs and labels, handed to ``model.forward``.
     eps : float, optional
@@ -246,25 +250,35 @@ def check_gradients(
             raise ValueError(
                 f"params[{i}] is read-only, and has to be moved in place. {_WRITEABLE}"
             )
+    begin = standing(model)
     with putting_buffers_back(model):
-        return _compared(model, x, t, eps)
+        try:
+            return _compared(model, x, t, eps, begin)
+        finally:
+            put_back(begin)
 
 
-def _compared(model: Model, x: ArrayLike, t: ArrayLike, eps: float | None) -> GradientCheck:
-    before = float(model.forward(x, t))
+def _compared(
+    model: Model, x: ArrayLike, t: ArrayLike, eps: float | None, begin: Standing
+) -> GradientCheck:
+    def forward(_: Array | None = None) -> float:
+        put_back(begin)
+        return float(model.forward(x, t))
+
+    before = forward()
     shared = find_shared(model.params)
     # The numerical ones first, so that the last forward and backward are those of the caller's x.
     numerical = {
-        i: numerical_gradient(lambda _: model.forward(x, t), p, eps)
+        i: numerical_gradient(forward, p, eps)
         for i, p in enumerate(model.params)
         if shared[i][0] == i
     }
-    loss = float(model.forward(x, t))
+    loss = forward()
     if not np.array_equal(loss, before, equal_nan=True):
         raise ValueError(
             f"the same input gave a loss of {before} and then of {loss}: the model is not "
-            "deterministic, which central differences need. Is there a Dropout in it? Take the "
-            "model with a dropout_ratio of 0; and without stateful layers"
+            "deterministic, which central differences need. Is there something in it that draws "
+            "random numbers, or goes on from call to call? Switch that off"
         )
     model.backward()
 

@@ -221,7 +221,7 @@ class NegativeSamplingLoss(Layer):
         return self._sampler
 
     def _loss(self, h: ArrayLike, target: ArrayLike) -> tuple[float, Array, Array, int]:
-        ids = read_ids("target", target, len(self.params[0]), dimensions=(1, 2))
+        ids = read_ids("target", target, len(self.params[0]), ("N", "NP"))
         targets = 1 if ids.ndim == 1 else ids.shape[1]
         # Each draw has a stream of its own. A RandomState, whose numbers NumPy froze for good.
         stream = np.random.Philox(key=self.seed % 2**64, counter=self.offset % 2**64 << 128)
@@ -293,7 +293,7 @@ class NegativeSamplingLoss(Layer):
 
     def check_targets(self, t: ArrayLike, shape: tuple[int, ...]) -> None:
         """Check the right words of rows ``h`` of a shape, as ``forward`` does."""
-        ids = read_ids("t", t, len(self.params[0]), dimensions=(1, 2))
+        ids = read_ids("t", t, len(self.params[0]), ("N", "NP"))
         if len(ids) != shape[0]:
             raise ValueError(f"t: expected {shape[0]} rows, one for each of h, got {len(ids)}")
 

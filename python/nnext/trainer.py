@@ -324,8 +324,9 @@ class Trainer(Generic[OptimizerT]):
     def save_checkpoint(self, path: PathLike) -> None:
         """Write to a file all that the further training depends on, for `resume`.
 
-        That is the model's arrays, the optimizer's state, the orders to come, where `Dropout` is,
-        the history, and within `fit` the place in the epoch and what callbacks remember
+        That is the model's arrays, the optimizer's state, the orders to come, the streams that
+        `Dropout` and `nnext.time_layers.TimeDropout` draw from, the states of layers over time, the
+        history, and within `fit` the place in the epoch and what callbacks remember
         (``state_dict``). `nnext.callbacks.ModelCheckpoint` calls it again and again; outside of
         `fit` too it may be called at any time, within it in ``on_batch_end`` and ``on_epoch_end``.
         The file is written whole or not at all.
@@ -383,9 +384,11 @@ class Trainer(Generic[OptimizerT]):
 
         Notes
         -----
-        Two things are in no checkpoint, so that a run goes on otherwise: the states of layers over
-        time that are stateful, and what `nnext.time_layers.TimeDropout` draws its masks from
-        (`nnext.Dropout` has a stream that is kept).
+        The states of layers over time (``h`` and ``c``) are those of the checkpoint: a stateful
+        layer goes on with the rows of its last batch. A `nnext.time_layers.TimeDropout` that draws
+        its masks from ``numpy.random`` puts that into the state that it had; nothing else here
+        touches it. What a layer of your own goes on from is kept if it names it
+        (``state_names``, ``counter_names``).
 
         Returns
         -------

@@ -30,6 +30,7 @@ from nnext import (
     Trainer,
     batch_norm,
 )
+from nnext._registry import describe
 from nnext.callbacks import EarlyStopping
 from nnext.nodes import Repeat, Sum
 from nnext.schedules import StepDecay, WarmUp
@@ -47,6 +48,18 @@ def model_file(name):
 def checkpoint_file(name):
     """Return where the run of that name is stored."""
     return DATA / f"checkpoint_{name}.safetensors"
+
+
+def check_equal(model, other):
+    """Check that a model that was stored is the same again."""
+    assert type(other) is type(model)
+    state, back = model.state_dict(), other.state_dict()
+    assert list(back) == list(state)
+    for name in state:
+        assert back[name].dtype == state[name].dtype
+        assert back[name].shape == state[name].shape
+        assert back[name].tobytes() == state[name].tobytes()
+    assert describe(other) == describe(model)
 
 
 def numbers(shape, dtype, start):

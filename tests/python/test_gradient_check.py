@@ -6,6 +6,9 @@ from ml_dtypes import bfloat16
 
 import nnext
 import reference as ref
+from nnext.models import Rnnlm
+from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
+from recurrent_kinds import KINDS, layer_of, states_of
 
 
 def make(dtype, loss=None, seed=0):
@@ -145,10 +148,89 @@ def test_a_step_may_be_given():
 
 
 def test_a_model_that_is_not_deterministic_is_refused():
+    class Noise:
+        params, grads, drawn = (), (), np.random.default_rng(3)
+
+        def forward(self, x):
+            return x + self.drawn.standard_normal(x.shape)
+
+        def backward(self, dout):
+            return dout
+
     r = np.random.default_rng(3)
-    model = nnext.Sequential([nnext.Dropout(0.5, seed=1), nnext.MatMul(r.standard_normal((3, 4)))])
-    with pytest.raises(ValueError, match=r"not deterministic.*Dropout.*dropout_ratio of 0"):
+    model = nnext.Sequential([Noise(), nnext.MatMul(r.standard_normal((3, 4)))])
+    with pytest.raises(ValueError, match=r"not deterministic.*draws random numbers"):
         nnext.check_gradients(model, r.standard_normal((8, 3)), [0] * 8)
+
+
+# Where the model stands
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stateful_layer_begins_each_loss_with_its_states(kind):
+    layer = layer_of(kind, 3, 4, stateful=True)
+    r = np.random.default_rng(0)
+    xs, ts = r.standard_normal((2, 3, 3)), r.integers(0, 5, (2, 3))
+    model = nnext.Sequential(
+        [layer, TimeAffine(r.standard_normal((4, 5)), np.zeros(5))], TimeSoftmaxWithLoss()
+    )
+    model.forward(xs[:, ::-1], ts)
+    before, first = [a.copy() for a in states_of(layer)], model.forward(xs, ts)
+    layer.set_state(*before)
+    check = nnext.check_gradients(model, xs, ts)
+    assert check.ok, check
+    assert check.loss == first
+    for actual, wanted in zip(states_of(layer), before, strict=True):
+        ref.assert_same_bits(actual, wanted)
+
+
+def test_a_stateful_layer_that_has_read_nothing_begins_with_zeros():
+    model = Rnnlm(5, 3, 4, seed=0, dtype="f8")
+    ids = np.random.default_rng(0).integers(0, 5, (2, 3))
+    check = nnext.check_gradients(model, ids, ids)
+    assert check.ok, check
+    assert model.get_state() == (None, None)
+    assert model.forward(ids, ids) == check.loss
+
+
+@pytest.mark.parametrize("source", ["numpy.random", "a seed", "Dropout"])
+def test_the_same_elements_are_dropped_each_time(source):
+    r = np.random.default_rng(3)
+    drop = nnext.Dropout(0.5, seed=1)
+    if source != "Dropout":
+        drop = TimeDropout(0.5, seed=1 if source == "a seed" else None)
+    model = nnext.Sequential([nnext.MatMul(r.standard_normal((3, 4))), drop])
+    x, t = r.standard_normal((8, 3)), r.integers(0, 4, 8)
+    np.random.seed(5)
+    check = nnext.check_gradients(model, x, t)
+    assert check.ok, check
+    assert model.forward(x, t) == check.loss  # it stands where it stood
+    if source == "numpy.random":
+        drawn = np.random.rand()
+        np.random.seed(5)
+        np.random.rand(8, 4)
+        assert drawn == np.random.rand()
+
+
+def test_states_are_put_back_when_the_model_raises():
+    model = Rnnlm(5, 3, 4, seed=0, dtype="f8")
+    ids = np.random.default_rng(0).integers(0, 5, (2, 3))
+    model.forward(ids, ids)
+    before = [a.copy() for a in model.get_state()]
+    forward, left = model.forward, 9
+
+    def failing(x, t):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return forward(x, t)
+
+    model.forward = failing
+    with pytest.raises(KeyboardInterrupt):
+        nnext.check_gradients(model, ids, ids)
+    for actual, wanted in zip(model.get_state(), before, strict=True):
+        ref.assert_same_bits(actual, wanted)
 
 
 def test_gradients_that_do_not_fit_the_parameters_are_refused():

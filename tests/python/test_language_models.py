@@ -10,7 +10,7 @@ import nnext
 import sequence_reference as book
 from nnext import SGD, Step
 from nnext.models import BetterRnnlm, Rnnlm, SimpleRnnlm
-from nnext.trainer import RnnlmTrainer, Trainer
+from nnext.trainer import RnnlmTrainer
 from reference import HALVES
 
 V, D, H = 7, 5, 5
@@ -243,18 +243,6 @@ def test_what_no_model_can_be_made_of_is_refused():
         SimpleRnnlm(7, 5, 5, rng=0)
 
 
-def test_what_is_no_text_is_refused():
-    model = Rnnlm(V, D, H)
-    with pytest.raises(TypeError):
-        model.forward(ids.astype("f4"), ids)
-    with pytest.raises(IndexError):
-        model.forward(ids + V, ids)
-    with pytest.raises(ValueError, match="t"):
-        model.forward(ids, ids[:, :2])
-    with pytest.raises(TypeError, match="train_flg"):
-        BetterRnnlm(V, D, H).predict(ids, 1024)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_files_keep_parameters_and_models(kind, tmp_path):
     sizes = KINDS[kind][1]
@@ -294,82 +282,3 @@ def test_tables_of_the_models_say_what_they_are():
     assert "TimeDropout" in shown
     assert "(N, 4, 7)" in shown
     assert f"{V * D + 2 * (8 * H * H + 4 * H) + V}" in shown  # tied weights once
-
-
-# States, where something goes wrong or is only measured
-
-MAKE = {
-    "SimpleRnnlm": lambda: SimpleRnnlm(7, 4, 5, seed=0),
-    "Rnnlm": lambda: Rnnlm(7, 4, 5, seed=0),
-    "BetterRnnlm": lambda: BetterRnnlm(7, 4, 4, seed=0),
-}
-
-
-def numbers_of(state):
-    if not isinstance(state, list | tuple):
-        return [state]
-    return [array for part in state for array in numbers_of(part)]
-
-
-@pytest.mark.parametrize("name", MAKE)
-def test_an_error_leaves_the_states_as_they_were(name):
-    model = MAKE[name]()
-    model.forward([[1, 2]], [[2, 3]])
-    before = [a.copy() for a in numbers_of(model.get_state())]
-    with pytest.raises(IndexError):
-        model.forward([[3, 4]], [[4, 99]])
-    for actual, wanted in zip(numbers_of(model.get_state()), before, strict=True):
-        np.testing.assert_array_equal(actual, wanted)
-
-
-@pytest.mark.parametrize("name", MAKE)
-def test_what_is_measured_begins_with_zeros_whatever_was_read(name):
-    x = np.random.default_rng(0).integers(0, 7, size=(9, 3))
-    t = np.roll(x, -1, axis=1)
-    model = MAKE[name]()
-    fresh = model.loss(x, t), model.loss(x, t, batch_size=4), model.accuracy(x, t, batch_size=4)
-    assert fresh[0] == pytest.approx(fresh[1], rel=1e-6)
-    model.forward(x[:2], t[:2])
-    before = [a.copy() for a in numbers_of(model.get_state())]
-    assert model.loss(x, t) == fresh[0]
-    assert model.accuracy(x, t, batch_size=4) == fresh[2]
-    for actual, wanted in zip(numbers_of(model.get_state()), before, strict=True):
-        np.testing.assert_array_equal(actual, wanted)
-
-
-def test_functions_that_measure_get_words_not_scores():
-    x = np.random.default_rng(0).integers(0, 7, size=(12, 3))
-    seen = []
-
-    def share(t, y):
-        seen.append((t.shape, y.shape))
-        return float((t == y).mean())
-
-    trainer = Trainer(Rnnlm(7, 4, 5, seed=0), SGD(0.1), seed=0)
-    trainer.fit(x, x, 1, 4, validation=(x[:5], x[:5]), metrics=[share], progress="none")
-    assert all(t == y for t, y in seen)
-    assert len(trainer.history.metrics["val_share"]) == 1
-
-
-def test_words_that_are_next_to_always_skipped_end():
-    model = Rnnlm(3, 2, 2, seed=0)
-    model.params[-1][:] = [0, 0, -60]
-    assert model.generate(0, [0, 1], sample_size=4, seed=0) == [0, 2, 2, 2]
-
-
-def test_a_text_begins_with_a_word_of_the_model():
-    for bad in (-1, 3):
-        with pytest.raises(IndexError, match="start_id: expected a word from 0 to 2"):
-            Rnnlm(3, 2, 2, seed=0).generate(bad, sample_size=1)
-
-
-def test_states_are_set_all_or_none():
-    model = BetterRnnlm(7, 4, 4, seed=0)
-    model.forward([[1, 2]], [[2, 3]])
-    before = [a.copy() for a in numbers_of(model.get_state())]
-    with pytest.raises(ValueError, match="h: expected shape"):
-        model.set_state([(np.ones((1, 4)), None), (np.ones((1, 5)), None)])
-    with pytest.raises(ValueError, match=r"c: expected shape \(2, 4\), that of h"):
-        model.lstm_layers[0].set_state(np.ones((2, 4)), np.ones((3, 4)))
-    for actual, wanted in zip(numbers_of(model.get_state()), before, strict=True):
-        np.testing.assert_array_equal(actual, wanted)

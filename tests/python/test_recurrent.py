@@ -1,4 +1,4 @@
-"""The recurrent layers: the book's formulas, states, bits, numbers near zero, errors."""
+"""The recurrent layers: the book's formulas, states, bits, numbers near zero."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,21 @@ import pytest
 import nnext
 import recurrent_reference as spec
 import reference as ref
-from nnext._recurrent import TimeGRU, TimeLSTM, TimeRNN
-from nnext._recurrent_steps import GRU, LSTM, RNN
+from nnext._recurrent import TimeGRU
+from nnext._recurrent_steps import LSTM
+from recurrent_kinds import (
+    KINDS,
+    gradients_of_states,
+    layer_of,
+    n_states,
+    options_of,
+    over_kinds,
+    over_types,
+    states_of,
+    weights_of,
+)
 from reference import normal
 
-# name: layer of sequences, layer of one step, specification, columns of weights and of b in H
-KINDS = {
-    "rnn": (TimeRNN, RNN, spec.RNN, 1, 1),
-    "lstm": (TimeLSTM, LSTM, spec.LSTM, 4, 4),
-    "gru": (TimeGRU, GRU, spec.GRU, 3, 3),
-    "gru without bias": (TimeGRU, GRU, spec.GRU, 3, 0),
-    "gru, reset after": (TimeGRU, GRU, spec.GRUResetAfter, 3, 4),
-}
 SIZES = [
     (1, 1, 1, 1),
     (2, 3, 4, 5),
@@ -31,37 +34,6 @@ SIZES = [
     (2, 3, 4, 0),
 ]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
-over_kinds = pytest.mark.parametrize("kind", KINDS)
-over_types = pytest.mark.parametrize("dtype", ref.FLOATS)
-
-
-def weights_of(kind, D, H, dtype=np.float64):
-    *_, gates, biases = KINDS[kind]
-    weights = [
-        normal(dtype, D, gates * H, seed=1) / np.sqrt(D + 1).astype(dtype),
-        normal(dtype, H, gates * H, seed=2) / np.sqrt(H + 1).astype(dtype),
-    ]
-    return [*weights, normal(dtype, biases * H, seed=3)] if biases else weights
-
-
-def options_of(kind):
-    return {"reset_after": True} if kind.endswith("after") else {}
-
-
-def layer_of(kind, D, H, dtype=np.float64, **options):
-    return KINDS[kind][0](*weights_of(kind, D, H, dtype), **options_of(kind), **options)
-
-
-def n_states(kind):
-    return 2 if kind == "lstm" else 1
-
-
-def states_of(layer):
-    return [layer.h, layer.c] if isinstance(layer, TimeLSTM) else [layer.h]
-
-
-def gradients_of_states(layer):
-    return [layer.dh, layer.dc] if isinstance(layer, TimeLSTM) else [layer.dh]
 
 
 def close(actual, expected, dtype):
@@ -152,6 +124,27 @@ def test_the_gradient_by_the_cells_goes_back_through_a_step():
         close(actual, wanted, np.float64)
 
 
+def test_any_zero_stands_for_no_gradient_of_the_cells():
+    layer = LSTM(*weights_of("lstm", 3, 4))
+    x, state = normal(np.float64, 2, 3, seed=4), normal(np.float64, 2, 4, seed=5)
+    layer.forward(x, state, state)
+    expected = layer.backward(state, np.zeros((2, 4)))
+    for zero in (0, 0.0, np.float32(0), np.int64(0)):
+        for actual, wanted in zip(layer.backward(state, zero), expected, strict=True):
+            ref.assert_same_bits(actual, wanted)
+
+
+def test_a_gru_without_bias_whose_reset_acts_after_the_product():
+    weights = weights_of("gru", 3, 4)[:2]
+    xs, dhs = normal(np.float64, 2, 3, 3, seed=4), normal(np.float64, 2, 3, 4, seed=5)
+    without = TimeGRU(*weights, reset_after=True)
+    zeros = TimeGRU(*weights, np.zeros(16), reset_after=True)
+    ref.assert_same_bits(without.forward(xs), zeros.forward(xs))
+    ref.assert_same_bits(without.backward(dhs), zeros.backward(dhs))
+    for actual, wanted in zip(without.grads, zeros.grads, strict=False):
+        ref.assert_same_bits(actual, wanted)
+
+
 # States
 
 
@@ -227,6 +220,17 @@ def test_half_types_are_rounded_once_and_hand_on_float32(kind, half):
         ref.assert_same_bits(dxs, expected.astype(half))
         for actual, wanted in zip(layer.grads, wide.grads, strict=True):
             ref.assert_same_bits(actual, wanted.astype(half))
+
+
+def test_a_state_that_was_set_is_the_layers_own():
+    layer = layer_of("lstm", 3, 4, stateful=True)
+    h = np.ones((2, 4))
+    layer.set_state(h, h)
+    xs = normal(np.float64, 2, 3, 3, seed=4)
+    expected = layer.forward(xs)
+    layer.set_state(h, h)
+    h[...] = 7
+    ref.assert_same_bits(layer.forward(xs), expected)
 
 
 # Options, and the bits
@@ -389,137 +393,6 @@ def test_a_network_learns_to_remember(kind):
     trainer = nnext.Trainer(model, nnext.Adam(0.05), seed=0)
     trainer.fit(x.astype(np.float32), t, max_epoch=25, progress="none")
     assert model.accuracy(x.astype(np.float32), t) == 1
-
-
-# Errors
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        (((2, 4), (3, 12), (12,)), r"Wx: expected shape \(D, 12\), got \(2, 4\)"),
-        (((2, 12), (3, 11), (12,)), r"Wh: expected shape \(H, 4 H\), got \(3, 11\)"),
-        (((2, 12), (12,), (12,)), r"Wh: expected shape \(H, 4 H\), got \(12,\)"),
-        (((2, 12), (3, 12), (3,)), r"b: expected shape \(12,\), got \(3,\)"),
-    ],
-    ids=str,
-)
-def test_weights_have_to_fit(arrays, message):
-    for cls in (TimeLSTM, LSTM):
-        with pytest.raises(ValueError, match=message):
-            cls(*map(np.zeros, arrays))
-
-
-def test_weights_have_to_be_floats():
-    Wx, Wh, b = weights_of("lstm", 2, 3)
-    for bad in ((Wx.astype(int), Wh, b), (Wx, Wh.tolist(), b), (Wx, Wh, None)):
-        with pytest.raises(TypeError, match="expected a NumPy array of floats"):
-            TimeLSTM(*bad)
-
-
-@over_kinds
-def test_what_does_not_fit_changes_nothing(kind):
-    layer = layer_of(kind, 3, 4, stateful=True)
-    xs, dhs = normal(np.float64, 2, 3, 3, seed=4), normal(np.float64, 2, 3, 4, seed=5)
-    layer.forward(xs)
-    layer.backward(dhs)
-    kept = [a.copy() for a in (*layer.grads, *states_of(layer))]
-    for bad, error, message in [
-        (xs[0], ValueError, r"xs: expected shape \(N, T, D\), got \(3, 3\)"),
-        (xs[..., :2], ValueError, r"xs: expected the last dimension to be 3"),
-        (xs[:1], ValueError, r"h: expected shape \(1, 4\).*reset_state\(\) begins anew.*\(2, 4\)"),
-        (xs.astype(complex), TypeError, "xs: "),
-        (np.ma.masked_array(xs, xs > 0), TypeError, "xs: "),
-    ]:
-        with pytest.raises(error, match=message):
-            layer.forward(bad)
-    for bad, error, message in [
-        (dhs[:, :2], ValueError, r"dout: expected shape \(2, 3, 4\).*\(2, 2, 4\)"),
-        (dhs.astype(str), TypeError, "dout: "),
-    ]:
-        with pytest.raises(error, match=message):
-            layer.backward(bad)
-    for bad, error in [(xs, ValueError), (np.zeros(4), ValueError), ("h", TypeError)]:
-        with pytest.raises(error, match=r"^h: "):
-            layer.set_state(bad)
-    for actual, wanted in zip((*layer.grads, *states_of(layer)), kept, strict=True):
-        ref.assert_same_bits(actual, wanted)
-    layer.grads[1].flags.writeable = False
-    with pytest.raises(ValueError, match="dWh: the array is read-only"):
-        layer.backward(dhs)
-    ref.assert_same_bits(layer.grads[0], kept[0])
-
-
-def test_both_states_are_set_or_none():
-    layer = layer_of("lstm", 3, 4, stateful=True)
-    with pytest.raises(ValueError, match="c: expected shape"):
-        layer.set_state(np.zeros((2, 4)), np.zeros((2, 5)))
-    assert layer.h is None
-
-
-@over_kinds
-def test_back_before_forth(kind):
-    layer = layer_of(kind, 3, 4)
-    with pytest.raises(RuntimeError, match="backward was called before"):
-        layer.backward(np.zeros((2, 3, 4)))
-    step = KINDS[kind][1](*layer.params, **options_of(kind))
-    with pytest.raises(RuntimeError, match="backward was called before"):
-        step.backward(np.zeros((2, 4)), *([0] if kind == "lstm" else []))
-
-
-@over_kinds
-def test_a_step_names_its_own_arguments(kind):
-    step = KINDS[kind][1](*weights_of(kind, 3, 4), **options_of(kind))
-    x, states = np.zeros((2, 3)), [np.zeros((2, 4))] * n_states(kind)
-    with pytest.raises(ValueError, match=r"x: expected shape \(N, 3\), got \(2, 4\)"):
-        step.forward(np.zeros((2, 4)), *states)
-    with pytest.raises(ValueError, match=r"h_prev: expected shape \(2, 4\), got \(1, 4\)"):
-        step.forward(x, np.zeros((1, 4)), *states[1:])
-    step.forward(x, *states)
-    with pytest.raises(ValueError, match=r"dh_next: expected shape \(2, 4\), got \(2, 3\)"):
-        step.backward(x, *([0] if kind == "lstm" else []))
-
-
-def test_a_state_that_was_set_is_the_layers_own():
-    layer = layer_of("lstm", 3, 4, stateful=True)
-    h = np.ones((2, 4))
-    layer.set_state(h, h)
-    xs = normal(np.float64, 2, 3, 3, seed=4)
-    expected = layer.forward(xs)
-    layer.set_state(h, h)
-    h[...] = 7
-    ref.assert_same_bits(layer.forward(xs), expected)
-
-
-def test_a_gru_without_bias_whose_reset_acts_after_the_product():
-    weights = weights_of("gru", 3, 4)[:2]
-    xs, dhs = normal(np.float64, 2, 3, 3, seed=4), normal(np.float64, 2, 3, 4, seed=5)
-    without = TimeGRU(*weights, reset_after=True)
-    zeros = TimeGRU(*weights, np.zeros(16), reset_after=True)
-    ref.assert_same_bits(without.forward(xs), zeros.forward(xs))
-    ref.assert_same_bits(without.backward(dhs), zeros.backward(dhs))
-    for actual, wanted in zip(without.grads, zeros.grads, strict=False):
-        ref.assert_same_bits(actual, wanted)
-
-
-def test_a_batch_in_parts_has_no_state_to_hand_on():
-    layer = layer_of("rnn", 3, 4, stateful=True)
-    model = nnext.Sequential([layer], nnext.SquaredError())
-    step = nnext.Step(model, nnext.SGD())
-    part = normal(np.float64, 2, 3, 3, seed=4), normal(np.float64, 2, 3, 4, seed=5)
-    with pytest.raises(ValueError, match=r"stateful layer, TimeRNN\(3, 4\)"):
-        step.accumulate([part, part])
-    step.accumulate([part])
-
-
-def test_any_zero_stands_for_no_gradient_of_the_cells():
-    layer = LSTM(*weights_of("lstm", 3, 4))
-    x, state = normal(np.float64, 2, 3, seed=4), normal(np.float64, 2, 4, seed=5)
-    layer.forward(x, state, state)
-    expected = layer.backward(state, np.zeros((2, 4)))
-    for zero in (0, 0.0, np.float32(0), np.int64(0)):
-        for actual, wanted in zip(layer.backward(state, zero), expected, strict=True):
-            ref.assert_same_bits(actual, wanted)
 
 
 def test_the_books_way_to_make_a_gru():

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -188,3 +189,20 @@ def test_an_interrupted_bar_is_closed_and_the_trainer_goes_on():
     assert trainer.current_epoch == 0
     trainer.fit(TEXT[:25], TEXT[1:26], 1, 3, 4, progress="none")
     assert trainer.current_epoch == 1
+
+
+def test_losses_that_nobody_asks_for_are_not_kept():
+    class Same(Reads):
+        """Returns one and the same number, and counts who holds it."""
+
+        loss = float("1.25")
+
+        def forward(self, xs, ts):
+            self.losses.append(sys.getrefcount(self.loss))
+            return self.loss
+
+    for interval in (None, 1000):
+        model = Same()
+        trained(model, max_epoch=9, eval_interval=interval)
+        assert len(model.losses) == 36
+        assert max(model.losses[1:]) == min(model.losses[1:])

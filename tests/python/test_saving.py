@@ -29,11 +29,8 @@ from nnext import (
     TwoLayerNet,
     affine,
     load_model,
-    register_layer,
-    register_model,
 )
 from nnext import _registry as registry
-from nnext.base_model import BaseModel
 from nnext.layers import (
     GELU,
     AbsoluteError,
@@ -121,26 +118,9 @@ LAYERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _own_tables(monkeypatch):
-    for name in ("_OWN_LAYERS", "_OWN_MODELS"):
-        monkeypatch.setattr(registry, name, {})
-
-
 def make_model(dtype="float32"):
     return Sequential([affine(4, 3, seed=0, dtype=dtype), ReLU(), Dropout(0.5, seed=1),
                        affine(3, 2, seed=2, dtype=dtype)])  # fmt: skip
-
-
-def check_equal(model, other):
-    assert type(other) is type(model)
-    state, back = model.state_dict(), other.state_dict()
-    assert list(back) == list(state)
-    for name in state:
-        assert back[name].dtype == state[name].dtype
-        assert back[name].shape == state[name].shape
-        assert back[name].tobytes() == state[name].tobytes()
-    assert registry.describe(other) == registry.describe(model)
 
 
 # What comes back
@@ -168,7 +148,7 @@ def test_a_layer_comes_back_with_its_options(tmp_path, name):
         return
     model.save(tmp_path / "m")
     back = load_model(tmp_path / "m")
-    check_equal(model, back)
+    saved_files.check_equal(model, back)
     other = back.loss_layer if is_loss else back.layers[1]
     assert type(other) is type(layer)
     assert other.config() == layer.config()
@@ -192,7 +172,7 @@ def test_a_model_computes_and_trains_to_the_same_bits(tmp_path):
         for m in (model, back):
             m.backward()
             nnext.SGD(lr=0.1).update(m.params, m.grads)
-    check_equal(model, back)
+    saved_files.check_equal(model, back)
 
 
 @pytest.mark.parametrize("dtype", ["float16", bfloat16, "float32", "float64", ">f4", ">f8"])
@@ -232,7 +212,7 @@ def test_shared_weights_are_stored_once_and_shared_again(tmp_path, transposed):
     model.save(tmp_path / "m")
     assert sorted(load_file(tmp_path / "m")) == ["layers.0.W", "layers.1.W"]
     back = load_model(tmp_path / "m")
-    check_equal(model, back)
+    saved_files.check_equal(model, back)
     back.params[0][0, 1] = 77
     assert back.loss_layer.params[0][(1, 0) if transposed else (0, 1)] == 77
 
@@ -241,14 +221,14 @@ def test_a_two_layer_net_is_one_again(tmp_path):
     model = TwoLayerNet(2, 3, 4, seed=0)
     state = np.random.get_state()[1].copy()
     model.save(tmp_path / "m")
-    check_equal(model, load_model(tmp_path / "m"))
+    saved_files.check_equal(model, load_model(tmp_path / "m"))
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # nothing was drawn
 
 
 def test_a_model_without_parameters_and_a_path_of_bytes(tmp_path):
     model = Sequential([ReLU()])
     model.save(os.fsencode(tmp_path / "m"))
-    check_equal(model, load_model(os.fsencode(tmp_path / "m")))
+    saved_files.check_equal(model, load_model(os.fsencode(tmp_path / "m")))
 
 
 def test_a_file_is_the_same_each_time(tmp_path):
@@ -265,13 +245,13 @@ def test_other_programs_read_the_arrays_by_readable_names(tmp_path):
     other = make_model()
     other.params[0][...] = 0
     other.load_state_dict(arrays)
-    check_equal(model, other)
+    saved_files.check_equal(model, other)
 
 
 @pytest.mark.parametrize("name", saved_files.NAMES)
 def test_a_file_of_an_earlier_version_is_read(name):
     model, back = saved_files.stored_model(name), load_model(saved_files.model_file(name))
-    check_equal(model, back)
+    saved_files.check_equal(model, back)
     assert np.shares_memory(back.params[0], back.loss_layer.params[0])
     assert back.layers[3].config() == {"dropout_ratio": 0.25, "seed": 2**62 + 1, "offset": 1234}
     assert back.loss_layer.options == model.loss_layer.options
@@ -283,175 +263,6 @@ def test_a_file_of_an_earlier_version_is_read(name):
     assert [type(layer) for layer in back.layers] == [type(layer) for layer in model.layers]
     for layer, stored in zip(model.layers, back.layers, strict=True):
         assert getattr(layer, "config", dict)() == getattr(stored, "config", dict)()
-
-
-# Layers and models of one's own
-
-
-class PReLU:
-    param_names = ("slope",)
-
-    def __init__(self, slope, limit=0.0):
-        self.params, self.grads, self.limit = [slope], [np.zeros_like(slope)], limit
-
-    def config(self):
-        return {"limit": self.limit}
-
-    def forward(self, x):
-        return np.where(x > self.limit, x, self.params[0] * x)
-
-    def backward(self, dout):
-        return dout
-
-
-class Normed:
-    """A layer with buffers, which come after the parameters."""
-
-    buffer_names = ("mean",)
-
-    def __init__(self, scale, mean):
-        self.params, self.grads, self.buffers = [scale], [np.zeros_like(scale)], [mean]
-
-    def forward(self, x):
-        return (x - self.buffers[0]) * self.params[0]
-
-    def backward(self, dout):
-        return dout
-
-
-def test_an_own_layer_is_stored_once_it_is_known(tmp_path):
-    model = Sequential([affine(4, 3, seed=0), PReLU(np.full(3, 0.25), limit=-np.inf)])
-    with pytest.raises(TypeError, match=r"layers\.1: PReLU is a layer .*register_layer\("):
-        model.save(tmp_path / "m")
-    assert not (tmp_path / "m").exists()
-    assert register_layer("PReLU", PReLU) is PReLU
-    model.save(tmp_path / "m")
-    assert "layers.1.slope" in load_file(tmp_path / "m")
-    back = load_model(tmp_path / "m")
-    check_equal(model, back)
-    assert back.layers[1].limit == -np.inf
-    registry._OWN_LAYERS.clear()
-    with pytest.raises(ValueError, match=r"m: layers\.1: an unknown layer 'PReLU'; if it is your"):
-        load_model(tmp_path / "m")
-
-
-def test_the_decorator_and_a_builder(tmp_path):
-    @register_layer("Twice", build=lambda *arrays, **config: Twice())
-    class Twice:
-        def __init__(self):
-            self.params, self.grads = [], []
-
-        def forward(self, x):
-            return 2 * x
-
-        def backward(self, dout):
-            return 2 * dout
-
-    Sequential([Twice()]).save(tmp_path / "m")
-    assert type(load_model(tmp_path / "m").layers[0]) is Twice
-
-
-def test_buffers_are_stored_and_come_after_the_parameters(tmp_path):
-    register_layer("Normed", Normed)
-    model = Sequential([Normed(np.full(3, 2.0), np.arange(3.0))])
-    model.save(tmp_path / "m")
-    assert sorted(load_file(tmp_path / "m")) == ["layers.0.mean", "layers.0.params.0"]
-    back = load_model(tmp_path / "m")
-    check_equal(model, back)
-    np.testing.assert_array_equal(back.layers[0].buffers[0], np.arange(3.0))
-
-
-def test_a_subclass_is_not_taken_for_its_parent(tmp_path):
-    class Leaky(ReLU):
-        pass
-
-    with pytest.raises(TypeError, match="Leaky is a layer that files do not know"):
-        Sequential([Leaky()]).save(tmp_path / "m")
-
-    class Deep(Sequential):
-        pass
-
-    with pytest.raises(TypeError, match="Deep is a model that files do not know"):
-        Deep([ReLU()]).save(tmp_path / "m")
-
-
-@pytest.mark.parametrize(
-    ("config", "match"),
-    [
-        ({"limit": {1, 2}}, r"layers\.0: PReLU.config\(\)\.limit: expected a number, text"),
-        ({"limit": np.ones(2)}, "expected a number, text"),
-        ({"$float": 1}, r"names without \$"),
-        ({"wrong": 1}, "it could not be made again of 1 arrays and the options"),
-        ([1], "expected a dict from config"),
-    ],
-)
-def test_options_that_could_not_be_read_again_are_not_written(tmp_path, config, match):
-    register_layer("PReLU", PReLU)
-    layer = PReLU(np.ones(3))
-    layer.config = lambda: config
-    with pytest.raises(TypeError, match=match):
-        Sequential([layer]).save(tmp_path / "m")
-    assert not list(tmp_path.iterdir())
-
-
-def test_names_that_cannot_be_registered():
-    for register, taken, own in ((register_layer, "Affine", PReLU),
-                                 (register_model, "Sequential", Sequential)):  # fmt: skip
-        with pytest.raises(ValueError, match=f"'{taken}' is one of nnext's own"):
-            register(taken, own)
-        with pytest.raises(TypeError, match="expected the name"):
-            register("", own)
-        with pytest.raises(TypeError, match="expected the class"):
-            register("x", 7)
-        with pytest.raises(TypeError, match="build: expected a function"):
-            register("x", own, build=7)
-
-
-class Wired(BaseModel):
-    """A model of one's own, with a layer that is in no list."""
-
-    def __init__(self, width, ratio=0.5):
-        self.width, self.ratio = width, ratio
-        self.body, self.head = affine(2, width), affine(width, 3)
-        self.dropout = Dropout(ratio)
-        super().__init__([self.body, self.head], SoftmaxWithLoss())
-
-    def config(self):
-        return {"width": self.width, "ratio": self.ratio}
-
-    def scores(self, x):
-        return self.head.forward(self.body.forward(x))
-
-
-def test_an_own_model_is_made_of_its_options(tmp_path):
-    model = Wired(5, ratio=0.25)
-    model.dropout.offset = 99
-    with pytest.raises(TypeError, match=r"Wired is a model .*config\(\).*register_model\("):
-        model.save(tmp_path / "m")
-    register_model("Wired")(Wired)
-    model.save(tmp_path / "m")
-    assert sorted(load_file(tmp_path / "m")) == ["body.W", "body.b", "head.W", "head.b"]
-    back = load_model(tmp_path / "m")
-    check_equal(model, back)
-    assert (back.dropout.seed, back.dropout.offset) == (model.dropout.seed, 99)
-    assert back.width == 5
-    registry._OWN_MODELS.clear()
-    with pytest.raises(ValueError, match="an unknown model 'Wired'"):
-        load_model(tmp_path / "m")
-
-
-def test_an_own_model_says_what_it_lacks(tmp_path):
-    class Silent(Wired):
-        config = BaseModel.config
-
-    register_model("Silent", Silent)
-    with pytest.raises(NotImplementedError, match=r"Silent does not define config\(\)"):
-        Silent(3).save(tmp_path / "m")
-    model = make_model()
-    model.params.append(np.ones(1, np.float32))
-    model.grads.append(np.ones(1, np.float32))
-    with pytest.raises(TypeError, match=r"params\.4 belongs to the model alone"):
-        model.save(tmp_path / "m")
 
 
 # What is written
@@ -470,13 +281,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         make_model("float64").save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["m"]
-
-
-def test_arrays_of_other_types_are_refused(tmp_path):
-    layer = Normed(np.ones(3), np.ones(3, complex))
-    register_layer("Normed", Normed)
-    with pytest.raises(TypeError, match=r"layers\.0\.mean: arrays of complex128 are not stored"):
-        Sequential([layer]).save(tmp_path / "m")
 
 
 def in_a_process(code, *arguments):

@@ -185,7 +185,7 @@ def test_what_parts_cannot_use_is_refused():
         AttentionEncoder(V, D, H).backward(np.zeros((3, 5, H)))
     encoder, every = Encoder(V, D, H), AttentionEncoder(V, D, H)
     for xs in (XS[0], XS[:, :0], XS[None]):
-        with pytest.raises(ValueError, match=r"xs: expected ids \(N, T\)"):
+        with pytest.raises(ValueError, match=r"xs: expected ids (of shape )?\(N, T\)"):
             encoder.forward(xs)
     encoder.forward(XS)
     every.forward(XS)
@@ -201,32 +201,147 @@ def test_what_parts_cannot_use_is_refused():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_model_cannot_use_is_refused(kind):
+def test_what_a_model_cannot_use_is_refused_by_the_callers_name(kind):
     model = kind(V, D, H)
-    for ts in (TS[0], TS[:, :1], TS[None]):
-        with pytest.raises(ValueError, match=r"ts: expected ids \(N, T\), T at least 2"):
-            model.forward(XS, ts)
-    with pytest.raises(ValueError, match=r"ts: expected an answer for each row of xs \(3, 5\)"):
-        model.forward(XS, TS[:2])
-    with pytest.raises(ValueError, match=r"ts: expected an answer for each row of xs \(\)"):
-        model.forward(3, TS)
-    with pytest.raises(IndexError):
-        model.forward(XS + V, TS)
-    with pytest.raises(IndexError):
-        model.forward(XS, TS - V)
-    with pytest.raises(TypeError):
-        model.forward(XS.astype("f4"), TS)
-    with pytest.raises(ValueError, match="one sequence"):
-        model.generate(XS, 0, 3)
-    with pytest.raises(ValueError, match="sample_size"):
-        model.generate(XS[:1], 0, 0)
-    with pytest.raises(TypeError, match="start_id"):
-        model.generate(XS[:1], 0.5, 3)
-    with pytest.raises(IndexError):
-        model.generate(XS[:1], V, 3)
+    ids = f"expected ids from 0 to {V - 1}"
+    for xs, ts, error, message in [
+        (XS, TS[0], ValueError, r"ts: expected ids of shape \(N, T\), got shape \(4,\)"),
+        (XS, TS[None], ValueError, r"ts: expected ids of shape \(N, T\), got shape \(1, 3, 4\)"),
+        (XS, TS[:, :1], ValueError, r"ts: expected ids \(N, T\), T at least 2"),
+        (XS, TS[:2], ValueError, r"ts: expected an answer for each row of xs \(3, 5\)"),
+        (3, TS, ValueError, r"xs: expected ids of shape \(N, T\), got shape \(\)"),
+        (XS[:, :0], TS, ValueError, r"xs: expected ids \(N, T\), T at least 1"),
+        (XS, [[1, 2], [3]], ValueError, "ts: expected an array, got rows of different lengths"),
+        (XS + V, TS, IndexError, rf"xs: {ids}, xs\[0, 0\] is \d+"),
+        (XS, TS - V, IndexError, rf"ts: {ids}, ts\[0, 0\] is -\d"),
+        (XS, [[1, 2, -1, 3]] * 3, IndexError, rf"ts: {ids}, ts\[0, 2\] is -1"),
+        (XS.astype("f4"), TS, TypeError, "xs: expected ids, whole numbers, got type float32"),
+        (XS, TS > 3, TypeError, "ts: expected ids, whole numbers, got type bool"),
+        (np.ma.masked_array(XS, XS > 3), TS, TypeError, r"xs: .*xs\.filled"),
+        (XS[:0], TS[:0], nnext.EmptyBatchError, "scores: expected at least 1 sample"),
+        (XS, [[1, 2, -1]] * 3, None, ""),  # the answer ends before what is counted
+        (XS.tolist(), TS.tolist(), None, ""),
+    ]:
+        if error is None:
+            assert np.isfinite(model.forward(xs, ts))
+            continue
+        with pytest.raises(error, match=f"^{message}"):
+            model.forward(xs, ts)
     for method in (model.scores, model.predict, model.predict_proba):
         with pytest.raises(NotImplementedError, match=f"x: {kind.__name__} scores answers"):
             method(XS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_written_is_refused_by_the_callers_name(kind):
+    model = kind(V, D, H)
+    for xs, start_id, size, error, message in [
+        (XS, 0, 3, ValueError, r"xs: expected ids of one sequence, \(1, T\), got shape \(3, 5\)"),
+        (XS[0], 0, 3, ValueError, r"xs: expected ids of shape \(N, T\)"),
+        ([[V]], 0, 3, IndexError, r"xs: expected ids from 0 to 6, xs\[0, 0\] is 7"),
+        (XS[:1], 0, 0, ValueError, "sample_size: expected"),
+        (XS[:1], 0.5, 3, TypeError, "start_id: expected a whole number, got 0.5"),
+        (XS[:1], True, 3, TypeError, "start_id: expected a whole number, got True"),
+        (XS[:1], V, 3, IndexError, "start_id: expected a character from 0 to 6, got 7"),
+        (XS[:1], -1, 3, IndexError, "start_id: expected a character from 0 to 6, got -1"),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            model.generate(xs, start_id, size)
+    assert len(model.generate(XS[:1].tolist(), np.int64(1), 3)) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_are_checked_before_training_and_rows_named(kind):
+    wrong = TS.copy()
+    wrong[2, 1] = V
+    model = kind(V, D, H)
+    for x, t, message in [
+        (XS, wrong, r"^t: expected ids from 0 to 6, t\[2, 1\] is 7"),
+        (np.where(XS[2, 3] == XS, -1, XS), TS, r"^x: expected ids from 0 to 6, x\[\d, \d\] is -1"),
+    ]:
+        with pytest.raises(IndexError, match=message):
+            model.loss(x, t, batch_size=1)
+        trainer = Trainer(model, SGD(), seed=0)
+        with pytest.raises(IndexError, match=message):
+            trainer.fit(x, t, 1, 1, progress="none")
+        assert trainer.history.batches == 0
+
+
+DECODERS = {Decoder: "h", PeekyDecoder: "h", AttentionDecoder: "enc_hs"}
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_what_a_decoder_refuses_leaves_its_states(kind):
+    decoder, name = kind(V, D, H, dtype="f8"), DECODERS[kind]
+    shape = (3, 5, H) if kind is AttentionDecoder else (3, H)
+    h = np.random.default_rng(0).standard_normal(shape)
+    with pytest.raises(RuntimeError, match=rf"{kind.__name__}\.backward was called before"):
+        decoder.backward(np.zeros((3, 4, V)))
+    scores = decoder.forward(TS, h)
+    states = decoder.lstm.h, decoder.lstm.c
+    for xs, state, error, message in [
+        (TS + V, h, IndexError, "xs: expected ids from"),
+        (TS / 2, h, TypeError, "xs: expected ids, whole numbers"),
+        (TS[0], h, ValueError, r"xs: expected ids of shape \(N, T\)"),
+        (TS, h[:2], ValueError, rf"{name}: expected a row for each of xs \(3, 4\), got shape \(2"),
+        (TS, h[..., :2], ValueError, rf"{name}: expected shape \(N, "),
+        (TS, h[0], ValueError, rf"{name}: expected shape \(N, "),
+        (TS, "h", TypeError, f"{name}: cannot compute with type"),
+        (TS, None, TypeError, f"{name}: cannot compute with type"),
+        (TS, h.astype(complex), TypeError, f"{name}: cannot compute with type complex128"),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            decoder.forward(xs, state)
+    for state, start, error, message in [
+        (h, 0, ValueError, f"{name}: expected that of one sequence, got shape"),
+        (h[:1], V, IndexError, "start_id: expected a character from 0 to 6, got 7"),
+        (h[:1], "a", TypeError, "start_id"),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            decoder.generate(state, start, 3)
+    assert decoder.lstm.h is states[0]
+    assert decoder.lstm.c is states[1]
+    for grad in decoder.grads:
+        grad[...] = 7
+    for bad in (np.zeros((3, 4, V - 1)), np.zeros((3, V)), "d"):
+        with pytest.raises((ValueError, TypeError), match=r"^dscore: "):
+            decoder.backward(bad)
+    assert all((grad == 7).all() for grad in decoder.grads)
+    np.testing.assert_array_equal(decoder.forward(TS.tolist(), h.tolist()), scores)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_a_decoder_computes_in_the_type_of_its_parameters(kind):
+    decoder = kind(V, D, H)
+    shape = (3, 5, H) if kind is AttentionDecoder else (3, H)
+    ones = np.ones(shape)
+    expected = decoder.forward(TS, ones.astype("f4"))
+    for h in (ones, ones.tolist(), ones.astype(int), ones > 0):
+        scores = decoder.forward(TS, h)
+        assert scores.dtype == np.float32
+        np.testing.assert_array_equal(scores, expected)
+    assert decoder.forward(TS[:, :0], ones).shape == (3, 0, V)
+    assert decoder.forward(TS[:0], ones[:0]).shape == (0, 4, V)
+
+
+def test_the_attributes_are_those_of_the_books_classes():
+    for kind in KINDS:
+        model = kind(V, D, H)
+        assert model.softmax is model.loss_layer
+        assert model.layers == [model.encoder, model.decoder]
+        assert [*map(id, model.params)] == [
+            id(p) for part in (model.encoder, model.decoder) for p in part.params
+        ]
+        assert len(model.grads) == len(model.params) == 10
+        assert model.encoder.lstm.stateful is False
+        assert model.decoder.lstm.stateful is True
+        assert model.encoder.hs is None
+    attention = model.decoder.attention
+    assert attention.params == attention.grads == []
+    assert attention.attention_weights is None
+    model.forward(XS, TS)
+    assert isinstance(attention.attention_weights, list)
+    assert np.array(attention.attention_weights).shape == (3, 3, 5)  # steps, rows, what is read
 
 
 # Files and copies

@@ -116,19 +116,21 @@ def test_an_answer_is_right_or_not():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has letters for marks")
 def test_questions_and_answers_are_printed_if_told(monkeypatch):
-    def shown(ids, encoding="utf-8", **options):
+    def shown(ids, encoding="utf-8", positional=(), **options):
         out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
         monkeypatch.setattr(sys, "stdout", out)
-        eval_seq2seq(Writes(ids), np.array([[5, 7, 10]]), np.array([[12, 6, 2]]), CHARS, **options)
+        question, correct = np.array([[5, 7, 10]]), np.array([[12, 6, 2]])
+        eval_seq2seq(Writes(ids), question, correct, CHARS, *positional, **options)
         out.flush()
         return out.buffer.getvalue().decode(encoding)
 
     assert shown([6, 2]) == ""
-    assert shown([6, 2], verbose=True) == "Q 57+\nT 62\n\033[92m☑\033[0m 62\n---\n"
-    back = shown([6, 3], verbose=True, is_reverse=True)
+    assert shown([6, 2], verbos=True) == "Q 57+\nT 62\n\033[92m☑\033[0m 62\n---\n"
+    assert shown([6, 2], positional=(True,)) == shown([6, 2], verbos=True)
+    back = shown([6, 3], verbos=True, is_reverse=True)
     assert back == "Q +75\nT 62\n\033[91m☒\033[0m 63\n---\n"
-    assert shown([6, 2], "ascii", verbose=True) == "Q 57+\nT 62\nO 62\n---\n"
-    assert shown([6, 3], "ascii", verbose=True) == "Q 57+\nT 62\nX 63\n---\n"
+    assert shown([6, 2], "ascii", verbos=True) == "Q 57+\nT 62\nO 62\n---\n"
+    assert shown([6, 3], "ascii", verbos=True) == "Q 57+\nT 62\nX 63\n---\n"
 
 
 def test_what_is_no_answer_is_refused():
@@ -143,5 +145,5 @@ def test_what_is_no_answer_is_refused():
         eval_seq2seq(Writes([]), [[1]], [1, -2], CHARS)
     with pytest.raises(ValueError, match=r"question: expected ids of shape .* got shape \(\)"):
         eval_seq2seq(Writes([]), 1, [1, 2], CHARS)
-    with pytest.raises(TypeError, match="verbose"):
-        eval_seq2seq(Writes([]), [[1]], [1, 2], CHARS, verbose=1.5)
+    with pytest.raises(TypeError, match="verbos"):
+        eval_seq2seq(Writes([]), [[1]], [1, 2], CHARS, verbos=1.5)

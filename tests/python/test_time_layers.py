@@ -76,6 +76,29 @@ def test_embedding_and_affine_are_those_of_every_step(dtype, sizes):
     assert_close(table.grads[0], 2 * want_table.grads[0], 40, 40)
 
 
+def test_ids_that_the_table_has_not_are_named():
+    table = tl.TimeEmbedding(np.ones((5, 3)))
+    for xs, error, message in [
+        ([[0, 5]], IndexError, "xs: index 5 in row 1 is out of range for 5 rows of W"),
+        ([[0.5]], TypeError, "xs: expected integers, got type float64"),
+        ([[True]], TypeError, "xs: expected integers, got type bool"),
+        ([[1], [1, 2]], ValueError, "xs: expected rows of equal lengths"),
+        (np.ma.masked_array([1, 2], [True, False]), TypeError, r"xs: .*xs\.filled\(value\)"),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            table.forward(xs)
+    assert table.idx is None
+    model = Sequential([table, tl.TimeAffine(np.ones((3, 5)), np.zeros(5))])
+    ids = np.zeros((4, 2), int)
+    ids[3, 1] = 5
+    message = r"^x: row 3: index 5 in row 1 is out of range"
+    with pytest.raises(IndexError, match=message):
+        model.loss(ids, 0 * ids, batch_size=2)
+    trainer = nnext.Trainer(model, SGD(), seed=0)
+    with pytest.raises(IndexError, match=message):
+        trainer.fit(ids, 0 * ids, 1, 2, progress="none")
+
+
 def test_the_books_simple_affine_has_its_names():
     W, b = normal("f4", 3, 4), normal("f4", 4, seed=1)
     simple, fast = tl.Simple_TimeAffine(W, b), tl.TimeAffine(W, b)
