@@ -42,7 +42,7 @@ class _OneHotModel(WordModel):
         """Return the mean of the rows of each context, (N, C, V) to (N, V)."""
         if contexts.dtype.kind == "f" and contexts.dtype.itemsize > 2:
             mean: Array = _nnext.sum(contexts, 1)
-        else:  # whole numbers and halves, of which the mean of three is none
+        else:  # the mean of whole numbers is none, and that of halves would be rounded
             kind = np.float64 if self.word_vecs.dtype == np.float64 else np.float32
             mean = np.add.reduce(contexts, 1, kind)
         mean *= 1 / contexts.shape[1]
