@@ -124,7 +124,7 @@ def test_ids_that_belong_to_no_row_are_refused(use, wrong, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_masks_and_sparse_matrices_are_refused():
+def test_masks_are_refused():
     masked = np.ma.masked_equal(np.eye(3), 1)
     for use in (
         lambda: util.cos_similarity(masked[0], masked[1]),
