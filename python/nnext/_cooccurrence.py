@@ -7,16 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._input import make_array
-from nnext._layer import as_floats, as_numbers
-from nnext._support import (
-    Array,
-    check_count,
-    check_numbers,
-    random_source,
-    refuse_sparse,
-    require,
-)
+from nnext._input import read_numbers
+from nnext._layer import as_floats
+from nnext._support import Array, check_count, check_numbers, random_source, require
 from nnext._text import read_corpus
 
 _BLOCK = 2**20  # elements of C that `ppmi` looks at together: some 30 MB of what it computes aside
@@ -117,8 +110,7 @@ def ppmi(C: ArrayLike, verbose: bool = False, eps: float = 1e-8) -> Array:
            [1., 0., 1.],
            [0., 1., 0.]], dtype=float32)
     """
-    refuse_sparse("C", C)
-    counts = as_numbers("C", make_array("C", C))
+    counts = read_numbers("C", C)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(f"C: expected a square matrix (V, V), got shape {counts.shape}")
     check_numbers(eps=eps)
@@ -206,8 +198,7 @@ def truncated_svd(
     >>> S.round(6)
     array([3., 2.])
     """
-    refuse_sparse("M", M)
-    matrix = as_floats("M", make_array("M", M))
+    matrix = as_floats("M", read_numbers("M", M))
     if matrix.dtype.itemsize == 2:
         matrix = matrix.astype(np.float32)
     if matrix.ndim != 2:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nnext._drawn_layers import Drawn, Rng, check_sizes
-from nnext._input import read_ids
 from nnext._layer import Joined, Layer, as_floats, as_shaped, before_forward
 from nnext._support import Array, check_count, naming, whole_number
+from nnext._text import read_ids
 from nnext.attention import TimeAttention
 
 
@@ -87,7 +87,7 @@ class Encoder(Joined):
 
     def _read(self, xs: Any) -> Array:
         """Return all states."""
-        ids = read_ids("xs", xs, len(self.params[0]))
+        ids = read_ids("xs", xs, len(self.params[0]), ("NT",))
         if not ids.shape[1]:
             raise ValueError(f"xs: expected ids (N, T), T at least 1, got shape {ids.shape}")
         self.hs = hs = self.lstm.forward(self.embed.forward(ids))
@@ -253,7 +253,7 @@ class Decoder(Joined):
         return self._generate("h", h, start_id, sample_size)
 
     def _forward(self, xs: ArrayLike, name: str, h: ArrayLike) -> Array:
-        ids = read_ids("xs", xs, len(self.params[0]))
+        ids = read_ids("xs", xs, len(self.params[0]), ("NT",))
         state = self._state(name, h)
         if len(state) != len(ids):
             raise ValueError(

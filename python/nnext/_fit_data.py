@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -317,11 +318,11 @@ def _check_indices(scores: Any, x: Array) -> None:
         try:
             scores(x[row : row + 1])
         except IndexError as error:
-            text = str(error).partition(": ")[2]  # whatever the layer calls its input
-            if any(text.startswith(f"index {i} ") for i in table[row]):  # or about something else
-                text = text.replace(" in row 0 ", " ", 1).replace(
-                    " in row 0, step ", " in step ", 1
-                )
+            name, _, text = str(error).partition(": ")
+            # An error of a layer, or of a model that checks its ids; or about something else.
+            text = text.replace(" in row 0 ", " ", 1)
+            text = re.sub(rf"{re.escape(name)}\[.*\] is (-?\d+)$", r"got \1", text)
+            if any(text.startswith(f"index {i} ") or text.endswith(f"got {i}") for i in table[row]):
                 raise IndexError(f"x: row {row}: {text}") from None
         except Exception:  # no scores, or not of one row
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnext._layer import is_float
+from nnext._layer import as_numbers, is_float
 from nnext._support import Array, refuse_masked, refuse_sparse
 
 
@@ -36,46 +36,6 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
     return cast_to_parameters(make_array("x", x), params)
 
 
-def read_ids(name: str, value: Any, size: int, ignored: int | None = None) -> Array:
-    """Return the ids of N sequences, (N, T), as an array, or say by its name why they are none.
-
-    Parameters
-    ----------
-    name : str
-    value : array_like of int
-    size : int
-        How many words or characters there are.
-    ignored : int, optional
-        A label that may stand among them.
-
-    Raises
-    ------
-    ValueError
-        If it has not two axes.
-    TypeError
-        If it is no array of whole numbers. Booleans are none.
-    IndexError
-        If an id is below 0 or not below `size`.
-    """
-    refuse_sparse(name, value)
-    refuse_masked(name, value)
-    ids = make_array(name, value)
-    if ids.size and ids.dtype.kind not in "iu":  # [[]] is an array of floats
-        raise TypeError(f"{name}: expected ids, whole numbers, got type {ids.dtype}")
-    if ids.ndim != 2:
-        raise ValueError(f"{name}: expected ids (N, T), got shape {ids.shape}")
-    if ids.size and (ids.min() < 0 or ids.max() >= size):
-        wrong = (ids < 0) | (ids >= size)
-        if ignored is not None:
-            wrong &= ids != ignored
-        if wrong.any():
-            n, t = np.argwhere(wrong)[0].tolist()
-            raise IndexError(
-                f"{name}: index {ids[n, t]} in row {n}, step {t} is out of range for {size} ids"
-            )
-    return ids
-
-
 def make_array(name: str, value: Any) -> Array:
     """Return a value as an array, or say by its name why it is none.
 
@@ -97,6 +57,21 @@ def make_array(name: str, value: Any) -> Array:
             f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
             f"can be made: {error}"
         ) from None
+
+
+def read_numbers(name: str, value: Any) -> Array:
+    """Return a value as an array of numbers that the core knows, or say by its name why it is none.
+
+    Raises
+    ------
+    ValueError
+        If its rows are not equally long.
+    TypeError
+        If it is sparse, masked, or of another type.
+    """
+    refuse_sparse(name, value)
+    refuse_masked(name, value)
+    return as_numbers(name, make_array(name, value))
 
 
 def _uneven(rows: Any) -> str:

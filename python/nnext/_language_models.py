@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from nnext._drawn_layers import Drawn, Rng, check_sizes, sizes_of
 from nnext._drawn_words import draw_words
 from nnext._fit_data import Samples
-from nnext._input import read_ids
 from nnext._support import Array, check_count, check_flag, given_source, naming, whole_number
+from nnext._text import read_ids
 from nnext.base_model import BaseModel, LayerLike
 from nnext.time_layers import TimeAffine, TimeDropout, TimeSoftmaxWithLoss
 
@@ -38,7 +38,7 @@ class _LanguageModel(BaseModel):
             return self.predict(x)
 
     def _run(self, xs: Any) -> Array:
-        h = read_ids("xs", xs, self._size)
+        h = read_ids("xs", xs, self._size, ("NT",))
         with self._states_kept_on_error():
             for layer in self.layers:
                 h = layer.forward(h)
@@ -96,7 +96,7 @@ class _LanguageModel(BaseModel):
 
     def _loss_of(self, xs: Any, ts: Any, run: Callable[[Any], Array]) -> float:
         """Return the loss; what is no text is refused before anything is computed or drawn."""
-        ids = read_ids("xs", xs, self._size)
+        ids = read_ids("xs", xs, self._size, ("NT",))
         with naming(x="scores", t="ts"):
             self.loss_layer.labels(ts, (*ids.shape, self._size))
             with self._states_kept_on_error():

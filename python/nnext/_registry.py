@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, TypeVar, overload
 
-from nnext import layers, loss_layers, models, nodes, time_layers
+from nnext import layers, loss_layers, models, negative_sampling, nodes, time_layers
 from nnext._names import (
     counters,
     layer_arrays,
@@ -32,10 +32,15 @@ T = TypeVar("T", bound=type)
 
 @dataclass(frozen=True)
 class _Known:
-    """A class that files know; `build` makes an object of it, of arrays and options."""
+    """A class that files know; `build` makes an object of it, of arrays and options.
+
+    A model, which is made of options alone, may need arrays of the file to be made at all: `arrays`
+    has their names there, by the options that take them.
+    """
 
     cls: type
     build: Callable[..., Any]
+    arrays: Mapping[str, str] = field(default_factory=dict)
 
 
 _LAYERS = {
@@ -62,6 +67,7 @@ _LAYERS = {
         loss_layers.SigmoidWithLoss,
         loss_layers.SoftmaxWithLoss,
         loss_layers.SquaredError,
+        negative_sampling.EmbeddingDot,
         nodes.Add,
         nodes.Branch,
         nodes.Multiply,
@@ -80,12 +86,19 @@ _LAYERS = {
     )
 }
 
+
+def _negative_sampling(W: Array, counts: Array, **options: Any) -> Any:
+    return negative_sampling.NegativeSamplingLoss(W, counts=counts, **options)
+
+
+_LAYERS["NegativeSamplingLoss"] = _Known(negative_sampling.NegativeSamplingLoss, _negative_sampling)
+
 _CHAINS: dict[str, type[Sequential]] = {"Sequential": Sequential, "TwoLayerNet": TwoLayerNet}
 
 
-def _drawn(cls: type) -> _Known:
+def _drawn(cls: type, **arrays: str) -> _Known:
     """Return a model that draws its weights, which a file's will overwrite: not from np.random."""
-    return _Known(cls, lambda **config: cls(**config, seed=0))
+    return _Known(cls, lambda **options: cls(**options, seed=0), arrays)
 
 
 _MODELS = {
@@ -100,6 +113,8 @@ _MODELS = {
         models.SimpleRnnlm,
         models.SimpleSkipGram,
     )
+} | {
+    cls.__name__: _drawn(cls, counts="loss_layer.counts") for cls in (models.CBOW, models.SkipGram)
 }
 _OWN_LAYERS: dict[str, _Known] = {}
 _OWN_MODELS: dict[str, _Known] = {}
@@ -325,7 +340,10 @@ def build(described: Any, arrays: Mapping[str, Array]) -> Any:
     config = unpack(expect("model: config", entries["config"], dict))
     if name in _MODELS:
         _check_sizes(known.cls, config, arrays)
-    model = known.build(**config)
+    for place in known.arrays.values():
+        if place not in arrays:
+            raise ValueError(f"there is no array {place}")
+    model = known.build(**config, **{n: arrays[place] for n, place in known.arrays.items()})
     load_state(model_arrays(model), arrays, what=name)
     _set_counters(model, entries["counters"])
     return model

@@ -9,8 +9,9 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from nnext._progress import ProgressKind, make_progress
-from nnext._sequence_evaluation import count_batches, perplexity, places, read_words
+from nnext._sequence_evaluation import count_batches, perplexity, places
 from nnext._support import Array, check_count
+from nnext._text import read_ids
 from nnext.step import Model, Optimizer, Step, check_model, check_optimizer
 
 
@@ -90,7 +91,7 @@ class RnnlmTrainer:
         batch_size, time_size : int
             N, the number of parts, and T, how many words of each.
         """
-        words, answers = read_words("x", x), read_words("t", t)
+        words, answers = read_ids("x", x), read_ids("t", t, are_labels=True)
         batch_size = check_count("batch_size", batch_size)
         time_size = check_count("time_size", time_size)
         if not 0 < len(words) == len(answers):
@@ -152,7 +153,7 @@ class RnnlmTrainer:
         ImportError
             If a bar is asked for and tqdm is not installed.
         """
-        words, answers = read_words("xs", xs), read_words("ts", ts)
+        words, answers = read_ids("xs", xs), read_ids("ts", ts, are_labels=True)
         if len(words) != len(answers):
             raise ValueError(
                 f"ts: expected {len(words)} words, one for each of xs, got {len(answers)}"

@@ -16,8 +16,8 @@ from nnext._encoders_decoders import (
     PeekyDecoder,
 )
 from nnext._fit_data import Samples
-from nnext._input import read_ids
 from nnext._support import Array, given_source, naming
+from nnext._text import read_ids
 from nnext.base_model import BaseModel
 from nnext.time_layers import TimeSoftmaxWithLoss
 
@@ -127,8 +127,8 @@ class Seq2seq(BaseModel):
 
     def _read(self, xs: Any, ts: Any) -> tuple[Array, Array]:
         size = len(self.params[0])
-        questions = read_ids("xs", xs, size)
-        answers = read_ids("ts", ts, size, self.softmax.ignore_label)
+        questions = read_ids("xs", xs, size, ("NT",))
+        answers = read_ids("ts", ts, size, ("NT",), ignored=self.softmax.ignore_label)
         if not questions.shape[1]:
             raise ValueError(f"xs: expected ids (N, T), T at least 1, got shape {questions.shape}")
         if answers.shape[1] < 2:
@@ -141,7 +141,7 @@ class Seq2seq(BaseModel):
                 f"ts: expected an answer for each row of xs {questions.shape}, got shape "
                 f"{answers.shape}"
             )
-        read_ids("ts", answers[:, :-1], size)  # which the decoder reads: none of them is ignored
+        read_ids("ts", answers[:, :-1], size, ("NT",))  # the decoder reads them: none is ignored
         return questions, answers
 
     def _check_samples(self, x: Any, t: Any) -> None:
@@ -180,7 +180,7 @@ class Seq2seq(BaseModel):
         IndexError
             If an id is none of the model's.
         """
-        ids = read_ids("xs", xs, len(self.params[0]))
+        ids = read_ids("xs", xs, len(self.params[0]), ("NT",))
         if len(ids) != 1:
             raise ValueError(f"xs: expected ids of one sequence, (1, T), got shape {ids.shape}")
         return self.decoder.generate(self.encoder.forward(ids), start_id, sample_size)

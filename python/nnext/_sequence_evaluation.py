@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnext._support import Array, check_count, check_flag, has_parameter
+from nnext._support import check_count, check_flag, has_parameter
+from nnext._text import read_ids
 
 
 def eval_perplexity(
@@ -46,12 +47,14 @@ def eval_perplexity(
         size is no whole number of at least 1.
     TypeError
         If the ids are no whole numbers.
+    IndexError
+        If one is below 0.
 
     References
     ----------
     "Deep Learning from Scratch 2", chapter 6 (``common/util.py``).
     """
-    words = read_words("corpus", corpus)
+    words = read_ids("corpus", corpus)
     batch_size = check_count("batch_size", batch_size)
     time_size = check_count("time_size", time_size)
     batches = count_batches("corpus", len(words), 1, batch_size, time_size)
@@ -102,17 +105,19 @@ def eval_seq2seq(
     Raises
     ------
     ValueError
-        If `correct` has no character behind that of the beginning.
+        If `correct` has no character behind that of the beginning, or ids are no row or rows.
     TypeError
         If ids are no whole numbers.
+    IndexError
+        If one is below 0.
 
     References
     ----------
     "Deep Learning from Scratch 2", chapter 7 (``common/util.py``).
     """
     verbos, is_reverse = check_flag("verbos", verbos), check_flag("is_reverse", is_reverse)
-    asked = _whole("question", question)
-    start, *answer = _whole("correct", correct).ravel().tolist() or [0]
+    asked = read_ids("question", question, axes=("N", "NT"))
+    start, *answer = read_ids("correct", correct, axes=("N", "NT")).ravel().tolist() or [0]
     if not answer:
         raise ValueError(
             "correct: expected the character of the beginning and an answer, got shape "
@@ -140,22 +145,7 @@ def _mark(right: bool) -> str:
     return letter if os.name == "nt" else f"\033[{color}m{mark}\033[0m"
 
 
-# Texts as rows of words, which the trainer reads too
-
-
-def read_words(name: str, value: ArrayLike) -> Array:
-    """Return a text as an array of ids, or say by its name why it is none."""
-    words = _whole(name, value)
-    if words.ndim != 1:
-        raise ValueError(f"{name}: expected a row of ids, one for each word, got {words.shape}")
-    return words
-
-
-def _whole(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name}: expected ids, whole numbers, got type {array.dtype}")
-    return array
+# Texts as rows of words, as the trainer reads them too
 
 
 def count_batches(name: str, size: int, following: int, batch_size: int, time_size: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._input import make_array
-from nnext._support import Array, check_count, refuse_masked
+from nnext._support import Array, check_count, refuse_masked, refuse_sparse
 
 
 def preprocess(text: str) -> tuple[Array, dict[str, int], dict[int, str]]:
@@ -92,7 +92,7 @@ def convert_one_hot(corpus: ArrayLike, vocab_size: int) -> Array:
            [1, 0, 0]], dtype=int32)
     """
     vocab_size = check_count("vocab_size", vocab_size)
-    ids = read_ids("corpus", corpus, vocab_size, dimensions=(1, 2))
+    ids = read_ids("corpus", corpus, vocab_size, ("N", "NC"))
     one_hot = np.zeros((*ids.shape, vocab_size), np.int32)
     np.put_along_axis(one_hot, ids[..., None].astype(np.int64, copy=False), 1, axis=-1)
     return one_hot
@@ -165,32 +165,49 @@ def read_corpus(corpus: Any, limit: int | None = None) -> Array:
 
 
 def read_ids(
-    name: str, value: Any, limit: int | None = None, dimensions: tuple[int, ...] = (1,)
+    name: str,
+    value: Any,
+    limit: int | None = None,
+    axes: tuple[str, ...] = ("N",),
+    *,
+    ignored: int | None = None,
+    are_labels: bool = False,
 ) -> Array:
     """Return ids of words as an array of integers, each at least 0 and below a limit.
+
+    Axes are told by letters, ``("N", "NC")`` for shapes (N,) and (N, C). One label may stand among
+    them that is `ignored`. Labels of which the loss is not known may be any integers: what it
+    ignores is its affair.
 
     Raises
     ------
     ValueError
-        If it has another number of dimensions than one of these.
+        If it has other axes.
     TypeError
         If it holds no integers.
     IndexError
         If an id is out of range; the message has the first one.
     """
+    refuse_sparse(name, value)
     refuse_masked(name, value)
     ids = make_array(name, value)
-    if ids.ndim not in dimensions:
-        shapes = " or ".join(("(N,)", "(N, C)")[d - 1] for d in dimensions)
-        raise ValueError(f"{name}: expected ids of shape {shapes}, got shape {ids.shape}")
     if not ids.size and ids.dtype.kind == "f":  # an empty list
-        return ids.astype(np.int64)
+        ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected ids, integers, got type {ids.dtype}")
-    if ids.size and (ids.min() < 0 or (limit is not None and ids.max() >= limit)):
+        raise TypeError(f"{name}: expected ids, whole numbers, got type {ids.dtype}")
+    if ids.ndim not in map(len, axes):
+        shapes = " or ".join(
+            f"({', '.join(letters)}{',' * (len(letters) < 2)})" for letters in axes
+        )
+        raise ValueError(f"{name}: expected ids of shape {shapes}, got shape {ids.shape}")
+    if are_labels or not ids.size:
+        return ids
+    if ids.min() < 0 or (limit is not None and ids.max() >= limit):
         wrong = ids < 0 if limit is None else (ids < 0) | (ids >= limit)
-        at = tuple(map(int, np.argwhere(wrong)[0]))
-        place = at[0] if len(at) == 1 else at
-        expected = "at least 0" if limit is None else f"from 0 to {limit - 1}"
-        raise IndexError(f"{name}: expected ids {expected}, {name}[{place}] is {ids[at]}")
+        if ignored is not None:
+            wrong &= ids != ignored
+        for at in np.argwhere(wrong)[:1].tolist():
+            expected = "at least 0" if limit is None else f"from 0 to {limit - 1}"
+            place = ", ".join(map(str, at))
+            raise IndexError(f"{name}: expected ids {expected}, {name}[{place}] is {ids[*at]}")
     return ids

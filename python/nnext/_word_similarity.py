@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._input import make_array
-from nnext._layer import as_numbers, check_parameter
-from nnext._support import Array, check_count, refuse_sparse
+from nnext._input import read_numbers
+from nnext._layer import check_parameter
+from nnext._support import Array, check_count, whole_number
+from nnext._text import read_ids
 
 
 def cos_similarity(x: ArrayLike, y: ArrayLike, eps: float = 1e-8) -> Any:
@@ -46,7 +47,7 @@ def cos_similarity(x: ArrayLike, y: ArrayLike, eps: float = 1e-8) -> Any:
     >>> print(round(cos_similarity([1, 0], [1, 1]), 4))
     0.7071
     """
-    x, y = (as_numbers(name, make_array(name, v)) for name, v in [("x", x), ("y", y)])
+    x, y = read_numbers("x", x), read_numbers("y", y)
     if x.ndim != 1 or y.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"expected two vectors of one length, got x {x.shape} and y {y.shape}")
     return np.dot(_to_length_1(x, eps), _to_length_1(y, eps))
@@ -55,7 +56,7 @@ def cos_similarity(x: ArrayLike, y: ArrayLike, eps: float = 1e-8) -> Any:
 def most_similar(
     query: str,
     word_to_id: Mapping[str, int],
-    id_to_word: Mapping[int, str],
+    id_to_word: Mapping[int, str] | Sequence[str],
     word_matrix: ArrayLike,
     top: int = 5,
 ) -> None:
@@ -67,18 +68,22 @@ def most_similar(
     ----------
     query : str
     word_to_id : mapping of str to int
-    id_to_word : mapping of int to str
+    id_to_word : mapping of int to str, or list of str
+        The words that are compared. There may be gaps between their ids.
     word_matrix : array_like, shape (V, D)
-        The vector of each word.
+        The vector of each word is the row of its id.
     top : int
         How many words to print.
 
     Raises
     ------
     ValueError
-        If `word_matrix` is no matrix or has fewer rows than there are words, or `top` is below 1.
+        If `word_matrix` is no matrix or a word has no row in it, `word_to_id` and `id_to_word` do
+        not agree about a word that is asked for, or `top` is below 1.
     TypeError
-        If it holds no numbers.
+        If `word_matrix` holds no numbers, or an id is no whole number.
+    IndexError
+        If an id is below 0.
 
     References
     ----------
@@ -97,13 +102,13 @@ def most_similar(
     top = check_count("top", top)
     if not _all_found((query,), word_to_id):
         return
-    vectors = _vectors(word_matrix, id_to_word)
+    words, vectors, (place,) = _read_words((query,), word_to_id, id_to_word, word_matrix)
     print(f"\n[query] {query}")
     # Sums along contiguous rows, and vecdot, have the bits of the sum and the dot product of each
     # row alone: so equal cosines stay in the order in which the book has them.
     unit = _to_length_1(np.ascontiguousarray(vectors))
-    similarity = np.vecdot(unit, unit[word_to_id[query]]).astype(np.float64)
-    _print_best(similarity, id_to_word, (query,), top)
+    similarity = np.vecdot(unit, unit[place]).astype(np.float64)
+    _print_best(similarity, words, (query,), top)
 
 
 def analogy(
@@ -111,7 +116,7 @@ def analogy(
     b: str,
     c: str,
     word_to_id: Mapping[str, int],
-    id_to_word: Mapping[int, str],
+    id_to_word: Mapping[int, str] | Sequence[str],
     word_matrix: ArrayLike,
     top: int = 5,
     answer: str | None = None,
@@ -125,9 +130,10 @@ def analogy(
     ----------
     a, b, c : str
     word_to_id : mapping of str to int
-    id_to_word : mapping of int to str
+    id_to_word : mapping of int to str, or list of str
+        The words that are compared. There may be gaps between their ids.
     word_matrix : array_like, shape (V, D)
-        The vector of each word.
+        The vector of each word is the row of its id.
     top : int
         How many words to print.
     answer : str, optional
@@ -136,9 +142,12 @@ def analogy(
     Raises
     ------
     ValueError
-        If `word_matrix` is no matrix or has fewer rows than there are words, or `top` is below 1.
+        If `word_matrix` is no matrix or a word has no row in it, `word_to_id` and `id_to_word` do
+        not agree about a word that is asked for, or `top` is below 1.
     TypeError
-        If it holds no numbers.
+        If `word_matrix` holds no numbers, or an id is no whole number.
+    IndexError
+        If an id is below 0.
 
     References
     ----------
@@ -160,16 +169,16 @@ def analogy(
     asked = (a, b, c) if answer is None else (a, b, c, answer)
     if not _all_found(asked, word_to_id):
         return
-    vectors = _vectors(word_matrix, id_to_word)
+    words, vectors, places = _read_words(asked, word_to_id, id_to_word, word_matrix)
     if vectors.dtype.kind in "iub":
         vectors = vectors.astype(np.float64)
     print(f"\n[analogy] {a}:{b} = {c}:?")
-    of_a, of_b, of_c = (vectors[word_to_id[word]] for word in (a, b, c))
+    of_a, of_b, of_c = (vectors[place] for place in places[:3])
     direction = normalize(of_b - of_a + of_c)
     similarity = np.dot(vectors, direction)
     if answer is not None:
-        print(f"==>{answer}:{np.dot(vectors[word_to_id[answer]], direction)!s}")
-    _print_best(similarity, id_to_word, (a, b, c), top)
+        print(f"==>{answer}:{np.dot(vectors[places[3]], direction)!s}")
+    _print_best(similarity, words, (a, b, c), top)
 
 
 def normalize(x: Array) -> Array:
@@ -230,27 +239,50 @@ def _all_found(words: tuple[str, ...], word_to_id: Mapping[str, int]) -> bool:
     return True
 
 
-def _vectors(word_matrix: ArrayLike, id_to_word: Mapping[int, str]) -> Array:
-    """Return the vectors of the words that have a name."""
-    refuse_sparse("word_matrix", word_matrix)
-    vectors = as_numbers("word_matrix", make_array("word_matrix", word_matrix))
-    if vectors.ndim != 2 or len(vectors) < len(id_to_word):
+class _Words(NamedTuple):
+    """Words in the order of their ids, the vector of each, and the places of those asked for."""
+
+    words: list[str]
+    vectors: Array
+    places: list[int]
+
+
+def _read_words(
+    asked: tuple[str, ...],
+    word_to_id: Mapping[str, int],
+    id_to_word: Mapping[int, str] | Sequence[str],
+    word_matrix: ArrayLike,
+) -> _Words:
+    matrix = read_numbers("word_matrix", word_matrix)
+    named = id_to_word if isinstance(id_to_word, Mapping) else dict(enumerate(id_to_word))
+    ids = np.sort(read_ids("list(id_to_word)", list(named)))
+    if matrix.ndim != 2 or (ids.size and ids[-1] >= len(matrix)):
+        largest = f", the largest id is {ids[-1]}" if ids.size else ""
         raise ValueError(
-            f"word_matrix: expected a row for each of {len(id_to_word)} words, got shape "
-            f"{vectors.shape}"
+            f"word_matrix: expected a row for each of {len(ids)} words{largest}, got shape "
+            f"{matrix.shape}"
         )
-    return vectors[: len(id_to_word)]
+    places = []
+    for word in asked:
+        number = whole_number(f"word_to_id[{word!r}]", word_to_id[word])
+        if named.get(number) != word:
+            found = repr(named[number]) if number in named else "nothing"
+            raise ValueError(
+                f"word_to_id: {word!r} has the id {number}, for which id_to_word has {found}"
+            )
+        places.append(int(np.searchsorted(ids, number)))
+    gaps = ids.size and ids[-1] >= len(ids)
+    vectors = matrix[ids] if gaps else matrix[: len(ids)]
+    return _Words([named[i] for i in ids.tolist()], vectors, places)
 
 
-def _print_best(
-    similarity: Array, id_to_word: Mapping[int, str], asked: tuple[str, ...], top: int
-) -> None:
+def _print_best(similarity: Array, words: list[str], asked: tuple[str, ...], top: int) -> None:
     """Print the words of the largest numbers; none of those asked about, and none of a NaN."""
     printed = 0
     for i in (-1 * similarity).argsort().tolist():
-        if np.isnan(similarity[i]) or id_to_word[i] in asked:
+        if np.isnan(similarity[i]) or words[i] in asked:
             continue
-        print(f" {id_to_word[i]}: {similarity[i]}")
+        print(f" {words[i]}: {similarity[i]}")
         printed += 1
         if printed == top:
             return

@@ -19,9 +19,10 @@ from nnext._encoders_decoders import (
 )
 from nnext._language_models import BetterRnnlm, Rnnlm, SimpleRnnlm
 from nnext._layer import adding_backward, has_methods_of
+from nnext._one_hot_models import SimpleCBOW, SimpleSkipGram
+from nnext._sampled_models import CBOW, SkipGram
 from nnext._seq2seq import AttentionSeq2seq, PeekySeq2seq, Seq2seq
 from nnext._support import Array, check_count, has_parameter, random_source, refuse_masked
-from nnext._word_models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
 from nnext.base_model import BaseModel, LayerLike, as_input, check_gathered
 from nnext.init import affine, check_scale
 from nnext.layers import Sigmoid, SoftmaxWithLoss

@@ -11,7 +11,6 @@ Phrases and their Compositionality", NIPS 2013, and "Deep Learning from Scratch 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,11 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._layer import Layer, before_forward, check_weights
-from nnext._support import (
-    Array,
-    check_count,
-    check_numbers,
-    check_source,
-    draw_seed,
-    whole_number,
-)
-from nnext._text import read_corpus, read_ids
+from nnext._support import Array, check_source, draw_seed, whole_number
+from nnext._text import read_ids
+from nnext._unigram_sampler import UnigramSampler, read_counts
 
 __all__ = ["EmbeddingDot", "NegativeSamplingLoss", "UnigramSampler"]
-
-# After so many rounds of `UnigramSampler`, what is missing still is drawn from all words at once.
-# With 10,000 words of a text's frequencies the second round is nearly always the last.
-_ROUNDS = 8
 
 
 class EmbeddingDot(Layer):
@@ -120,180 +109,6 @@ class EmbeddingDot(Layer):
         )
 
 
-class UnigramSampler:
-    """Draws words by how often they occur in a text, to a power: the wrong ones of each right one.
-
-    The law is that of the book: `sample_size` words without replacement, one after the other, each
-    with probability in proportion to ``count ** power`` among those that are left, and never the
-    target. The order in which random numbers are used is not the book's, which draws row by row:
-    with one seed the words are others.
-
-    Parameters
-    ----------
-    corpus : array_like of integers, shape (L,)
-        The ids of the text's words, from 0 on.
-    power : float
-        Below 1 it makes rare words less rare.
-    sample_size : int
-        S, how many words to draw for each target.
-    rng : RandomState or Generator, optional
-        Where the random numbers come from. Left out, ``numpy.random`` itself, as in the book, so
-        that ``numpy.random.seed`` governs it.
-
-    Raises
-    ------
-    ValueError
-        If `corpus` is empty, `sample_size` below 1 or not below the number of different words, or
-        `power` gives no probabilities.
-    TypeError
-        If something is not of its type.
-    IndexError
-        If an id is below 0.
-
-    Attributes
-    ----------
-    vocab_size : int
-        V, one more than the largest id.
-    word_p : ndarray of float64, shape (V,)
-        The probability of each word where there is no target; 0 for an id that does not occur.
-
-    References
-    ----------
-    "Deep Learning from Scratch 2", chapter 4.2.6.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from nnext.negative_sampling import UnigramSampler
-    >>> sampler = UnigramSampler([0, 1, 2, 3, 4, 1, 2, 3], sample_size=2)
-    >>> sampler.word_p.round(3)
-    array([0.142, 0.239, 0.239, 0.239, 0.142])
-    >>> sampler.get_negative_sample(np.array([1, 3, 0])).shape
-    (3, 2)
-    """
-
-    def __init__(
-        self,
-        corpus: ArrayLike,
-        power: float = 0.75,
-        sample_size: int = 5,
-        *,
-        rng: np.random.RandomState | np.random.Generator | None = None,
-    ) -> None:
-        ids = read_corpus(corpus)
-        check_numbers(power=power)
-        if not math.isfinite(power):
-            raise ValueError(f"power: expected a finite number, got {power!r}")
-        self.sample_size = check_count("sample_size", sample_size)
-        if rng is not None:
-            check_source(rng, None)
-        self.rng = rng
-        counts = np.bincount(ids.astype(np.int64, copy=False)).astype(np.float64)
-        occurs = counts > 0
-        with np.errstate(all="ignore"):  # said below
-            weight = np.power(counts, power, out=np.zeros_like(counts), where=occurs)
-            self.word_p = weight / weight.sum()
-        if not np.isfinite(self.word_p).all():
-            raise ValueError(f"power: no probabilities come of the counts to the power {power!r}")
-        words = int(np.count_nonzero(self.word_p))
-        if words <= self.sample_size:
-            raise ValueError(
-                f"sample_size: expected less than the {words} words that can be drawn, so that "
-                f"there are enough beside the target, got {self.sample_size}"
-            )
-        self.vocab_size = len(counts)
-        self._sums = np.cumsum(self.word_p)
-        self._sums /= self._sums[-1]
-
-    def get_negative_sample(self, target: ArrayLike) -> Array:
-        """Draw words for each target.
-
-        Parameters
-        ----------
-        target : array_like of integers, shape (N,)
-
-        Returns
-        -------
-        ndarray of int32, shape (N, S)
-            In each row different words, none of them the target.
-
-        Raises
-        ------
-        ValueError
-            If `target` has another number of dimensions.
-        TypeError
-            If it holds no integers.
-        IndexError
-            If an id is below 0 or not below `vocab_size`.
-        """
-        ids = read_ids("target", target, self.vocab_size)
-        return self._sample(ids, np.random if self.rng is None else self.rng)
-
-    def _sample(self, ids: Array, source: Any) -> Array:
-        # Words are drawn from the same table for all rows, and one that the row has already, or
-        # that is its target, is drawn again. That is the law without replacement: given the words
-        # A of a row, target and all, the next one that is kept is the first outside A of a stream
-        # of independent draws with probabilities p, so it is w with p(w) / (1 - p(A)). When a row
-        # stops drawing depends on its past alone.
-        table = np.empty((len(ids), 1 + self.sample_size), np.int64)
-        table[:, 0] = ids
-        table[:, 1:] = self._draw((len(ids), self.sample_size), source)
-        rows, repeats = _unfinished(np.arange(len(table)), _repeats(table))
-        for _ in range(_ROUNDS):
-            if not len(rows):
-                break
-            part, kept = _kept_first(table[rows], repeats)
-            missing = np.arange(part.shape[1]) >= kept[:, None]
-            part[missing] = self._draw(int(np.count_nonzero(missing)), source)
-            table[rows] = part
-            rows, repeats = _unfinished(rows, _repeats(part))
-        if len(rows):
-            part, kept = _kept_first(table[rows], repeats)
-            for row, words, n in zip(rows, part, kept, strict=True):
-                table[row, :n] = words[:n]
-                table[row, n:] = self._draw_beside(words[:n], source)
-        return table[:, 1:].astype(np.int32)
-
-    def _draw(self, shape: int | tuple[int, ...], source: Any) -> Array:
-        drawn: Array = self._sums.searchsorted(source.random(shape), side="right")
-        return drawn
-
-    def _draw_beside(self, words: Array, source: Any) -> Array:
-        """Draw what a row still lacks beside some words, whatever the probabilities.
-
-        With E of each word exponential, those of the smallest E / p are the words drawn one after
-        the other without replacement (Efraimidis and Spirakis, "Weighted Random Sampling with a
-        Reservoir", Information Processing Letters 97, 2006); in logarithms, since p may be tiny.
-        """
-        with np.errstate(divide="ignore"):
-            time = np.log(source.standard_exponential(self.vocab_size))
-            time -= np.log(self.word_p)
-        time[words] = np.inf
-        return np.argsort(time, kind="stable")[: 1 + self.sample_size - len(words)]
-
-
-def _repeats(table: Array) -> Array:
-    """Say which numbers stand in their row before."""
-    order = np.argsort(table, axis=1, kind="stable")
-    order += np.arange(len(table))[:, None] * table.shape[1]
-    ordered = table.reshape(-1)[order]
-    repeats = np.zeros(table.size, bool)
-    repeats[order[:, 1:]] = ordered[:, 1:] == ordered[:, :-1]
-    return repeats.reshape(table.shape)
-
-
-def _unfinished(rows: Array, repeats: Array) -> tuple[Array, Array]:
-    """Return the rows that have repeats, and these."""
-    again = repeats.any(axis=1)
-    return rows[again], repeats[again]
-
-
-def _kept_first(table: Array, repeats: Array) -> tuple[Array, Array]:
-    """Return rows with what is no repeat first, in its order, and how much that is."""
-    order = np.argsort(repeats, axis=1, kind="stable")
-    return np.take_along_axis(table, order, axis=1), np.count_nonzero(~repeats, axis=1)
-
-
 class NegativeSamplingLoss(Layer):
     """The loss of negative sampling: each right word against `sample_size` drawn wrong ones.
 
@@ -312,6 +127,9 @@ class NegativeSamplingLoss(Layer):
     power : float
     sample_size : int
         S; as `UnigramSampler` takes them.
+    counts : array_like of integers, shape (V,), optional
+        How often each word occurs, in place of `corpus`. ``buffers[0]`` is a copy of it, from which
+        words are drawn: it is saved and loaded with the table.
     seed : int, optional
         Seed of the words drawn; without it one is drawn from ``numpy.random``, so that
         ``numpy.random.seed`` governs it.
@@ -332,6 +150,7 @@ class NegativeSamplingLoss(Layer):
     Attributes
     ----------
     sampler : UnigramSampler
+        Draws by the counts that ``buffers[0]`` holds now; of all V words.
     y : ndarray, shape (N, C), or None
         The probabilities of the last ``forward``, its targets' first; float32 where `W` and `h`
         have half precision.
@@ -356,15 +175,17 @@ class NegativeSamplingLoss(Layer):
     """
 
     param_names = ("W",)
+    buffer_names = ("counts",)
     counter_names = ("seed", "offset")
 
     def __init__(
         self,
         W: Array,
-        corpus: ArrayLike,
+        corpus: ArrayLike | None = None,
         power: float = 0.75,
         sample_size: int = 5,
         *,
+        counts: ArrayLike | None = None,
         seed: int | None = None,
         rng: np.random.RandomState | np.random.Generator | None = None,
         offset: int = 0,
@@ -378,23 +199,33 @@ class NegativeSamplingLoss(Layer):
         if offset < 0:
             raise ValueError(f"offset: expected a whole number of at least 0, got {offset}")
         super().__init__(W)
-        self.sampler = UnigramSampler(read_corpus(corpus, len(W)), power, sample_size)
+        self.buffers = [read_counts(corpus, counts, len(W))]
+        self._sampler = UnigramSampler(None, power, sample_size, counts=self.buffers[0])
         self.seed = draw_seed(np.random if rng is None else rng) if seed is None else seed
         self.offset = offset
         self.power = power
-        self.sample_size = self.sampler.sample_size
+        self.sample_size = self._sampler.sample_size
         self.h: ArrayLike | None = None
         self.y: Array | None = None
         self.idx: Array | None = None
         self.count = 0.0
         self._targets = 0
 
+    @property
+    def sampler(self) -> UnigramSampler:
+        """What draws the words, by the counts as they are: others may have been loaded."""
+        if not np.array_equal(self._sampler.counts, self.buffers[0]):
+            self._sampler = UnigramSampler(
+                None, self.power, self.sample_size, counts=self.buffers[0]
+            )
+        return self._sampler
+
     def _loss(self, h: ArrayLike, target: ArrayLike) -> tuple[float, Array, Array, int]:
-        ids = read_ids("target", target, self.sampler.vocab_size, dimensions=(1, 2))
+        ids = read_ids("target", target, len(self.params[0]), ("N", "NP"))
         targets = 1 if ids.ndim == 1 else ids.shape[1]
         # Each draw has a stream of its own. A RandomState, whose numbers NumPy froze for good.
         stream = np.random.Philox(key=self.seed % 2**64, counter=self.offset % 2**64 << 128)
-        negative = self.sampler._sample(ids.reshape(-1), np.random.RandomState(stream))
+        negative = self.sampler.draw(ids.reshape(-1), np.random.RandomState(stream))
         negative = negative.reshape(len(ids), targets * self.sample_size)
         return *_nnext.negative_sampling_forward(h, self.params[0], ids, negative), targets
 
@@ -421,7 +252,8 @@ class NegativeSamplingLoss(Layer):
         TypeError
             If a type cannot be used.
         IndexError
-            If an id is below 0, or above those of the sampler's text.
+            If an id is not in [0, V). One that does not occur in the text is a word as any other:
+            it has a row in the table, and is never drawn.
         """
         loss, self.y, self.idx, self._targets = self._loss(h, target)
         self.h, self.count = h, float(len(self.idx))
@@ -458,6 +290,19 @@ class NegativeSamplingLoss(Layer):
         except _nnext.EmptyBatchError:
             return 0.0, 0.0
         return loss, float(len(idx))
+
+    def check_targets(self, t: ArrayLike, shape: tuple[int, ...]) -> None:
+        """Check the right words of rows ``h`` of a shape, as ``forward`` does."""
+        ids = read_ids("t", t, len(self.params[0]), ("N", "NP"))
+        if len(ids) != shape[0]:
+            raise ValueError(f"t: expected {shape[0]} rows, one for each of h, got {len(ids)}")
+
+    def config(self) -> dict[str, Any]:
+        """Return the options: ``NegativeSamplingLoss(W, counts=counts, **config)`` makes it again.
+
+        They are `power`, `sample_size`, `seed` and `offset`.
+        """
+        return super().config()
 
     def _arguments(self) -> str:
         return f"{super()._arguments()}, sample_size={self.sample_size}"

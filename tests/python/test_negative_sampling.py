@@ -67,11 +67,8 @@ def test_the_law_is_drawing_without_replacement(counts, power, size, make):
 
 def test_a_word_that_dominates_does_not_change_the_law():
     # All rows but few go the slow way: beside word 0 the others have 1e-6 of the probability.
-    counts = [1, 2, 3, 4]
-    sampler = UnigramSampler(text(counts), 1.0, 2, rng=np.random.default_rng(0))
-    p = np.array([1e9, 1, 2, 3])
-    sampler.word_p = p / p.sum()
-    sampler._sums = np.cumsum(sampler.word_p)
+    p = np.array([10**9, 1, 2, 3])
+    sampler = UnigramSampler(power=1.0, sample_size=2, counts=p, rng=np.random.default_rng(0))
     sample = sampler.get_negative_sample(np.full(20000, 3))
     assert (sample[:, 0] == 0).all()
     assert chi_square_is_plausible(sample, probabilities(p, 3, 2))
@@ -142,9 +139,9 @@ def test_numbers_come_from_a_generator_or_numpys_own_state(make):
 def test_what_cannot_be_sampled_is_refused():
     with pytest.raises(ValueError, match="corpus: expected the ids of at least one word"):
         UnigramSampler([])
-    with pytest.raises(ValueError, match=r"sample_size: expected less than the 5 words .*, got 5"):
+    with pytest.raises(ValueError, match=r"sample_size: expected fewer than the 5 words .*, got 5"):
         UnigramSampler([0, 1, 2, 3, 4])
-    with pytest.raises(ValueError, match="less than the 3 words"):
+    with pytest.raises(ValueError, match="fewer than the 3 words"):
         UnigramSampler([0, 2, 4, 4], sample_size=3)
     with pytest.raises(ValueError, match="power: no probabilities"):
         UnigramSampler([0, 0, 1], power=1e6, sample_size=1)
@@ -349,7 +346,7 @@ def test_a_call_that_fails_is_not_remembered():
     for h, t, error, message in [
         (np.ones((2, 3)), [0, 6], IndexError, "target: expected ids from 0 to 5"),
         (np.ones((2, 3)), [0, -1], IndexError, "target: expected ids from 0 to 5"),
-        (np.ones((2, 3)), [0.5, 1], TypeError, "target: expected ids, integers"),
+        (np.ones((2, 3)), [0.5, 1], TypeError, "target: expected ids, whole numbers"),
         (np.ones((3, 3)), [0, 1], ValueError, "target: expected shape"),
         (np.ones((2, 4)), [0, 1], ValueError, "h: expected shape"),
         (np.ones(3), [0, 1], ValueError, "h: expected shape"),
@@ -385,9 +382,6 @@ def test_nothing_is_written_where_backward_fails():
 def test_the_text_has_to_fit_the_table():
     with pytest.raises(IndexError, match=r"corpus: expected ids from 0 to 2, corpus\[3\] is 3"):
         NegativeSamplingLoss(np.ones((3, 2)), [0, 1, 2, 3], sample_size=1)
-    layer = NegativeSamplingLoss(np.ones((9, 2)), [0, 1, 2, 3], sample_size=1)  # spare rows
-    with pytest.raises(IndexError, match="target: expected ids from 0 to 3"):
-        layer.forward(np.ones((1, 2)), [5])
 
 
 def test_it_answers_without_remembering():

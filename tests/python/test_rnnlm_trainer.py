@@ -135,7 +135,7 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_happens():
         ({"xs": TEXT}, "ts: expected 50 words, one for each of xs, got 49"),
         ({"xs": TEXT[:11], "ts": TEXT[:11]}, "xs: expected at least 12 words, 3 x 4 for a batch"),
         ({"xs": [], "ts": []}, "xs: expected at least 12 words"),
-        ({"xs": TEXT[None], "ts": TEXT[None]}, "xs: expected a row of ids"),
+        ({"xs": TEXT[None], "ts": TEXT[None]}, r"xs: expected ids of shape \(N,\), got shape"),
         ({"max_epoch": 0}, "max_epoch"),
         ({"batch_size": 2.5}, "batch_size"),
         ({"time_size": 0}, "time_size"),

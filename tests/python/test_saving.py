@@ -42,6 +42,7 @@ from nnext.layers import (
     SiLU,
     SquaredError,
 )
+from nnext.negative_sampling import EmbeddingDot, NegativeSamplingLoss
 from nnext.nodes import Add, Branch, Multiply, Repeat, Sum
 from nnext.time_layers import (
     Simple_TimeAffine,
@@ -80,6 +81,7 @@ LAYERS = {
     "Branch": lambda: Branch(3),
     "Dropout": lambda: Dropout(0.125, seed=2**63 - 2, offset=2**40),
     "Embedding": lambda: Embedding(W.copy(), padding_idx=1),
+    "EmbeddingDot": lambda: EmbeddingDot(W.copy()),
     "Flatten": lambda: Flatten(),
     "GELU": lambda: GELU("tanh"),
     "HuberLoss": lambda: HuberLoss(0.3),
@@ -90,6 +92,9 @@ LAYERS = {
     "SiLU": lambda: SiLU(),
     "MatMul": lambda: MatMul(W.copy()),
     "Multiply": lambda: Multiply(),
+    "NegativeSamplingLoss": lambda: NegativeSamplingLoss(
+        W.copy(), [0, 2, 2], 0.5, 1, seed=2**63 - 2, offset=2**40
+    ),
     "ReLU": lambda: ReLU(),
     "Repeat": lambda: Repeat(2, axis=-1),
     "Sigmoid": lambda: Sigmoid(),
@@ -129,24 +134,26 @@ def test_every_layer_that_files_know_is_here():
 def test_a_layer_comes_back_with_its_options(tmp_path, name):
     layer = LAYERS[name]()
     model = Sequential([ReLU()])  # a chain checks how many inputs a layer takes: nodes have two
-    if hasattr(layer, "reduction"):
+    is_loss = hasattr(layer, "evaluate")
+    if is_loss:
         model = Sequential([ReLU()], layer)
     else:
         model.layers.append(layer)
         model.params += layer.params
         model.grads += layer.grads
-    if name in ("Add", "Multiply"):
+    if name in ("Add", "EmbeddingDot", "Multiply"):
         with pytest.raises(TypeError, match="takes 2 inputs"):
             Sequential([layer])
-        assert type(layer)(**layer.config()).config() == layer.config()
+        assert type(layer)(*layer.params, **layer.config()).config() == layer.config()
         return
     model.save(tmp_path / "m")
     back = load_model(tmp_path / "m")
     saved_files.check_equal(model, back)
-    other = back.loss_layer if hasattr(layer, "reduction") else back.layers[1]
+    other = back.loss_layer if is_loss else back.layers[1]
     assert type(other) is type(layer)
     assert other.config() == layer.config()
-    assert type(layer)(*layer.params, **layer.config()).config() == layer.config()
+    buffers = dict(zip(layer.buffer_names, layer.buffers, strict=True))
+    assert type(layer)(*layer.params, **buffers, **layer.config()).config() == layer.config()
     if hasattr(layer, "options"):
         assert other.options == layer.options
 

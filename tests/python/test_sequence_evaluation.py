@@ -79,11 +79,15 @@ def test_what_is_no_text_is_refused(capsys):
         with pytest.raises(ValueError, match=r"corpus: expected at least 351 words, 10 x 35 for"):
             eval_perplexity(model, corpus)
     for corpus in (np.zeros((2, 400), int), 3):
-        with pytest.raises(ValueError, match="corpus: expected a row of ids"):
+        with pytest.raises(ValueError, match=r"corpus: expected ids of shape \(N,\), got"):
             eval_perplexity(model, corpus)
     for corpus in (np.zeros(400), ["a"] * 400, np.ones(400, bool)):
         with pytest.raises(TypeError, match="corpus: expected ids, whole numbers"):
             eval_perplexity(model, corpus)
+    with pytest.raises(IndexError, match=r"corpus: expected ids at least 0, corpus\[3\] is -1"):
+        eval_perplexity(model, [0, 1, 2, -1] * 100)
+    with pytest.raises(TypeError, match=r"corpus: .*masked"):
+        eval_perplexity(model, np.ma.masked_equal(range(400), 3))
     for name in ("batch_size", "time_size"):
         for wrong in (0, 2.5, True):
             with pytest.raises(ValueError, match=name):
@@ -137,5 +141,9 @@ def test_what_is_no_answer_is_refused():
         eval_seq2seq(Writes([]), np.array([[1]]), [1.5, 2.0], CHARS)
     with pytest.raises(TypeError, match="question: expected ids"):
         eval_seq2seq(Writes([]), "57+", [1, 2], CHARS)
+    with pytest.raises(IndexError, match=r"correct: expected ids at least 0, correct\[1\] is -2"):
+        eval_seq2seq(Writes([]), [[1]], [1, -2], CHARS)
+    with pytest.raises(ValueError, match=r"question: expected ids of shape .* got shape \(\)"):
+        eval_seq2seq(Writes([]), 1, [1, 2], CHARS)
     with pytest.raises(TypeError, match="verbos"):
         eval_seq2seq(Writes([]), [[1]], [1, 2], CHARS, verbos=1.5)

@@ -89,17 +89,17 @@ def test_states_are_set_all_or_none():
 
 IDS = np.random.default_rng(0).integers(0, 7, (3, 4))
 WRONG_IDS = [
-    ([[1, 7]], IndexError, "index 7 in row 0, step 1 is out of range for 7 ids"),
-    ([[1, 2], [-1, 0]], IndexError, "index -1 in row 1, step 0 is out of range for 7 ids"),
-    ([[2**64 - 1]], IndexError, "index 18446744073709551615 in row 0, step 0"),
+    ([[1, 7]], IndexError, r"expected ids from 0 to 6, xs?\[0, 1\] is 7"),
+    ([[1, 2], [-1, 0]], IndexError, r"expected ids from 0 to 6, xs?\[1, 0\] is -1"),
+    ([[2**64 - 1]], IndexError, r"expected ids from 0 to 6, xs?\[0, 0\] is 18446744073709551615"),
     (IDS.astype("f4"), TypeError, "expected ids, whole numbers, got type float32"),
     (IDS > 3, TypeError, "expected ids, whole numbers, got type bool"),
     ("the", TypeError, "expected ids, whole numbers, got type <U3"),
     (None, TypeError, "expected ids, whole numbers, got type object"),
-    (IDS[0], ValueError, r"expected ids \(N, T\), got shape \(4,\)"),
-    (IDS[None], ValueError, r"expected ids \(N, T\), got shape \(1, 3, 4\)"),
-    (3, ValueError, r"expected ids \(N, T\), got shape \(\)"),
-    ([], ValueError, r"expected ids \(N, T\), got shape \(0,\)"),
+    (IDS[0], ValueError, r"expected ids of shape \(N, T\), got shape \(4,\)"),
+    (IDS[None], ValueError, r"expected ids of shape \(N, T\), got shape \(1, 3, 4\)"),
+    (3, ValueError, r"expected ids of shape \(N, T\), got shape \(\)"),
+    ([], ValueError, r"expected ids of shape \(N, T\), got shape \(0,\)"),
     ([[1, 2], [3]], ValueError, "expected an array, got rows of different lengths"),
     (np.ma.masked_array(IDS, IDS > 3), TypeError, r"expected an array without masked"),
 ]
@@ -155,7 +155,7 @@ def test_data_are_checked_before_training_and_rows_named():
     wrong[2, 1] = 7
     model = MAKE["BetterRnnlm"]()
     for x, t, message in [
-        (wrong, IDS, r"^x: row 2: index 7 in step 1 is out of range"),
+        (wrong, IDS, "^x: row 2: expected ids from 0 to 6, got 7"),
         (IDS, wrong, r"^t\[2\]: label 7 in row 1 is out of range"),
     ]:
         with pytest.raises(IndexError, match=message):

@@ -116,9 +116,9 @@ def test_words_that_stand_near_each_other_are_counted(n, window, kind):
 def test_what_is_no_text_of_numbers_is_refused(use):
     with pytest.raises(IndexError, match=r"corpus: expected ids .*, corpus\[1\] is -1"):
         use([0, -1, 2, 3])
-    with pytest.raises(TypeError, match="corpus: expected ids, integers, got type float64"):
+    with pytest.raises(TypeError, match="corpus: expected ids, whole numbers, got type float64"):
         use([0.0, 1.0, 2.0])
-    with pytest.raises(TypeError, match="integers, got type bool"):
+    with pytest.raises(TypeError, match="whole numbers, got type bool"):
         use([True, False, True])
     with pytest.raises(ValueError, match="corpus: expected ids of shape"):
         use(np.zeros((2, 3, 2), int))
@@ -130,7 +130,7 @@ def test_ids_have_to_be_below_the_vocabulary():
     message = r"corpus: expected ids from 0 to 4, corpus\[2\] is 5"
     with pytest.raises(IndexError, match=message):
         util.create_co_matrix([0, 4, 5], 5)
-    with pytest.raises(IndexError, match=r"corpus\[\(1, 0\)\] is 5"):
+    with pytest.raises(IndexError, match=r"corpus\[1, 0\] is 5"):
         util.convert_one_hot([[0, 4], [5, 1]], 5)
     for vocab_size in (0, -1, 2.5):
         with pytest.raises(ValueError, match="vocab_size: expected a whole number"):

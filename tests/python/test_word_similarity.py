@@ -70,6 +70,72 @@ def test_rows_beyond_the_words_are_passed_over(capsys):
     assert capsys.readouterr().out == "\n[query] word1\n word0: 0.0\n"
 
 
+USES = {
+    "most_similar": lambda *rest: util.most_similar("b", *rest),
+    "analogy": lambda *rest: util.analogy("a", "b", "c", *rest),
+}
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8])
+@pytest.mark.parametrize("use", USES)
+def test_ids_may_have_gaps_and_any_order(use, kind, capsys):
+    matrix = np.random.default_rng(0).standard_normal((12, 4))
+    ids = {"a": 11, "b": 0, "c": 7, "d": 4, "e": 9}
+    USES[use]({w: kind(i) for w, i in ids.items()}, {kind(i): w for w, i in ids.items()}, matrix)
+    with_gaps = capsys.readouterr().out
+    dense = {word: i for i, word in enumerate(sorted(ids, key=ids.get))}
+    rows = matrix[sorted(ids.values())]
+    USES[use](dense, {i: word for word, i in dense.items()}, rows)
+    assert capsys.readouterr().out == with_gaps
+    USES[use](dense, sorted(ids, key=ids.get), rows)
+    assert capsys.readouterr().out == with_gaps
+    assert len(with_gaps.splitlines()) == (6 if use == "most_similar" else 4)
+
+
+NAMES = {"a": 0, "b": 1, "c": 2}
+WRONG_NAMES = {
+    "an id beyond the rows": (
+        NAMES,
+        {0: "a", 1: "b", 2: "c", 9: "d"},
+        ValueError,
+        "largest .* is 9",
+    ),
+    "another word": (NAMES, {0: "a", 1: "x", 2: "c"}, ValueError, "'b' has the id 1, .* has 'x'"),
+    "no word": (NAMES, {0: "a", 2: "c"}, ValueError, "'b' has the id 1, .* has nothing"),
+    "from the end": ({**NAMES, "b": -2}, [*"abc"], ValueError, "'b' has the id -2, .* nothing"),
+    "below 0": (NAMES, {0: "a", 1: "b", 2: "c", -1: "d"}, IndexError, "expected ids at least 0"),
+    "a float": ({**NAMES, "b": 1.0}, [*"abc"], TypeError, r"\['b'\]: expected a whole number"),
+    "a key that is a float": (
+        NAMES,
+        {0.0: "a", 1.0: "b"},
+        TypeError,
+        "expected ids, whole numbers",
+    ),
+    "no words at all": (NAMES, {}, ValueError, "has the id ., .* nothing"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_NAMES)
+@pytest.mark.parametrize("use", USES)
+def test_ids_that_belong_to_no_row_are_refused(use, wrong, capsys):
+    word_to_id, id_to_word, error, message = WRONG_NAMES[wrong]
+    with pytest.raises(error, match=message):
+        USES[use](word_to_id, id_to_word, np.eye(5))
+    assert capsys.readouterr().out == ""
+
+
+def test_masks_are_refused():
+    masked = np.ma.masked_equal(np.eye(3), 1)
+    for use in (
+        lambda: util.cos_similarity(masked[0], masked[1]),
+        lambda: util.most_similar("a", NAMES, [*"abc"], masked),
+        lambda: util.ppmi(masked),
+        lambda: util.truncated_svd(masked, 1),
+    ):
+        with pytest.raises(TypeError, match="masked"):
+            use()
+
+
 def test_words_that_are_not_there_are_said_to_be(capsys):
     util.most_similar("cat", *named(3), np.eye(3))
     assert capsys.readouterr().out == "cat is not found\n"
@@ -112,7 +178,7 @@ def test_analogies_of_whole_numbers(capsys):
     ids=["most_similar", "analogy"],
 )
 def test_vectors_have_to_fit_the_words(use, capsys):
-    message = r"word_matrix: expected a row for each of 3 words, got shape \(2, 3\)"
+    message = r"word_matrix: expected a row for each of 3 words, .* is 2, got shape \(2, 3\)"
     with pytest.raises(ValueError, match=message):
         use(np.ones((2, 3)), 5)
     with pytest.raises(ValueError, match="word_matrix"):

@@ -315,6 +315,8 @@ def vectors_of_words(text: str, sampled: bool) -> Array:
     model: SimpleCBOW | CBOW | SkipGram = SimpleCBOW(size, 5)
     if sampled:
         model = SkipGram(size, 5, 2, corpus, rng=np.random.default_rng(0))
+        assert_type(model.ns_loss, NegativeSamplingLoss)
+        model = CBOW(size, 5, 2, counts=np.bincount(corpus))
     else:
         contexts, target = convert_one_hot(contexts, size), convert_one_hot(target, size)
     assert_type(Trainer(model, Adam()).fit(contexts, target), History)
