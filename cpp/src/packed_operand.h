@@ -9,9 +9,9 @@
 #include <cstdint>
 
 #include "dispatch.h"
+#include "grain.h"
 #include "nnext/matmul.h"
 #include "nnext/threads.h"
-#include "os.h"
 #include "plan.h"
 #include "plan_thresholds.h"
 #include "problem.h"
@@ -23,8 +23,7 @@ class PackedOperand {
  public:
   // Elements of room for one with so many rows and columns.
   static index_t size(index_t rows, index_t cols) {
-    constexpr auto kAlign = static_cast<index_t>(os::kLine / sizeof(T));
-    return rows * rounded_up(cols, kMaxLanes) + kAlign;
+    return rows * rounded_up(cols, kMaxLanes) + kLineElements;
   }
 
   // Packs b into the room, if there is any, for products of so many rows, or more: without, they
@@ -35,8 +34,8 @@ class PackedOperand {
         b_(b),
         panels_(rounded_up(b.cols, kernels_.lanes) / kernels_.lanes, width_for(rows, kernels_)) {
     if (room == nullptr) return;
-    const auto address = reinterpret_cast<std::uintptr_t>(room);
-    packed_ = room + (os::kLine - address % os::kLine) % os::kLine / sizeof(T);
+    const auto element = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(room) / sizeof(T));
+    packed_ = room + (kLineElements - element % kLineElements) % kLineElements;  // whole lines
     for (index_t panel = 0; panel < panels_.pieces; ++panel) {
       const index_t begin = panels_.begin(panel) * kernels_.lanes;
       const index_t width = panels_.size(panel) * kernels_.lanes;
