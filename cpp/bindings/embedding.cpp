@@ -27,7 +27,7 @@ Shape output_shape(const View& index, py::ssize_t width) {
 
 py::array forward(py::handle w_object, py::handle index_object) {
   const View w = argument("W", w_object);
-  const View given = argument("index", index_object);
+  const View given = argument("idx", index_object);
   require_matrix(w);
   const ComputeType type = compute_type({&w});
   const View index = checked_indices(given, w.shape(0), "index", "rows of W");
@@ -47,7 +47,7 @@ py::array forward(py::handle w_object, py::handle index_object) {
 void backward(py::handle dout_object, py::handle index_object, py::handle dw_object,
               py::handle accumulate) {
   const View dout = argument("dout", dout_object);
-  const View given = argument("index", index_object);
+  const View given = argument("idx", index_object);
   Target target("dW", dw_object);
   const View& dw = target.original();
   require_matrix(dw);
@@ -77,8 +77,8 @@ void backward(py::handle dout_object, py::handle index_object, py::handle dw_obj
 }  // namespace
 
 void bind_embedding(py::module_& module) {
-  module.def("embedding_forward", &forward, py::arg("W"), py::arg("index"));
-  module.def("embedding_backward", &backward, py::arg("dout"), py::arg("index"), py::arg("dW"),
+  module.def("embedding_forward", &forward, py::arg("W"), py::arg("idx"));
+  module.def("embedding_backward", &backward, py::arg("dout"), py::arg("idx"), py::arg("dW"),
              py::arg("accumulate") = false);
 }
 

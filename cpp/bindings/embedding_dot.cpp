@@ -107,7 +107,7 @@ py::array gradients(Operands& in, const View& index, Target& target, SumInto int
 
 py::array dot_forward(py::handle h, py::handle w, py::handle index_object) {
   Operands in(h, w);
-  const View index = indices("index", argument("index", index_object), in);
+  const View index = indices("index", argument("idx", index_object), in);
   in.convert();
   const View scores = new_like(in.type(), index);
   with_type(in.type(), [&](auto zero) {
@@ -124,7 +124,7 @@ py::array dot_backward(py::handle dout_object, py::handle h, py::handle w, py::h
   const View dout = argument("dout", dout_object);
   in.join(dout);
   Target target("dW", dw, shape_of(in.w()));
-  const View index = indices("index", argument("index", index_object), in);
+  const View index = indices("index", argument("idx", index_object), in);
   if (!same_shape(dout, index)) {
     throw py::value_error("dout: expected shape " + shape_text(index) +
                           ", that of the output, got " + shape_text(dout));
@@ -199,7 +199,7 @@ py::array negative_backward(py::handle y_object, py::handle h, py::handle w,
   Operands in(h, w);
   const View y = argument("y", y_object);
   Target target("dW", dw, shape_of(in.w()));
-  const View index = indices("index", argument("index", index_object), in);
+  const View index = indices("index", argument("idx", index_object), in);
   compute_type({&y});  // which refuses what are no numbers
   if (!same_shape(y, index)) {
     throw py::value_error("y: expected shape " + shape_text(index) + ", that of index, got " +
@@ -238,13 +238,13 @@ py::array negative_backward(py::handle y_object, py::handle h, py::handle w,
 }  // namespace
 
 void bind_embedding_dot(py::module_& module) {
-  module.def("embedding_dot_forward", &dot_forward, py::arg("h"), py::arg("W"), py::arg("index"));
+  module.def("embedding_dot_forward", &dot_forward, py::arg("h"), py::arg("W"), py::arg("idx"));
   module.def("embedding_dot_backward", &dot_backward, py::arg("dout"), py::arg("h"), py::arg("W"),
-             py::arg("index"), py::arg("dW"), py::arg("accumulate") = false);
+             py::arg("idx"), py::arg("dW"), py::arg("accumulate") = false);
   module.def("negative_sampling_forward", &negative_forward, py::arg("h"), py::arg("W"),
              py::arg("target"), py::arg("negative"));
   module.def("negative_sampling_backward", &negative_backward, py::arg("y"), py::arg("h"),
-             py::arg("W"), py::arg("index"), py::arg("targets"), py::arg("dW"), py::arg("dout"),
+             py::arg("W"), py::arg("idx"), py::arg("targets"), py::arg("dW"), py::arg("dout"),
              py::arg("accumulate") = false);
 }
 

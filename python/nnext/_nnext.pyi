@@ -301,16 +301,16 @@ def dropout_forward(
 def dropout_backward(dout: ArrayLike, mask: NDArray[np.bool_], ratio: float) -> _Float: ...
 
 # Rows of a table, sums
-def embedding_forward(W: _Float, index: ArrayLike) -> _Float: ...
+def embedding_forward(W: _Float, idx: ArrayLike) -> _Float: ...
 def embedding_backward(
-    dout: ArrayLike, index: ArrayLike, dW: _Float, accumulate: bool = False
+    dout: ArrayLike, idx: ArrayLike, dW: _Float, accumulate: bool = False
 ) -> None: ...
-def embedding_dot_forward(h: ArrayLike, W: _Float, index: ArrayLike) -> _Float: ...
+def embedding_dot_forward(h: ArrayLike, W: _Float, idx: ArrayLike) -> _Float: ...
 def embedding_dot_backward(
     dout: ArrayLike,
     h: ArrayLike,
     W: _Float,
-    index: ArrayLike,
+    idx: ArrayLike,
     dW: _Float,
     accumulate: bool = False,
 ) -> _Float: ...
@@ -321,7 +321,7 @@ def negative_sampling_backward(
     y: ArrayLike,
     h: ArrayLike,
     W: _Float,
-    index: ArrayLike,
+    idx: ArrayLike,
     targets: int,
     dW: _Float,
     dout: float,

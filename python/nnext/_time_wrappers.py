@@ -47,7 +47,7 @@ class TimeEmbedding(Embedding):
 
     def forward(self, xs: ArrayLike) -> Array:
         """Return ``W[xs]``, shape (N, T, D), for ids of shape (N, T), each in [0, V)."""
-        with naming(index="xs"):
+        with naming(idx="xs"):
             return super().forward(xs)
 
     @property

@@ -307,7 +307,7 @@ TAKERS = {
     "scores": lambda x: nnext.SoftmaxWithLoss().forward(x, [0, 1, 2, 0]),
     "weight": lambda x: nnext.SoftmaxWithLoss().forward(np.ones((4, 3)), [0, 1, 2, 0], x[:, 0]),
     "labels": lambda x: nnext.SigmoidWithLoss().forward(np.ones((4, 3)), abs(x) / 9),
-    "index": lambda x: nnext.Embedding(np.ones((9, 2))).forward(abs(x).astype(int)),
+    "idx": lambda x: nnext.Embedding(np.ones((9, 2))).forward(abs(x).astype(int)),
     "fused": lambda x: nnext.functions.linear_cross_entropy(x, np.ones((3, 2)), [0, 1, 0, 1]),
 }
 

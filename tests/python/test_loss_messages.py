@@ -71,7 +71,7 @@ TAKES = {
         lambda a: linear_cross_entropy(np.eye(2), np.eye(2), [0, 1], sample_weight=a)
     ],
     "class_weight": [lambda a: SoftmaxWithLoss(class_weight=a)],
-    "index": [lambda a: nnext.Embedding(np.ones((5, 2))).forward(a)],
+    "idx": [lambda a: nnext.Embedding(np.ones((5, 2))).forward(a)],
 }
 
 

@@ -245,13 +245,13 @@ def test_scores_that_do_not_fit_are_refused():
         layer.backward(np.ones(2))
     with pytest.raises(ValueError, match=r"h: expected shape \(N, 3\), .* got shape \(2, 4\)"):
         layer.forward(np.ones((2, 4)), [0, 1])
-    with pytest.raises(ValueError, match=r"index: expected shape \(2,\) or \(2, C\)"):
+    with pytest.raises(ValueError, match=r"idx: expected shape \(2,\) or \(2, C\)"):
         layer.forward(np.ones((2, 3)), [0, 1, 2])
-    with pytest.raises(IndexError, match=r"index: index 4 .* out of range for 4 rows of W"):
+    with pytest.raises(IndexError, match=r"idx: index 4 .* out of range for 4 rows of W"):
         layer.forward(np.ones((2, 3)), [0, 4])
-    with pytest.raises(IndexError, match="index: index -1"):
+    with pytest.raises(IndexError, match="idx: index -1"):
         layer.forward(np.ones((2, 3)), [0, -1])
-    with pytest.raises(TypeError, match="index"):
+    with pytest.raises(TypeError, match="idx"):
         layer.forward(np.ones((2, 3)), [0.0, 1.0])
     layer.forward(np.ones((2, 3)), [0, 1])
     layer.grads[0][...] = 7
