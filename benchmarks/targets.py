@@ -92,7 +92,7 @@ def _in(*cases: str) -> Callable[[Row], bool]:
     return lambda row: row.case in cases
 
 
-def _begins(*names: str, but: str = " ") -> Callable[[Row], bool]:
+def _begins(*names: str, but: tuple[str, ...] = ()) -> Callable[[Row], bool]:
     return lambda row: row.case.startswith(names) and not row.case.startswith(but)
 
 
@@ -183,7 +183,7 @@ TARGETS = (
     Target("Recurrent layers: level with PyTorch", LEVEL,
            _each("recurrent", "", _against("PyTorch"))),
     Target("The book's programs, simple word models: over NumPy", 3,
-           _each("sequences", "step", _against("NumPy"), _begins("Simple", but="SimpleRnnlm"))),
+           _each("sequences", "step", _against("NumPy"), _begins("Simple", but=("SimpleRnnlm",)))),
     Target("The book's programs, CBOW by negative sampling: over NumPy", 8,
            _each("sequences", "step", _against("NumPy"), _begins("CBOW"))),
     Target("The book's programs, language models of 100 units: over NumPy", 3,

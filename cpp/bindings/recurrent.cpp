@@ -70,6 +70,14 @@ struct SequenceArguments {
     return flops(sizes.batch * sizes.steps, sizes.inputs + sizes.hidden, gates * sizes.hidden);
   }
 
+  // Where the core packs Wh; nothing where it does not.
+  View room_for_wh(const ComputeType& in_type, Way way) const {
+    index_t size = 0;
+    with_type(in_type,
+              [&](auto zero) { size = packed_wh_size<decltype(zero)>(sizes, gates, way); });
+    return size == 0 ? View() : new_array(in_type, Shape{size});
+  }
+
   // A state in the type computed in, which it has no say in; nothing for None.
   View state(const char* name, py::handle object) const {
     if (object.is_none()) return {};
@@ -86,9 +94,8 @@ const T* input_or_null(const View& array) {
   return array.ndim() == 0 ? nullptr : input<T>(array);
 }
 
-// What the core may do without.
 template <class T>
-T* room(const View& array) {
+T* output_or_null(const View& array) {
   return array.ndim() == 0 ? nullptr : output<T>(array);
 }
 
@@ -108,14 +115,6 @@ struct Operands {
   template <class T>
   RecurrentWeights<T> weights() const {
     return {matrix_view<const T>(wx), matrix_view<const T>(wh), input_or_null<T>(b)};
-  }
-  // Nothing where the core does not pack.
-  View room_for_wh(const RecurrentSizes& sizes, const ComputeType& type, Way way) const {
-    index_t size = 0;
-    with_type(type, [&](auto zero) {
-      size = packed_wh_size(sizes, matrix_view<const decltype(zero)>(wh), way);
-    });
-    return size == 0 ? View() : new_array(type, Shape{size});
   }
 };
 
@@ -174,7 +173,7 @@ class Backward {
     dwh_.prepare(type_, is_writable_layout(dwh_.original()), in_place, inputs, into_);
     if (db_) db_->prepare(type_, db_->original().is_c_contiguous(), in_place, inputs, into_);
     dsums_ = new_array(type_, in_.sequence_shape(in_.gates));
-    packed_wh_ = operands.room_for_wh(in_.sizes, type_, Way::kBackward);
+    packed_wh_ = in_.room_for_wh(type_, Way::kBackward);
     dh_ = new_array(type_, in_.state_shape());
     if (needs_dx_) dx_ = new_like(type_, operands.x);
   }
@@ -185,7 +184,7 @@ class Backward {
   }
   template <class T>
   RecurrentScratch<T> scratch() const {
-    return {output<T>(dsums_), room<T>(packed_wh_)};
+    return {output<T>(dsums_), output_or_null<T>(packed_wh_)};
   }
   template <class T>
   RecurrentGradients<T> gradients() const {
@@ -230,12 +229,13 @@ py::tuple rnn_forward_any(py::handle x, py::handle wx, py::handle wh, py::handle
   const View states = new_array(in.type, in.sequence_shape());
   const View previous = new_array(in.type, in.sequence_shape());
   const View last = new_array(in.type, in.state_shape());
-  const View packed_wh = operands.room_for_wh(in.sizes, in.type, Way::kForward);
+  const View packed_wh = in.room_for_wh(in.type, Way::kForward);
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(in.work());
     rnn_forward<T>(in.sizes, input<T>(operands.x), operands.weights<T>(), input_or_null<T>(h0),
-                   room<T>(packed_wh), output<T>(states), output<T>(previous), output<T>(last));
+                   output_or_null<T>(packed_wh), output<T>(states), output<T>(previous),
+                   output<T>(last));
   });
   return py::make_tuple(finished(states, in.type), states.owner(),
                         py::make_tuple(previous.owner(), last.owner()));
@@ -275,12 +275,12 @@ py::tuple lstm_forward_any(py::handle x, py::handle wx, py::handle wh, py::handl
   const View gates = new_array(in.type, in.sequence_shape(4));
   const View cells = new_array(in.type, in.sequence_shape(1, 1));
   const View tanh_cells = new_array(in.type, in.sequence_shape());
-  const View packed_wh = operands.room_for_wh(in.sizes, in.type, Way::kForward);
+  const View packed_wh = in.room_for_wh(in.type, Way::kForward);
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(in.work());
     lstm_forward<T>(in.sizes, input<T>(operands.x), operands.weights<T>(), input_or_null<T>(h0),
-                    input_or_null<T>(c0), room<T>(packed_wh), output<T>(states),
+                    input_or_null<T>(c0), output_or_null<T>(packed_wh), output<T>(states),
                     output<T>(previous), output<T>(gates), output<T>(cells), output<T>(tanh_cells));
   });
   return py::make_tuple(
@@ -337,13 +337,13 @@ py::tuple gru_forward_any(py::handle x, py::handle wx, py::handle wh, py::handle
   const View previous = new_array(in.type, in.sequence_shape());
   const View gates = new_array(in.type, in.sequence_shape(3));
   const View products = new_array(in.type, in.sequence_shape());
-  const View packed_wh = operands.room_for_wh(in.sizes, in.type, Way::kForward);
+  const View packed_wh = in.room_for_wh(in.type, Way::kForward);
   with_type(in.type, [&](auto zero) {
     using T = decltype(zero);
     const MaybeReleaseGil release(in.work());
     gru_forward<T>(in.sizes, reset_of(is_after), input<T>(operands.x), operands.weights<T>(),
-                   input_or_null<T>(h0), room<T>(packed_wh), output<T>(states), output<T>(previous),
-                   output<T>(gates), output<T>(products));
+                   input_or_null<T>(h0), output_or_null<T>(packed_wh), output<T>(states),
+                   output<T>(previous), output<T>(gates), output<T>(products));
   });
   return py::make_tuple(finished(states, in.type), states.owner(),
                         py::make_tuple(previous.owner(), gates.owner(), products.owner()));

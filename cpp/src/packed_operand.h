@@ -26,28 +26,27 @@ class PackedOperand {
     return rows * rounded_up(cols, kMaxLanes) + kLineElements;
   }
 
-  // Packs b into the room, if there is any, for products of so many rows, or more: without, they
-  // read it as it lies. Both must stay while the operand is used. Sums are one chain each, so b has
-  // at most kLongestChain rows.
+  // Packs b into the room, in panels as wide as suits products of so many rows; without room, or
+  // where sums are no single chains (more than kLongestChain rows), products read it as it lies.
+  // Both must stay while the operand is used.
   PackedOperand(MatrixView<const T> b, T* room, index_t rows)
       : kernels_(kernels<T>()),
         b_(b),
         panels_(rounded_up(b.cols, kernels_.lanes) / kernels_.lanes, width_for(rows, kernels_)) {
-    if (room == nullptr) return;
+    if (room == nullptr || b.rows > kLongestChain) return;
     const auto element = static_cast<index_t>(reinterpret_cast<std::uintptr_t>(room) / sizeof(T));
     packed_ = room + (kLineElements - element % kLineElements) % kLineElements;  // whole lines
-    for (index_t panel = 0; panel < panels_.pieces; ++panel) {
-      const index_t begin = panels_.begin(panel) * kernels_.lanes;
-      const index_t width = panels_.size(panel) * kernels_.lanes;
-      kernels_.pack(b.data + begin * b.col_stride, b.row_stride, b.col_stride, b.rows,
-                    static_cast<int>(std::min(width, b.cols - begin)), packed_ + begin * b.rows,
-                    width);
-    }
+    const index_t panel_size = b.rows * kernels_.lanes * kernels_.tile_vectors;
+    const index_t grain = kLightGrain / std::max<index_t>(panel_size, 1) + 1;
+    parallel_ranges(panels_.pieces, grain, 1, [&](index_t first, index_t end) {
+      for (index_t panel = first; panel < end; ++panel) pack(panel);
+    });
   }
 
   // c = a b + bias, or added to what c holds (nnext/matmul.h). Columns of c are contiguous.
   void multiply(const MatrixView<const T>& a, const MatrixView<T>& c, const T* bias,
                 SumInto into) const {
+    if (c.rows == 0) return;
     if (packed_ == nullptr) {
       matmul<T>(a, b_, c, bias, into);
       return;
@@ -66,6 +65,14 @@ class PackedOperand {
   }
 
  private:
+  void pack(index_t panel) const {
+    const index_t begin = panels_.begin(panel) * kernels_.lanes;
+    const index_t width = panels_.size(panel) * kernels_.lanes;
+    kernels_.pack(b_.data + begin * b_.col_stride, b_.row_stride, b_.col_stride, b_.rows,
+                  static_cast<int>(std::min(width, b_.cols - begin)), packed_ + begin * b_.rows,
+                  width);
+  }
+
   // For panels [first, end): tiles of two heights as even as can be, those of a height in one call.
   void multiply_panels(const MatrixView<const T>& a, const MatrixView<T>& c, const T* bias,
                        SumInto into, index_t first, index_t end) const {

@@ -123,7 +123,7 @@ def ppmi(C: ArrayLike, verbose: bool = False, eps: float = 1e-8) -> Array:
         raise ValueError("C: expected finite counts of at least 0")
     # Products of whole numbers in float64 are the book's whole ones rounded once, as its quotient
     # rounds them, and do not overflow.
-    column = counts.sum(axis=0).astype(np.float64)
+    column = counts.sum(axis=0, dtype=np.float64)
     total = float(column.sum())
     result = np.zeros(counts.shape, np.float32)
     rows = max(1, min(size // 100 + 1, _BLOCK // max(1, size)))

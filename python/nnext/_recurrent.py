@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from nnext import _nnext
 from nnext._layer import as_numbers, before_forward, check_parameter
 from nnext._recurrent_steps import GRUCell, Left, OneStateCell, Recurrent, RNNCell
-from nnext._support import Array, naming
+from nnext._support import Array, check_flag, naming
 
 
 class _OfTime(Recurrent):
@@ -21,7 +21,7 @@ class _OfTime(Recurrent):
 
     def __init__(self, Wx: Array, Wh: Array, b: Array | None, biases: int, stateful: bool) -> None:
         super().__init__(Wx, Wh, b, biases)
-        self.stateful = bool(stateful)
+        self.stateful = check_flag("stateful", stateful)
         self.xs: ArrayLike | None = None
         self.h: Array | None = None
         self.dh: Array | None = None
@@ -327,11 +327,12 @@ class TimeGRU(GRUCell, _OneState):
         *,
         reset_after: bool = False,
     ) -> None:
+        reset_after = check_flag("reset_after", reset_after)
         biases = 4 if reset_after else 3
         if isinstance(b, bool | np.bool_):
             if stateful:
                 raise TypeError(f"b: expected an array or None beside stateful=True, got {b}")
-            super().__init__(Wx, Wh, None, biases, bool(b))
+            super().__init__(Wx, Wh, None, biases, b)
         else:
             super().__init__(Wx, Wh, b, biases, stateful)
-        self.reset_after = bool(reset_after)
+        self.reset_after = reset_after

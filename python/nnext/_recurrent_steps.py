@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nnext import _nnext
 from nnext._layer import Layer, as_numbers, before_forward, check_parameter
-from nnext._support import Array
+from nnext._support import Array, check_flag
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "Left", "OneStateCell", "RNNCell", "Recurrent"]
 
@@ -295,5 +295,5 @@ class GRU(GRUCell, _OneStateStep):
     def __init__(
         self, Wx: Array, Wh: Array, b: Array | None = None, *, reset_after: bool = False
     ) -> None:
-        super().__init__(Wx, Wh, b, 4 if reset_after else 3)
-        self.reset_after = bool(reset_after)
+        self.reset_after = check_flag("reset_after", reset_after)
+        super().__init__(Wx, Wh, b, 4 if self.reset_after else 3)

@@ -116,13 +116,14 @@ def eval_seq2seq(
     "Deep Learning from Scratch 2", chapter 7 (``common/util.py``).
     """
     verbos, is_reverse = check_flag("verbos", verbos), check_flag("is_reverse", is_reverse)
-    asked = read_ids("question", question, axes=("N", "NT"))
-    start, *answer = read_ids("correct", correct, axes=("N", "NT")).ravel().tolist() or [0]
-    if not answer:
+    asked = read_ids("question", question, axes=("NT",))
+    right_ids = read_ids("correct", correct, axes=("T", "NT"))
+    if right_ids.size < 2 or right_ids.shape not in ((right_ids.size,), (1, right_ids.size)):
         raise ValueError(
-            "correct: expected the character of the beginning and an answer, got shape "
-            f"{np.shape(correct)}"
+            "correct: expected the character of the beginning and one answer, got shape "
+            f"{right_ids.shape}"
         )
+    start, *answer = right_ids.ravel().tolist()
     written = model.generate(asked, start, len(answer))
 
     texts = asked.ravel().tolist(), answer, written

@@ -408,9 +408,17 @@ class TimeBiLSTM(Joined):
             raise ValueError(
                 f"Wx2: expected {len(Wx1)} rows, as many as Wx1, got shape {Wx2.shape}"
             )
-        self.stateful = stateful
         self._shape: tuple[int, ...] | None = None
         self._gather()
+
+    @property
+    def stateful(self) -> bool:
+        """Whether both begin with the states in which they ended."""
+        return self.forward_lstm.stateful
+
+    @stateful.setter
+    def stateful(self, value: bool) -> None:
+        self.forward_lstm.stateful = self.backward_lstm.stateful = check_flag("stateful", value)
 
     def _parts(self) -> Sequence[Layer]:
         return self.forward_lstm, self.backward_lstm

@@ -217,18 +217,25 @@ def normalize(x: Array) -> Array:
         raise ValueError(f"x: expected a vector or a matrix, got shape {x.shape}")
     if not x.flags.writeable:
         raise ValueError("x: it is read-only, and normalize changes it in place; give it a copy")
-    length = np.sqrt((x * x).sum(axis=-1, keepdims=True))
+    wide = _wide(x)
+    length = np.sqrt((wide * wide).sum(axis=-1, keepdims=True))
     with np.errstate(divide="ignore", invalid="ignore"):
-        x /= length
+        x[...] = wide / length
     return x
 
 
 def _to_length_1(x: Array, eps: float = 1e-8) -> Array:
     """Return a vector, or each row of a matrix, with length 1, nearly."""
-    if x.dtype.kind in "biu":  # whose squares may not fit
-        x = x.astype(np.float64)
+    x = _wide(x)
     length: Array = x / (np.sqrt(np.sum(x**2, axis=-1, keepdims=True)) + eps)
     return length
+
+
+def _wide(x: Array) -> Array:
+    """Return what squares fit into: whole numbers in float64, half types in float32."""
+    if x.dtype.kind in "biu":
+        return x.astype(np.float64)
+    return x.astype(np.float32) if x.dtype.itemsize < 4 else x
 
 
 def _all_found(words: tuple[str, ...], word_to_id: Mapping[str, int]) -> bool:

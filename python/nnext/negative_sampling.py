@@ -205,6 +205,7 @@ class NegativeSamplingLoss(Layer):
         self.offset = offset
         self.power = power
         self.sample_size = self._sampler.sample_size
+        self._options = self.power, self.sample_size  # of the sampler
         self.h: ArrayLike | None = None
         self.y: Array | None = None
         self.idx: Array | None = None
@@ -213,11 +214,11 @@ class NegativeSamplingLoss(Layer):
 
     @property
     def sampler(self) -> UnigramSampler:
-        """What draws the words, by the counts as they are: others may have been loaded."""
-        if not np.array_equal(self._sampler.counts, self.buffers[0]):
-            self._sampler = UnigramSampler(
-                None, self.power, self.sample_size, counts=self.buffers[0]
-            )
+        """What draws the words, by counts and options as they are: these may be set and loaded."""
+        options = self.power, self.sample_size
+        if self._options != options or not np.array_equal(self._sampler.counts, self.buffers[0]):
+            self._sampler = UnigramSampler(None, *options, counts=self.buffers[0])
+            self._options = options
         return self._sampler
 
     def _loss(self, h: ArrayLike, target: ArrayLike) -> tuple[float, Array, Array, int]:

@@ -49,7 +49,7 @@ struct Layer {
         cells((n() + sizes.batch) * h()),
         rest(n() * h()),
         dsums(n() * g() * h()),
-        packed_wh(packed_wh_size<T>(sizes, weights().wh, Way::kBackward)),
+        packed_wh(packed_wh_size<T>(sizes, g(), Way::kBackward)),
         drest(n() * h()),
         dwx(wx.size()),
         dwh(wh.size()),
@@ -306,7 +306,8 @@ TYPED_TEST(Recurrent, StatesAndGradientsAreTheFormulas) {
 TYPED_TEST(Recurrent, TheSameBitsOnAnyThreadsAndInSlices) {
   using T = TypeParam;
   for (const Kind kind : kKinds) {
-    for (const RecurrentSizes& sizes : {RecurrentSizes{5, 7, 3, 33}, {9, 3, 20, 100}}) {
+    for (const RecurrentSizes& sizes :
+         {RecurrentSizes{5, 7, 3, 33}, {9, 3, 20, 100}, {8, 17, 5, 35}}) {
       for (const int threads : {1, 2, 3, 8}) {
         const ThreadsInUse in_use(threads);
         Layer<T> layer(kind, sizes);
@@ -333,10 +334,33 @@ TYPED_TEST(Recurrent, WithoutRoomToPackTheWeightsTheSameBits) {
     layer.forward();
     layer.backward();
     const std::string with_room = layer.hash();
-    layer.has_room = false;
-    layer.forward();
-    layer.backward();
-    EXPECT_EQ(layer.hash(), with_room) << layer.name();
+    Layer<T> other(kind, {5, 7, 3, 33});
+    other.has_room = false;
+    other.forward();
+    other.backward();
+    EXPECT_EQ(other.hash(), with_room) << layer.name();
+  }
+}
+
+TYPED_TEST(Recurrent, WeightsArePackedForManyRowsAndSteps) {
+  using T = TypeParam;
+  const auto packs = [](index_t batch, index_t steps, index_t hidden, Way way) {
+    return packed_wh_size<T>({batch, steps, 3, hidden}, 4, way) > 0;
+  };
+  EXPECT_TRUE(packs(4, 32, 9, Way::kForward));
+  EXPECT_FALSE(packs(4, 31, 9, Way::kForward));
+  EXPECT_FALSE(packs(3, 99, 9, Way::kForward));
+  EXPECT_TRUE(packs(1, 4, 9, Way::kBackward));
+  EXPECT_FALSE(packs(1, 3, 9, Way::kBackward));
+  // Sums of more terms than one chain has: forward of H, backward of 4 H.
+  EXPECT_TRUE(packs(8, 40, kLongestChain, Way::kForward));
+  EXPECT_FALSE(packs(8, 40, kLongestChain + 1, Way::kForward));
+  EXPECT_TRUE(packs(8, 40, kLongestChain / 4, Way::kBackward));
+  EXPECT_FALSE(packs(8, 40, kLongestChain / 4 + 1, Way::kBackward));
+  for (const Way way : {Way::kForward, Way::kBackward}) {
+    EXPECT_FALSE(packs(0, 999, 9, way));
+    EXPECT_FALSE(packs(99, 999, 0, way));
+    EXPECT_FALSE(packs(99, 0, 9, way));
   }
 }
 
@@ -364,6 +388,9 @@ TYPED_TEST(Recurrent, WithoutAStepTheGradientByTheStateIsZero) {
   for (const Kind kind : kKinds) {
     Layer<T> layer(kind, {3, 0, 2, 5});
     layer.forward();
+    if (kind == Kind::kRnn) {
+      EXPECT_TRUE(same_bits(layer.h0, layer.last));
+    }
     layer.backward();
     for (const Array<T>* const array : {&layer.dh, &layer.dwx, &layer.dwh, &layer.db}) {
       for (const T v : *array) EXPECT_EQ(v, 0);

@@ -204,7 +204,7 @@ def recurrent_layers(dtype):
         "gru": (_recurrent.TimeGRU, 3, 3, {}),
         "gru, reset after,": (_recurrent.TimeGRU, 3, 4, {"reset_after": True}),
     }
-    for n, t, d, h in [(5, 7, 3, 33), (9, 3, 20, 100)]:
+    for n, t, d, h in [(5, 7, 3, 33), (9, 3, 20, 100), (8, 17, 5, 35)]:
         for name, (layer_of, gates, biases, options) in kinds.items():
             Wx, Wh = drawn(dtype, 1, d, gates * h), drawn(dtype, 2, h, gates * h) * dtype(0.25)
             layer = layer_of(Wx, Wh, drawn(dtype, 3, biases * h), stateful=True, **options)

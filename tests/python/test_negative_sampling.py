@@ -485,3 +485,14 @@ def test_probabilities_that_were_replaced_are_checked():
     ):
         _nnext.negative_sampling_backward(y[:1], h, W, idx, 1, dW, 1.0)
     assert (dW == 7).all()
+
+
+def test_options_that_are_set_count():
+    given = {"counts": np.arange(1, 13), "seed": 5}
+    h, target = np.ones((4, 3)), [0, 3, 5, 7]
+    for power, sample_size in ((0.0, 2), (0.75, 4)):
+        layer = NegativeSamplingLoss(np.ones((12, 3)), sample_size=2, **given)
+        layer.power, layer.sample_size = power, sample_size
+        other = NegativeSamplingLoss(np.ones((12, 3)), None, power, sample_size, **given)
+        assert layer.forward(h, target) == other.forward(h, target)
+        np.testing.assert_array_equal(layer.idx, other.idx)

@@ -5,8 +5,8 @@ import pytest
 
 import nnext
 import reference as ref
-from nnext._recurrent import TimeLSTM
-from nnext._recurrent_steps import LSTM
+from nnext._recurrent import TimeGRU, TimeLSTM, TimeRNN
+from nnext._recurrent_steps import GRU, LSTM
 from recurrent_kinds import KINDS, layer_of, n_states, options_of, over_kinds, states_of, weights_of
 from reference import normal
 
@@ -105,3 +105,24 @@ def test_a_batch_in_parts_has_no_state_to_hand_on():
     with pytest.raises(ValueError, match=r"stateful layer, TimeRNN\(3, 4\)"):
         step.accumulate([part, part])
     step.accumulate([part])
+
+
+@pytest.mark.parametrize("flag", ["no", 1, [0], np.ones(3)])
+def test_flags_are_true_or_false(flag):
+    W = np.zeros((2, 2))
+    with pytest.raises(TypeError, match="stateful: expected True or False"):
+        TimeRNN(W, W, np.zeros(2), flag)
+    W = np.zeros((2, 6))
+    for layer in (GRU, TimeGRU):
+        with pytest.raises(TypeError, match="reset_after: expected True or False"):
+            layer(W, W, reset_after=flag)
+
+
+def test_without_a_step_types_may_differ():
+    layer = TimeRNN(*(np.ones(shape, np.float32) for shape in ((2, 4), (4, 4), (4,))))
+    with np.errstate(all="raise"):
+        for _ in range(5):
+            np.full((3, 4), 1e30).astype("f4")  # what memory may hold
+            layer.forward(np.ones((3, 0, 2), np.float32))
+            layer.backward(np.ones((3, 0, 4)))
+    np.testing.assert_array_equal(layer._left[1], 0)

@@ -147,3 +147,16 @@ def test_what_is_no_answer_is_refused():
         eval_seq2seq(Writes([]), 1, [1, 2], CHARS)
     with pytest.raises(TypeError, match="verbos"):
         eval_seq2seq(Writes([]), [[1]], [1, 2], CHARS, verbos=1.5)
+
+
+@pytest.mark.parametrize(
+    ("question", "correct", "match"),
+    [
+        ([[1, 2]], [[0, 1], [2, 3]], r"correct: .* one answer, got shape \(2, 2\)"),
+        ([[1, 2]], [0], r"correct: .* one answer, got shape \(1,\)"),
+        ([1, 2], [0, 1], "question: expected"),
+    ],
+)
+def test_a_question_has_one_answer(question, correct, match):
+    with pytest.raises(ValueError, match=match):
+        eval_seq2seq(None, question, correct, "abcde")

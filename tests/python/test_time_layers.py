@@ -398,6 +398,20 @@ def test_a_copy_of_two_lstms_has_arrays_of_its_own_that_are_its_parts(way):
     assert not np.allclose(again.forward(xs), layer.forward(xs))
 
 
+def test_both_of_a_bilstm_are_stateful_or_none():
+    layer = tl.TimeBiLSTM(*lstm_weights("f8", 2, 3), *lstm_weights("f8", 2, 3))
+    xs = normal("f8", 2, 4, 2)
+    first = layer.forward(xs)
+    layer.stateful = True
+    assert layer.forward_lstm.stateful
+    assert layer.backward_lstm.stateful
+    assert not np.array_equal(layer.forward(xs), first)
+    layer.stateful = False
+    np.testing.assert_array_equal(layer.forward(xs), first)
+    with pytest.raises(TypeError, match="stateful: expected True or False, got 'no'"):
+        layer.stateful = "no"
+
+
 # In models
 
 

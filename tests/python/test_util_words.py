@@ -321,3 +321,9 @@ def test_arrays_stay_in_the_memory_that_nnext_computes_in():
     for move in (util.to_cpu, util.to_gpu):
         assert move(x) is x
         assert isinstance(move([1, 2]), np.ndarray)
+
+
+def test_ppmi_of_large_counts():
+    np.testing.assert_array_equal(
+        util.ppmi(np.full((2, 2), 2**62)), np.full((2, 2), np.log2(1 + 1e-8), np.float32)
+    )

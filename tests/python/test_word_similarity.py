@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 
 import reference as ref
 from nnext import util
 
 
 def cosine(x, y, eps=1e-8):
-    """The formula in the vectors' own type, one pair of vectors."""
+    """The formula in the vectors' own type, float32 for half types, one pair of vectors."""
+    x, y = (v.astype("f4") if v.dtype.itemsize < 4 else v for v in (x, y))
     return np.dot(x / (np.sqrt((x**2).sum()) + eps), y / (np.sqrt((y**2).sum()) + eps))
 
 
@@ -226,3 +228,13 @@ def test_squares_of_whole_numbers_fit():
     assert util.cos_similarity(np.int8([100, 0]), np.int8([100, 0])) == pytest.approx(1)
     assert util.cos_similarity(np.uint8([16, 1]), np.uint8([16, 0])) == pytest.approx(16 / 257**0.5)
     assert util.cos_similarity(np.int32([50000, 1]), np.int32([50000, 1])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+def test_half_types_are_computed_in_float32(dtype):
+    long, short = np.array([300, 400], dtype), np.full(100, 1e-4, dtype)
+    for v in (long, short):
+        np.testing.assert_allclose(util.cos_similarity(v, v), 1, rtol=1e-3)
+    unit = util.normalize(long.copy())
+    assert unit.dtype == dtype
+    np.testing.assert_allclose(unit.astype(float), [0.6, 0.8], rtol=4e-3)

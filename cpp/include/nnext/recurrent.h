@@ -49,11 +49,11 @@ struct RecurrentGradients {
 };
 
 // Elements of the room in which a forward or a backward of these sizes packs Wh for the products of
-// its steps, which are faster then; 0 where they are not. With null in its place Wh is read as it
-// lies.
+// its steps, which are faster then; 0 where they are not, and the room has to be null. With null Wh
+// is read as it lies.
 enum class Way { kForward, kBackward };
 template <class T>
-index_t packed_wh_size(const RecurrentSizes& sizes, const MatrixView<const T>& wh, Way way);
+index_t packed_wh_size(const RecurrentSizes& sizes, index_t gates, Way way);
 
 // Room for what the steps back compute: the gradients by the sums (N, T, G H); and for Wh, packed.
 template <class T>
@@ -66,7 +66,7 @@ struct RecurrentScratch {
 //   h0        (N, H), the state before the first step; null: zeros
 //   h         (N, T, H), the result
 //   previous  (N, T, H): the state before each step
-//   last      (N, H): the state after the last; untouched where there is no step
+//   last      (N, H): the state after the last; where there is no step h0
 template <class T>
 void rnn_forward(const RecurrentSizes& sizes, const T* x, const RecurrentWeights<T>& weights,
                  const T* h0, T* packed_wh, T* h, T* previous, T* last);
