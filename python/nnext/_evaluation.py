@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from nnext._fit_data import Samples, check_labels, one_row_shape, read_samples, take_rows
+from nnext._fit_data import (
+    Samples,
+    begun_anew,
+    check_labels,
+    one_row_shape,
+    read_samples,
+    take_rows,
+)
 from nnext._metric_functions import Answers, Metric, one_number
 from nnext._putting_back import putting_back
 from nnext._support import Array, as_number, has_parameter
@@ -79,14 +86,14 @@ class Evaluation:
             )
         try:
             # A model of your own may have all that is asked for itself, and no loss_input.
-            with putting_back(model), suppress(NotImplementedError):
+            with begun_anew(model), suppress(NotImplementedError):
                 if hasattr(model, "loss_input"):
                     model.loss_input(take_rows(samples.x, slice(1)))
             self._labels = check_labels(model, samples)
         except (IndexError, TypeError, ValueError) as error:
             raise type(error)(f"{what}: {error}") from None
         if self._labels is not None:
-            with putting_back(model):
+            with begun_anew(model):
                 shape = one_row_shape(model, samples.x) or ()
             self._are_rows = self._labels.shape[1:] == shape[1:-1] != shape[1:]
         if any(not isinstance(metric, str) for metric in self._metrics.values()):
@@ -96,7 +103,7 @@ class Evaluation:
         """Call every function once, so that a mistake in it is told before an epoch is spent."""
         rows = self._counted_samples()[:_TRIED]
         labels = None if self._labels is None else self._labels[rows]
-        with warnings.catch_warnings(), putting_back(self._model):
+        with warnings.catch_warnings(), begun_anew(self._model):
             warnings.simplefilter("ignore")  # what is true of few samples only
             few = self._answers(self._samples.take(rows), labels)
             every = few if len(rows) == len(self._samples) else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from nnext._input import cast_to_parameters, make_array
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
+from nnext._states import put_back, standing
 from nnext._support import Array, as_number, has_parameter, refuse_masked, refuse_sparse
 
 _ROWS = 64  # looked at together for one that counts
@@ -227,6 +229,23 @@ def read_data(x: Any, t: Any, name: str = "x") -> tuple[Array, Array]:
     return x, t
 
 
+@contextmanager
+def begun_anew(model: Any) -> Iterator[None]:
+    """Let layers begin without states, and put everything back afterwards.
+
+    That is how single rows are looked at before training: states belong to the rows of a batch.
+    """
+    before = standing(model)
+    try:
+        with putting_back(model):
+            for part, name, value in before:
+                if isinstance(value, np.ndarray):
+                    setattr(part, name, None)
+            yield
+    finally:
+        put_back(before)
+
+
 def check_labels(model: Any, samples: Samples) -> Array | None:
     """Check all labels in one pass, where the model and its loss can tell what fits them.
 
@@ -242,18 +261,16 @@ def check_labels(model: Any, samples: Samples) -> Array | None:
     EmptyBatchError
         A ValueError, if no row counts: every label is ignored, or of a class of weight 0.
     """
-    with putting_back(model):  # a layer may remember what it sees, such as a stateful recurrent one
-        labels = check_rows(model, samples.x, samples.t)
-        if labels is None:
-            if samples.weight is not None and not np.any(samples.weight):
-                raise EmptyBatchError("sample_weight: every row has weight 0")
-            return None
-        if np.all(labels < 0):
-            raise EmptyBatchError(
-                "t: every label is ignored, so that there is nothing to learn from"
-            )
+    labels = check_rows(model, samples.x, samples.t)
+    if labels is None:
+        if samples.weight is not None and not np.any(samples.weight):
+            raise EmptyBatchError("sample_weight: every row has weight 0")
+        return None
+    if np.all(labels < 0):
+        raise EmptyBatchError("t: every label is ignored, so that there is nothing to learn from")
+    with begun_anew(model):
         _check_weights(model, samples)
-        return labels
+    return labels
 
 
 def check_rows(model: Any, x: Any, t: Array) -> Array | None:
@@ -271,24 +288,25 @@ def check_rows(model: Any, x: Any, t: Array) -> Array | None:
     scores = getattr(model, "scores", None)
     if scores is None:
         return None
-    if isinstance(x, np.ndarray):
-        _check_indices(scores, x)
-    loss_layer = getattr(model, "loss_layer", None)
-    check = getattr(loss_layer, "check_targets", None)
-    read_labels = getattr(loss_layer, "labels", check)
-    if read_labels is None:
-        return None
-    shape = one_row_shape(model, x)
-    if shape is None:
-        return None
-    whole = (len(t), *shape[1:])
-    try:
-        labels = read_labels(t, whole)
-        return None if labels is None else np.asarray(labels)
-    except (IndexError, ValueError):
-        if len(whole) > 2 and t.shape in (whole, whole[:-1]):
-            _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))
-        raise
+    with begun_anew(model):
+        if isinstance(x, np.ndarray):
+            _check_indices(scores, x)
+        loss_layer = getattr(model, "loss_layer", None)
+        check = getattr(loss_layer, "check_targets", None)
+        read_labels = getattr(loss_layer, "labels", check)
+        if read_labels is None:
+            return None
+        shape = one_row_shape(model, x)
+        if shape is None:
+            return None
+        whole = (len(t), *shape[1:])
+        try:
+            labels = read_labels(t, whole)
+            return None if labels is None else np.asarray(labels)
+        except (IndexError, ValueError):
+            if len(whole) > 2 and t.shape in (whole, whole[:-1]):
+                _name_sample(lambda i: read_labels(t[i : i + 1], shape), len(t))
+            raise
 
 
 def one_row_shape(model: Any, x: Any) -> tuple[int, ...] | None:

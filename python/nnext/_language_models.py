@@ -24,7 +24,8 @@ class _LanguageModel(BaseModel):
     """A chain of layers over time, from ids of words (N, T) to scores (N, T, V).
 
     Its recurrent layers keep their states from call to call: the next ids are taken for those that
-    follow the last ones, of equally many sequences. `reset_state` begins anew.
+    follow the last ones, of equally many sequences. `reset_state` begins anew. What measures does
+    so by itself, and leaves the states as they are: `scores`, `predict_proba`, `accuracy`, `loss`.
     """
 
     loss_layer: TimeSoftmaxWithLoss
@@ -36,6 +37,22 @@ class _LanguageModel(BaseModel):
         """Compute the scores of the next words, in inference mode."""
         with naming(xs="x"):
             return self.predict(x)
+
+    def scores(self, x: ArrayLike) -> Array:
+        """Compute the scores of the next words, of a text that begins with `x`.
+
+        `predict` returns those of a text that goes on with it.
+
+        Parameters
+        ----------
+        x : array_like of int, shape (N, T)
+
+        Returns
+        -------
+        ndarray, shape (N, T, V)
+        """
+        with self._begun_anew():
+            return super().scores(x)
 
     def _run(self, xs: Any) -> Array:
         h = read_ids("xs", xs, self._size, ("NT",))

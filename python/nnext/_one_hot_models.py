@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
@@ -187,12 +189,8 @@ class SimpleSkipGram(_OneHotModel):
         -------
         float
         """
-        labels, rows = self._read_contexts(contexts), read_numbers("target", target)
-        V = len(self.word_vecs)
-        if rows.ndim != 2 or rows.shape[1] != V:
-            raise ValueError(f"target: expected shape (N, {V}), one-hot rows, got {rows.shape}")
-        check_lengths(labels, rows)
-        self._check_labels(labels)
+        labels, rows = self._read(contexts, target)
+        self._check_labels("contexts", labels)
         mean, words = self._mean_of_words(labels), labels.shape[1]
         self._half_done, self._words = True, words
         scores = self.out_layer.forward(self.in_layer.forward(rows))
@@ -201,13 +199,26 @@ class SimpleSkipGram(_OneHotModel):
         self._half_done = False
         return loss
 
-    def _check_labels(self, contexts: Array) -> None:
+    def _read(self, contexts: Any, target: Any) -> tuple[Array, Array]:
+        labels, rows = self._read_contexts(contexts), read_numbers("target", target)
+        V = len(self.word_vecs)
+        if rows.ndim != 2 or rows.shape[1] != V:
+            raise ValueError(f"target: expected shape (N, {V}), one-hot rows, got {rows.shape}")
+        check_lengths(labels, rows)
+        return labels, rows
+
+    def _check_samples(self, x: Any, t: Any) -> None:
+        with naming(contexts="x", target="t"):
+            labels, _ = self._read(x, t)
+        self._check_labels("x", labels)
+
+    def _check_labels(self, name: str, contexts: Array) -> None:
         """Refuse rows that the loss would not take: the mean of wrong ones may be a right one."""
         try:
             self.loss_layer.labels(contexts, contexts.shape)
         except ValueError:
             for c in range(contexts.shape[1]):  # to say whose row it is
-                with naming(t=f"contexts[:, {c}]"):
+                with naming(t=f"{name}[:, {c}]"):
                     self.loss_layer.labels(contexts[:, c], contexts[:, c].shape)
             raise
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from nnext import _nnext
 from nnext._drawn_layers import Rng
 from nnext._input import make_array
-from nnext._support import Array, check_count, refuse_masked, refuse_sparse
+from nnext._support import Array, check_count, naming, refuse_masked, refuse_sparse
 from nnext._text import read_ids
 from nnext._word_models import WordModel, check_lengths, draw_weights
 from nnext.layers import Embedding
@@ -243,6 +243,10 @@ class SkipGram(_SampledModel):
         loss = self.loss_layer.forward(self.in_layer.forward(between), words)
         self._half_done = False
         return loss
+
+    def _check_samples(self, x: Any, t: Any) -> None:
+        with naming(contexts="x", target="t"):
+            self._read(x, t)
 
     def backward(self, dout: float = 1) -> None:
         """Write the gradients of the last ``forward`` into ``grads``.

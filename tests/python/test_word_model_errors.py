@@ -5,7 +5,7 @@ import pytest
 
 import reference as ref
 from nnext import util
-from nnext.models import CBOW, SimpleCBOW, SimpleSkipGram
+from nnext.models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
 from nnext.optimizer import Adam
 from nnext.trainer import Trainer
 from word_batches import CORPUS, SAMPLED, SIMPLE, V, small
@@ -159,6 +159,43 @@ def test_the_trainer_names_a_wrong_target_before_it_trains():
     model.loss_layer.check_targets(target[:5], (5, 5))
     with pytest.raises(ValueError, match="t: expected 4 rows, one for each of h, got 5"):
         model.loss_layer.check_targets(target[:5], (4, 5))
+
+
+LAST_ROWS = {
+    (SkipGram, "x"): (IndexError, r"x: expected ids from 0 to 6, x\[4, 1\] is 12$"),
+    (SkipGram, "t"): (IndexError, r"t: expected ids from 0 to 6, t\[4\] is 12$"),
+    (SimpleSkipGram, "x"): (ValueError, r"x\[:, 1\]: row 4 is not one-hot: it holds 12, "),
+    (SimpleCBOW, "t"): (ValueError, r"t: row 4 is not one-hot: it holds 12, "),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), LAST_ROWS)
+def test_a_wrong_last_row_is_named_before_anything_is_trained(kind, name):
+    error, message = LAST_ROWS[kind, name]
+    model, *data = small(kind, np.random.default_rng(0))
+    before = [p.copy() for p in model.params]
+    trainer = Trainer(model, Adam(), seed=0)
+    x, t = (part.copy() for part in data)
+    (x[4, 1:] if name == "x" else t[4:5])[...] = 12
+    with pytest.raises(error, match=f"^{message}"):
+        trainer.fit(x, t, 1, 1, progress="none")
+    with pytest.raises(error, match=f"^validation: {message}"):
+        trainer.fit(*data, 1, 1, validation=(x, t), progress="none")
+    with pytest.raises(error, match=f"^{message}"):
+        model.loss(x, t, batch_size=2)
+    for p, kept in zip(model.params, before, strict=True):
+        ref.assert_same_bits(p, kept)
+    assert trainer.loss_list == []
+
+
+@pytest.mark.parametrize("kind", [SkipGram, SimpleSkipGram])
+def test_what_are_no_contexts_is_told_by_the_trainers_names(kind):
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    trainer = Trainer(model, Adam())
+    with pytest.raises(ValueError, match=r"^x: expected shape \(N, "):
+        trainer.fit(contexts[:, 0], target, progress="none")
+    with pytest.raises(ValueError, match=r"^t: expected "):
+        trainer.fit(contexts, contexts, progress="none")
 
 
 @pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
