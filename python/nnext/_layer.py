@@ -50,7 +50,8 @@ class Layer:
     state_names: ClassVar[tuple[str, ...]] = ()
     """Attributes in which a run goes on from batch to batch, which checkpoints of it keep.
 
-    Each is an array or None, replaced and never written into, or one of NumPy's generators.
+    Each is an array or None, which is a beginning, replaced and never written into, or one of
+    NumPy's generators.
     """
 
     def __init__(self, *params: Array) -> None:

@@ -89,20 +89,30 @@ class _OfTime(Recurrent):
 
         A layer that is not stateful begins with zeros all the same, as in the book.
         """
-        self.h = self._checked_state("h", h)
+        (self.h,) = self._checked_states(h=h)
 
     def reset_state(self) -> None:
         """Let the next ``forward`` begin with zeros."""
         self.h = None
 
-    def _checked_state(self, name: str, state: ArrayLike | None) -> Array | None:
-        if state is None:
-            return None
-        array = as_numbers(name, state)
+    def check_states(self, **states: ArrayLike | None) -> None:
+        """Refuse states, by their names, that ``set_state`` would not take; a checkpoint asks."""
+        self._checked_states(**states)
+
+    def _checked_states(self, **states: ArrayLike | None) -> list[Array | None]:
+        """Return copies of states, which have to be of equally many rows."""
         hidden = self.params[1].shape[0]
-        if array.ndim != 2 or array.shape[1] != hidden:
-            raise ValueError(f"{name}: expected shape (N, {hidden}), got {array.shape}")
-        return array.copy()
+        given = {name: as_numbers(name, s) for name, s in states.items() if s is not None}
+        for name, array in given.items():
+            if array.ndim != 2 or array.shape[1] != hidden:
+                raise ValueError(f"{name}: expected shape (N, {hidden}), got {array.shape}")
+        for name, array in given.items():
+            first, other = next(iter(given.items()))
+            if array.shape != other.shape:
+                raise ValueError(
+                    f"{name}: expected shape {other.shape}, that of {first}, got {array.shape}"
+                )
+        return [given[name].copy() if name in given else None for name in states]
 
     @staticmethod
     def _last(states: Array, before: Array | None) -> Array:
@@ -257,12 +267,7 @@ class TimeLSTM(_OfTime):
 
     def set_state(self, h: ArrayLike | None, c: ArrayLike | None = None) -> None:
         """Let the next ``forward`` of a stateful layer begin with `h` and `c`, (N, H), or zeros."""
-        checked = self._checked_state("h", h), self._checked_state("c", c)
-        if checked[0] is not None and checked[1] is not None and len(checked[0]) != len(checked[1]):
-            raise ValueError(
-                f"c: expected shape {checked[0].shape}, that of h, got {checked[1].shape}"
-            )
-        self.h, self.c = checked
+        self.h, self.c = self._checked_states(h=h, c=c)
 
     def reset_state(self) -> None:
         """Let the next ``forward`` begin with zeros."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any, TypeVar, overload
 
 from nnext import layers, loss_layers, models, negative_sampling, nodes, time_layers
@@ -35,12 +34,14 @@ class _Known:
     """A class that files know; `build` makes an object of it, of arrays and options.
 
     A model, which is made of options alone, may need arrays of the file to be made at all: `arrays`
-    has their names there, by the options that take them.
+    has their names there, by the options that take them. `weights` says how many it draws, biases
+    left out, by those of `_SIZES` that it takes.
     """
 
     cls: type
     build: Callable[..., Any]
     arrays: Mapping[str, str] = field(default_factory=dict)
+    weights: Callable[..., int] | None = None
 
 
 _LAYERS = {
@@ -96,25 +97,36 @@ _LAYERS["NegativeSamplingLoss"] = _Known(negative_sampling.NegativeSamplingLoss,
 _CHAINS: dict[str, type[Sequential]] = {"Sequential": Sequential, "TwoLayerNet": TwoLayerNet}
 
 
-def _drawn(cls: type, **arrays: str) -> _Known:
+_SIZES = ("vocab_size", "wordvec_size", "hidden_size")
+
+
+def _drawn(cls: type, weights: Callable[..., int], **arrays: str) -> _Known:
     """Return a model that draws its weights, which a file's will overwrite: not from np.random."""
-    return _Known(cls, lambda **options: cls(**options, seed=0), arrays)
+    return _Known(cls, lambda **options: cls(**options, seed=0), arrays, weights)
 
 
+def _two_tables(V: int, H: int) -> int:
+    return 2 * V * H
+
+
+_COUNTS = {"counts": "loss_layer.counts"}
 _MODELS = {
-    cls.__name__: _drawn(cls)
-    for cls in (
-        models.AttentionSeq2seq,
-        models.BetterRnnlm,
-        models.PeekySeq2seq,
-        models.Rnnlm,
-        models.Seq2seq,
-        models.SimpleCBOW,
-        models.SimpleRnnlm,
-        models.SimpleSkipGram,
+    known.cls.__name__: known
+    for known in (
+        _drawn(models.SimpleCBOW, _two_tables),
+        _drawn(models.SimpleSkipGram, _two_tables),
+        _drawn(models.CBOW, _two_tables, **_COUNTS),
+        _drawn(models.SkipGram, _two_tables, **_COUNTS),
+        # A table, what is recurrent, and the scores; an encoder has the first two too.
+        _drawn(models.SimpleRnnlm, lambda V, D, H: V * D + (D + H) * H + H * V),
+        _drawn(models.Rnnlm, lambda V, D, H: V * D + 4 * (D + H) * H + H * V),
+        _drawn(models.BetterRnnlm, lambda V, D, H: V * D + 4 * (D + 3 * H) * H),
+        _drawn(models.Seq2seq, lambda V, D, H: 2 * V * D + 8 * (D + H) * H + H * V),
+        _drawn(
+            models.PeekySeq2seq, lambda V, D, H: 2 * V * D + 4 * (2 * D + 3 * H) * H + 2 * H * V
+        ),
+        _drawn(models.AttentionSeq2seq, lambda V, D, H: 2 * V * D + 8 * (D + H) * H + 2 * H * V),
     )
-} | {
-    cls.__name__: _drawn(cls, counts="loss_layer.counts") for cls in (models.CBOW, models.SkipGram)
 }
 _OWN_LAYERS: dict[str, _Known] = {}
 _OWN_MODELS: dict[str, _Known] = {}
@@ -338,8 +350,8 @@ def build(described: Any, arrays: Mapping[str, Array]) -> Any:
         )
     entries = expect_keys("model", described, ["type", "config", "shared", "counters"])
     config = unpack(expect("model: config", entries["config"], dict))
-    if name in _MODELS:
-        _check_sizes(known.cls, config, arrays)
+    if known.weights is not None:
+        _check_sizes(known.cls, known.weights, config, arrays)
     for place in known.arrays.values():
         if place not in arrays:
             raise ValueError(f"there is no array {place}")
@@ -349,19 +361,23 @@ def build(described: Any, arrays: Mapping[str, Array]) -> Any:
     return model
 
 
-def _check_sizes(cls: type, config: dict[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Refuse sizes that the arrays of the file cannot have, before weights of these are drawn."""
+def _check_sizes(
+    cls: type, weights: Callable[..., int], config: dict[str, Any], arrays: Mapping[str, Array]
+) -> None:
+    """Refuse sizes of more weights than the file has, before so many are drawn."""
     taken = inspect.signature(cls).parameters
-    names = [n for n in ("vocab_size", "wordvec_size", "hidden_size") if n in taken]
-    sizes = [expect(f"model: config: {name}", config.get(name), int) for name in names]
-    shapes = [*combinations(sizes, 2)]
-    if "wordvec_size" in names:  # the model is recurrent
-        shapes.append((sizes[-1], sizes[-1]))
-    largest, numbers = max(a * b for a, b in shapes), sum(a.size for a in arrays.values())
-    if largest > numbers:
+    sizes = {
+        name: expect(f"model: config: {name}", config.get(name), int)
+        for name in _SIZES
+        if name in taken
+    }
+    dtype = expect("model: config: dtype", config.get("dtype"), str)
+    wanted = weights(*sizes.values())
+    have = sum(a.size for a in arrays.values() if a.dtype.name == dtype)
+    if wanted > have:
         raise ValueError(
-            f"model: config: sizes {', '.join(map(str, sizes))} are of an array of {largest} "
-            f"numbers, the file has {numbers} in all"
+            f"model: config: a model with {', '.join(f'{n}={size}' for n, size in sizes.items())} "
+            f"has {wanted} weights, the file has {have} numbers of type {dtype}"
         )
 
 

@@ -25,23 +25,28 @@ def states(model: Any) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for place, part in _with_states(model).items():
-        found[place] = {name: _taken(part, name) for name in part.state_names}
-        for name, value in found[place].items():
-            if value is not None and not isinstance(value, np.ndarray | dict):
+        found[place] = {}
+        for name in part.state_names:
+            value = getattr(part, name)
+            state = value if value is None or isinstance(value, np.ndarray) else rng_state(value)
+            if state is None and value is not None:
                 raise TypeError(
                     f"{place}.{name}: the state of {value!r} cannot be stored; arrays and NumPy's "
                     "generators can"
                 )
+            found[place][name] = state
     return found
 
 
 def match_states(model: Any, saved: Any) -> Standing:
     """Check what `states` returned against a model; return what `put_back` takes.
 
+    A layer that has a method ``check_states`` is asked too, with its states by their names.
+
     Raises
     ------
     ValueError
-        If it is that of another model, or no state.
+        If it is that of another model, or no state, or a layer could not go on from it.
     """
     parts = _with_states(model)
     if not isinstance(saved, Mapping) or saved.keys() != parts.keys():
@@ -55,39 +60,40 @@ def match_states(model: Any, saved: Any) -> Standing:
         for name, value in given.items():
             _check(f"{place}.{name}", getattr(part, name), value)
             found.append((part, name, value))
+        _ask(place, part, given)
     return found
 
 
-def places_of_states(model: Any) -> list[tuple[Any, str]]:
-    """Return the layers that go on from batch to batch, each with the names of its states."""
+def state_attributes(model: Any) -> list[tuple[Any, str]]:
+    """Return all states of a model: of each the layer, and the name of its attribute there."""
     return [(part, name) for part in _with_states(model).values() for name in part.state_names]
 
 
 def standing(model: Any) -> Standing:
     """Return where a model stands now, for `put_back`: states and counters.
 
-    What is no generator of NumPy's cannot be put back, and stays as it is.
+    What is neither an array nor a generator of NumPy's comes back as the same object, whatever has
+    become of it.
     """
-    found = [(part, name, _taken(part, name)) for part, name in places_of_states(model)]
+    found: Standing = []
+    for part, name in state_attributes(model):
+        value = getattr(part, name)
+        found.append((part, name, rng_state(value) or value))
     return [*found, *match_counters(model, counters(model))]
 
 
 def put_back(found: Standing) -> None:
     """Let layers go on from there, as often as it is called."""
     for part, name, value in found:
-        if isinstance(value, dict):
-            set_rng_state(getattr(part, name), value)
-        elif getattr(part, name) is not value:
+        have = getattr(part, name)
+        if isinstance(value, dict) and rng_state(have):
+            set_rng_state(have, value)
+        elif have is not value:
             setattr(part, name, value)
 
 
 def _with_states(model: Any) -> dict[str, Any]:
     return {n: part for n, part in parts_of(model).items() if getattr(part, "state_names", ())}
-
-
-def _taken(part: Any, name: str) -> Any:
-    value = getattr(part, name)
-    return rng_state(value) or value
 
 
 def _check(where: str, have: Any, value: Any) -> None:
@@ -100,3 +106,14 @@ def _check(where: str, have: Any, value: Any) -> None:
         check_rng_state(have, value)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _ask(place: str, part: Any, given: Mapping[str, Any]) -> None:
+    """Let a layer refuse states from which it could not go on, if it has a check for them."""
+    check = getattr(part, "check_states", None)
+    if check is None:
+        return
+    try:
+        check(**given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from error

@@ -21,7 +21,7 @@ from nnext._names import buffers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import copies_of, restore
 from nnext._shared_weights import add_shared, plan
-from nnext._states import places_of_states, put_back
+from nnext._states import put_back, state_attributes
 from nnext._support import Array, check_numbers
 
 __all__ = ["Model", "Optimizer", "Step"]
@@ -185,7 +185,7 @@ class Step:
         check_gathered(model, writable=True)
         self._own, self._merged = plan(model.params, model.grads)
         self._has_buffers = len(buffers_of(model)) > 0
-        self._states = places_of_states(model)
+        self._states = state_attributes(model)
         self._lists = list_arrays(model)
         self._arrays = tuple(chain.from_iterable(self._lists))
 

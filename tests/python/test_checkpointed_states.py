@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import saved_files
-from nnext import SGD, Adam, Sequential, Trainer
+from nnext import SGD, Adam, Sequential, Trainer, check_gradients
 from nnext._layer import Layer
 from nnext.callbacks import ModelCheckpoint
 from nnext.models import BetterRnnlm, Rnnlm, Seq2seq, SimpleRnnlm
@@ -191,6 +191,8 @@ DAMAGES = {
     "a state of numbers": put("states", "rnn_layer", "h", value=[1.0]),
     "states of text": put("states", value="x"),
     "an array too many": array("states.rnn_layer.c", np.ones((4, 4), "f4")),
+    "a state of other columns": array("states.rnn_layer.h", np.ones((4, 10), "f4")),
+    "a state without rows": array("states.rnn_layer.h", np.ones(16, "f4")),
 }
 
 
@@ -208,6 +210,77 @@ def test_damaged_states_touch_nothing(tmp_path, name):
     assert model.get_state() is before[0]
     for p, old in zip(model.params, before[1], strict=True):
         np.testing.assert_array_equal(p, old)
+
+
+def test_states_that_do_not_belong_together_are_named(tmp_path):
+    trainer = Trainer(Rnnlm(V, 3, 4, seed=0), SGD(0.5), seed=0)
+    trainer.fit(BATCHES, max_epoch=1, progress="none")
+    trainer.save_checkpoint(tmp_path / "run")
+    changed(tmp_path / "run", array("states.lstm_layer.c", np.ones((3, 4), "f4")))
+    with pytest.raises(ValueError, match=r"run: lstm_layer: c: expected shape \(4, 4\), that of h"):
+        Trainer.resume(tmp_path / "run", trainer.model, SGD())
+
+
+class Counted(Layer):
+    """A layer of one's own that hands on anything."""
+
+    state_names = ("s",)
+
+    def __init__(self, s):
+        super().__init__()
+        self.s = s
+
+    def forward(self, x):
+        return x
+
+    def backward(self, dout):
+        return dout
+
+
+def model_with(layer):
+    rng = np.random.default_rng(0)
+    affine = TimeAffine(*weights(rng, (3, V), (V,)))
+    return Sequential([TimeEmbedding(*weights(rng, (V, 3))), layer, affine], TimeSoftmaxWithLoss())
+
+
+def test_a_layer_of_ones_own_is_asked_for_its_states(tmp_path):
+    class Checked(Counted):
+        def check_states(self, s):
+            if s.ndim != 1:
+                raise ValueError("a vector was expected")
+
+    Trainer(model_with(Checked(np.ones(3))), SGD(), seed=0).save_checkpoint(tmp_path / "run")
+    other = model_with(Checked(np.zeros(3)))
+    assert Trainer.resume(tmp_path / "run", other, SGD()).model[1].s.sum() == 3
+    changed(tmp_path / "run", array("states.layers.1.s", np.ones((1, 3))))
+    with pytest.raises(ValueError, match=r"run: layers\.1: a vector was expected"):
+        Trainer.resume(tmp_path / "run", other, SGD())
+
+
+@pytest.mark.parametrize("state", [3.5, {"mean": 1.0}, {}, "x"])
+def test_a_state_that_nobody_could_read_is_not_written(tmp_path, state):
+    trainer = Trainer(model_with(Counted(state)), SGD(), seed=0)
+    with pytest.raises(TypeError, match=r"layers\.1\.s: the state of .* cannot be stored"):
+        trainer.save_checkpoint(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class Replaced(Counted):
+    """One whose state becomes another object."""
+
+    def forward(self, x):
+        self.s = {"mean": 2.0}
+        return x
+
+
+@pytest.mark.parametrize("state", [3.5, {"mean": 1.0}])
+def test_any_state_comes_back_as_the_same_object(state):
+    model = model_with(Replaced(state))
+    assert check_gradients(model, *BATCHES[0]).ok
+    assert model[1].s is state
+    with pytest.raises(IndexError):
+        Step(model, SGD())(BATCHES[0][0], np.full((4, 3), V))
+    assert model[1].s is state
 
 
 def test_the_state_of_another_generator_touches_nothing(tmp_path):
