@@ -72,7 +72,7 @@ class CBOW(_SampledModel):
     """Continuous bag of words, negative sampling: a word by those around it (ch. 4).
 
     The vectors of the context's words, their mean, and `NegativeSamplingLoss` with the word itself
-    and 5 drawn ones. Ids take the place of one-hot rows, and a step reads the rows of a few words.
+    and drawn ones. Ids take the place of one-hot rows, and a step reads the rows of a few words.
 
     Weights are drawn as in the book, normal with a standard deviation of 0.01.
 
@@ -89,7 +89,7 @@ class CBOW(_SampledModel):
     counts : array_like of integers, shape (V,), optional
         How often each word occurs, in place of `corpus`.
     sample_size : int
-        How many of them for each right word; fewer than there are words in the text.
+        How many wrong words to draw for each right one; fewer than there are words in the text.
     seed : int, optional
         Of the weights, and of the wrong words: with ``numpy.random.seed(s)`` in the book's program
         and ``seed=s`` here the weights are the book's. Left out, ``numpy.random`` governs both.
@@ -101,9 +101,9 @@ class CBOW(_SampledModel):
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1, the text has fewer than 6 different words, a
-        count is below 0, or there are both `seed` and `rng`, or both `corpus` and `counts` or
-        neither.
+        If a size is not a whole number of at least 1, the text has too few different words for
+        `sample_size`, a count is below 0, or there are both `seed` and `rng`, or both `corpus` and
+        `counts` or neither.
     TypeError
         If `rng` is no source of random numbers, `dtype` not one of floats, or `corpus` or `counts`
         hold no integers.
@@ -178,7 +178,7 @@ class CBOW(_SampledModel):
 class SkipGram(_SampledModel):
     """Skip-gram, negative sampling: words by the one between them (ch. 4).
 
-    The vector of the word, and `NegativeSamplingLoss` with each word of its context and 5 drawn
+    The vector of the word, and `NegativeSamplingLoss` with each word of its context and drawn
     ones for each. The losses of the context's words are added up.
 
     Weights are drawn as in the book, normal with a standard deviation of 0.01.
@@ -196,7 +196,7 @@ class SkipGram(_SampledModel):
     counts : array_like of integers, shape (V,), optional
         How often each word occurs, in place of `corpus`.
     sample_size : int
-        How many of them for each right word; fewer than there are words in the text.
+        How many wrong words to draw for each right one; fewer than there are words in the text.
     seed : int, optional
         Of the weights, and of the wrong words: with ``numpy.random.seed(s)`` in the book's program
         and ``seed=s`` here the weights are the book's. Left out, ``numpy.random`` governs both.
@@ -208,9 +208,9 @@ class SkipGram(_SampledModel):
     Raises
     ------
     ValueError
-        If a size is not a whole number of at least 1, the text has fewer than 6 different words, a
-        count is below 0, or there are both `seed` and `rng`, or both `corpus` and `counts` or
-        neither.
+        If a size is not a whole number of at least 1, the text has too few different words for
+        `sample_size`, a count is below 0, or there are both `seed` and `rng`, or both `corpus` and
+        `counts` or neither.
     TypeError
         If `rng` is no source of random numbers, `dtype` not one of floats, or `corpus` or `counts`
         hold no integers.

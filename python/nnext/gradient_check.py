@@ -205,7 +205,7 @@ def check_gradients(
     model : model
         Anything with ``params``, ``grads``, ``forward(x, t)`` that returns the loss, and
         ``backward()``. It must be deterministic, but for what checkpoints keep
-        (`nnext.layers.Layer.state_names` and ``counter_names``).
+        (what it names in ``state_names`` and ``counter_names``).
     x, t : array_like
         A batch of inputs and labels, handed to ``model.forward``.
     eps : float, optional
