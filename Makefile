@@ -150,7 +150,8 @@ check-python: .venv-test/.installed ## the Python tests under the sanitizers, Py
 	  -m 'not memory_limit and not many_processes and not whole_programs'
 
 # A build of its own, by Clang, which counts how often every line and branch of the sources ran. The C++ tests run
-# themselves again with each other instruction set. Left out: what says how accurate, and what the same bits imply.
+# themselves again with each other instruction set. Left out: what says how accurate, what the same bits imply, and
+# whole programs, which take many times as long while everything is counted.
 # Every process adds its counts to one of two files for each program.
 COVERAGE := build/coverage
 COVERED := 95# percent, of each of the four figures
@@ -169,7 +170,7 @@ coverage: .venv-dev/.installed ## lines and branches that the tests run, in Pyth
 	rm -f $(COVERAGE)/site/nnext/*.so && cp $(COVERAGE)/_nnext*.so $(COVERAGE)/site/nnext
 	$(COUNTED) $(call cpp-run,coverage,-Accuracy*:Monotone*:LongSums*.Products*)
 	$(COUNTED) PYTHONPATH="$(CURDIR)/$(COVERAGE)/site" $(DEV)/python -P -m coverage run -m pytest \
-	  -m 'not memory_limit and not many_processes' $(ARGS)
+	  -m 'not memory_limit and not many_processes and not whole_programs' $(ARGS)
 	$(DEV)/python -P -m coverage combine --quiet
 	$(DEV)/python -P -m coverage html --quiet --directory $(COVERAGE)/python
 	$(DEV)/python -P -m coverage json --quiet -o $(COVERAGE)/python.json
