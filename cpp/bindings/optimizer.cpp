@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cmath>
-#include <deque>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -23,9 +22,9 @@ struct List {
   const char* name;
   py::handle object;
   bool written;
-  std::deque<std::string> names{};  // of the elements, "params[0]": their addresses stay
-  std::deque<Target> targets{};     // of a list that is written
-  std::deque<View> views{};         // of one that is read
+  std::vector<std::string> names{};  // of the elements, "params[0]": views have their addresses
+  std::vector<Target> targets{};     // of a list that is written
+  std::vector<View> views{};         // of one that is read
 
   const View& at(std::size_t i) const { return written ? targets[i].original() : views[i]; }
   std::size_t size() const { return names.size(); }
@@ -75,6 +74,9 @@ void read(List& list) {
                          Py_TYPE(list.object.ptr())->tp_name);
   }
   const Py_ssize_t n = PyTuple_GET_SIZE(items.ptr());
+  const auto count = static_cast<std::size_t>(n);
+  list.names.reserve(count);
+  list.written ? list.targets.reserve(count) : list.views.reserve(count);
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* const item = PyTuple_GET_ITEM(items.ptr(), i);
     const char* const name =

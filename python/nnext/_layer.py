@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._names import Unmatched, layer_arrays, load_state, state_of
-from nnext._support import Array, find_shared, has_parameter, refuse_masked
+from nnext._support import Array, find_shared, has_parameter, refuse_masked, zeros_for
 
 # bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -58,7 +58,7 @@ class Layer:
         for i, p in enumerate(params):
             check_parameter(f"params[{i}]", p)
         self.params: list[Array] = list(params)
-        self.grads: list[Array] = [np.zeros_like(p) for p in params]
+        self.grads: list[Array] = [zeros_for(p) for p in params]
         self.buffers: list[Array] = []
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

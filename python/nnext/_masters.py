@@ -71,8 +71,6 @@ class Halves:
 
     def read(self, params: list[Array], masters: list[Array]) -> list[Array]:
         """Return `params` with the masters in the places of the halves, up to date with them."""
-        if not self.own:  # mostly so, and an update of small arrays takes a few microseconds
-            return params
         check_list("master", masters, self.own, HALF_PARAMS)
         work = list(params)
         for i, k, transposed in self._places:

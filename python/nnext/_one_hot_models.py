@@ -46,7 +46,7 @@ class _OneHotModel(WordModel):
             mean: Array = _nnext.sum(contexts, 1)
         else:  # the mean of whole numbers is none, and that of halves would be rounded
             kind = np.float64 if self.word_vecs.dtype == np.float64 else np.float32
-            mean = np.add.reduce(contexts, 1, kind)
+            mean = _nnext.sum(contexts.astype(kind), 1)
         mean *= 1 / contexts.shape[1]
         return mean
 

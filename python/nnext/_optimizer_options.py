@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
@@ -35,12 +35,13 @@ class Number:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> float: ...
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else instance.__dict__[self._name]
+    if TYPE_CHECKING:  # else it is read as any attribute is: the class's, or the object's own
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type | None = None) -> float: ...
+        def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
 
     def __set__(self, instance: Any, value: Any) -> None:
         instance.__dict__[self._name] = self.checked(value)
@@ -69,12 +70,13 @@ class Count(Number):
     def __init__(self) -> None:
         super().__init__("[0, inf)")
 
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> int: ...
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else instance.__dict__[self._name]
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type | None = None) -> int: ...
+        def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
 
     def checked(self, value: Any) -> int:
         """Return a value as a whole number."""

@@ -24,7 +24,7 @@ from nnext._optimizer_options import (
     groups_of,
     memory,
 )
-from nnext._support import Array, find_overlap
+from nnext._support import Array, find_overlap, zeros_for
 from nnext.schedules import ReduceOnPlateau, plateaus_of, remembered
 
 Arrays = Sequence[Array]
@@ -197,8 +197,11 @@ class Optimizer:
             of = {key: self._numbers_of(own) for key, own in owners.items()}
             numbers = [*zip(*(of[id(own)] for own in options), strict=True)]
         *state, masters = lists
-        self._core(halves.read(params, masters), grads, *state, *numbers)
-        halves.write(masters)
+        if halves.own:
+            self._core(halves.read(params, masters), grads, *state, *numbers)
+            halves.write(masters)
+        else:  # mostly so, and an update of small arrays takes a few microseconds
+            self._core(params, grads, *state, *numbers)
         vars(self)["iter"] += 1  # not by the attribute, which would check it
         if not bound:
             self._options_of = options
@@ -221,8 +224,9 @@ class Optimizer:
         """Say whether `params` and `lists` are those that were checked, array by array."""
         if not _same_objects(lists, self._checked):
             return False
-        arrays = [a for part in lists for a in part]
-        return _same_objects(arrays, self._arrays) and self._belongs_to(params)
+        if sum(map(len, lists)) != len(self._arrays):
+            return False
+        return all(map(is_, chain.from_iterable(lists), self._arrays)) and self._belongs_to(params)
 
     def _belongs_to(self, params: list[Array]) -> bool:
         held = self._params
@@ -238,7 +242,7 @@ class Optimizer:
         if has_state and self._params is not None and not known:
             _raise_other_arrays(params, self._params)
         if all(arrays is None for arrays in state):
-            state = [[_zeros(p) for p in params] for _ in state]
+            state = [[zeros_for(np.asarray(p), state_type(p)) for p in params] for _ in state]
         else:
             for name, arrays in zip(self._state, state, strict=True):
                 if arrays is None:
@@ -414,10 +418,6 @@ def decay_of(rate: float, options: Any) -> float:
             f"{options.weight_decay:g} of each parameter, more than all of it"
         )
     return decay
-
-
-def _zeros(p: Array) -> Array:
-    return np.zeros_like(p, dtype=state_type(p), subok=False)
 
 
 def _raise_other_arrays(params: list[Array], held: list[Array]) -> None:

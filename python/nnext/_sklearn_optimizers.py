@@ -14,7 +14,7 @@ import numpy as np
 
 from nnext import _nnext
 from nnext._sklearn_options import Options
-from nnext._support import Array
+from nnext._support import Array, zeros_for
 
 
 class _Stateful:
@@ -54,7 +54,7 @@ class Adam(_Stateful):
     def update(self, params: list[Array], grads: list[Array]) -> None:
         """Move `params` in place by one step against `grads`."""
         if not self.m:
-            self.m, self.v = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
+            self.m, self.v = [zeros_for(p) for p in params], [zeros_for(p) for p in params]
         beta1, beta2 = self.beta1, self.beta2
         self._power1 *= beta1
         self._power2 *= beta2
@@ -81,7 +81,7 @@ class Velocity(_Stateful):
     def update(self, params: list[Array], grads: list[Array]) -> None:
         """Move `params` in place by one step against `grads`."""
         if not self.v:
-            self.v = [np.zeros_like(p) for p in params]
+            self.v = [zeros_for(p) for p in params]
         step: Any = _nnext.nesterov_update if self.nesterov else _nnext.momentum_update
         step(params, grads, self.v, self.lr, self.momentum)
 

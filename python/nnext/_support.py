@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -121,7 +121,7 @@ _PARAMETERS: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 class naming:  # noqa: N801, used as a function is
     """Call an argument in errors what the caller does: with ``t="ts"`` they begin "ts: ...".
 
-    A class, since that takes 0.3 us where a generator takes 1.
+    A class, since that takes 0.2 us where a generator takes 1.
     """
 
     def __init__(self, **names: str) -> None:
@@ -131,7 +131,7 @@ class naming:  # noqa: N801, used as a function is
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, IndexError | TypeError | ValueError):
+        if kind is None or not isinstance(error, (IndexError, TypeError, ValueError)):
             return
         name, colon, rest = str(error).partition(":")
         if colon and name in self._names:
@@ -238,6 +238,18 @@ def draw_seed(rng: Any) -> int:
     if hasattr(rng, "integers"):
         return int(rng.integers(2**63 - 1))
     return int(rng.randint(2**63 - 1, dtype=np.int64))
+
+
+def zeros_for(p: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return zeros in the shape and layout of an array.
+
+    NumPy's ``zeros_like`` writes them; these are pages that the system makes when they are first
+    written. So the gradients of a model that only answers take no memory.
+    """
+    if p.flags.c_contiguous or p.flags.f_contiguous:
+        order: Literal["C", "F"] = "C" if p.flags.c_contiguous else "F"
+        return np.zeros(p.shape, p.dtype if dtype is None else dtype, order)
+    return np.zeros_like(p, dtype, subok=False)
 
 
 def alike_strides(p: Array) -> tuple[int, ...]:

@@ -1,8 +1,11 @@
 """Large results: memory that is kept for the next one, and arrays that stay the caller's own."""
 
 import gc
+import os
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 import nnext
 
@@ -56,3 +59,20 @@ def test_large_results_are_ordinary_arrays() -> None:
     assert y.flags.aligned
     y += 1
     assert (y == 2).all()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells what memory is used")
+@pytest.mark.parametrize("turned", [False, True])
+def test_gradients_take_memory_when_they_are_first_written(turned: bool) -> None:
+    def resident() -> int:  # pages
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    W, b = np.ones((2048, 2048), np.float32), np.zeros(2048, np.float32)
+    before, page = resident(), os.sysconf("SC_PAGE_SIZE")
+    layers = [nnext.Affine(W.T if turned else W, b) for _ in range(16)]  # shared weights
+    assert (resident() - before) * page < 4 * W.nbytes
+    x = np.ones((1, 2048), np.float32)
+    for layer in layers:
+        layer.forward(x)
+        layer.backward(x)
+    assert (resident() - before) * page > 12 * W.nbytes
