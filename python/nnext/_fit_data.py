@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from nnext._input import cast_to_parameters, make_array
+from nnext._input import cast_to_parameters
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._states import put_back, standing
-from nnext._support import Array, as_number, has_parameter, refuse_masked, refuse_sparse
+from nnext._support import Array, as_number, has_parameter, make_array, refuse_masked, refuse_sparse
 
 _ROWS = 64  # looked at together for one that counts
 

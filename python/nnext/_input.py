@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnext._layer import as_numbers, is_float
-from nnext._support import Array, refuse_masked, refuse_sparse
+from nnext._support import Array, make_array, refuse_masked, refuse_sparse
 
 
 def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
@@ -36,29 +36,6 @@ def as_input(x: Any, params: Sequence[Array] = ()) -> Array:
     return cast_to_parameters(make_array("x", x), params)
 
 
-def make_array(name: str, value: Any) -> Array:
-    """Return a value as an array, or say by its name why it is none.
-
-    Raises
-    ------
-    ValueError
-        If its rows are not equally long.
-    TypeError
-        If it does not let itself be made one, as a tensor that needs a gradient.
-    """
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"{name}: expected an array, got rows of different lengths ({_uneven(value) or error})"
-        ) from None
-    except (TypeError, RuntimeError, BufferError) as error:
-        raise TypeError(
-            f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
-            f"can be made: {error}"
-        ) from None
-
-
 def read_numbers(name: str, value: Any) -> Array:
     """Return a value as an array of numbers that the core knows, or say by its name why it is none.
 
@@ -70,15 +47,7 @@ def read_numbers(name: str, value: Any) -> Array:
         If it is sparse, masked, or of another type.
     """
     refuse_sparse(name, value)
-    refuse_masked(name, value)
-    return as_numbers(name, make_array(name, value))
-
-
-def _uneven(rows: Any) -> str:
-    """Say which of some rows is the first that is not as long as the first one."""
-    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in rows]
-    other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
-    return "" if other is None else f"row 0 has {lengths[0]}, row {other} has {lengths[other]}"
+    return as_numbers(name, value)
 
 
 def cast_to_parameters(x: Array, params: Sequence[Array]) -> Array:

@@ -159,7 +159,7 @@ class _LanguageModel(BaseModel):
         Raises
         ------
         IndexError
-            If `start_id` is no word of the model.
+            If `start_id` or one of `skip_ids` is no word of the model.
         ValueError
             If `sample_size` is no whole number of at least 1, every word that has a probability is
             to be skipped, or there are both `seed` and `rng`.
@@ -178,8 +178,9 @@ class _LanguageModel(BaseModel):
         sample_size = check_count("sample_size", sample_size)
         source: Any = given_source(seed, rng) or np.random
         size = self._size
-        if not 0 <= x < size:
-            raise IndexError(f"start_id: expected a word from 0 to {size - 1}, got {x}")
+        for name, word in [("start_id", x), *(("skip_ids", i) for i in sorted(skip))]:
+            if not 0 <= word < size:
+                raise IndexError(f"{name}: expected a word from 0 to {size - 1}, got {word}")
         with self._states_kept_on_error():
             return draw_words(self.predict, x, skip, sample_size, source)
 

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nnext._names import Unmatched, layer_arrays, load_state, state_of
-from nnext._support import Array, find_shared, has_parameter, refuse_masked, zeros_for
+from nnext._support import (
+    Array,
+    find_shared,
+    has_parameter,
+    make_array,
+    refuse_masked,
+    zeros_for,
+)
 
 # bfloat16 is not NumPy's own (ml_dtypes has it), so it is known by its name.
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -146,7 +153,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 def as_numbers(name: str, value: ArrayLike) -> Array:
     """Return what the core could compute with as an array of its type, or raise a TypeError."""
     refuse_masked(name, value)
-    array = np.asarray(value)
+    array = make_array(name, value)
     if array.dtype.kind not in "biu" and not is_float(array.dtype):
         raise TypeError(
             f"{name}: cannot compute with type {array.dtype}; expected float32, float64, float16, "

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nnext import _nnext
 from nnext._drawn_layers import Rng
-from nnext._input import make_array
-from nnext._support import Array, check_count, naming, refuse_masked, refuse_sparse
+from nnext._support import Array, check_count, make_array, naming, refuse_masked, refuse_sparse
 from nnext._text import read_ids
 from nnext._word_models import WordModel, check_lengths, draw_weights
 from nnext.layers import Embedding

@@ -158,6 +158,38 @@ def refuse_masked(name: str, value: Any) -> None:
         )
 
 
+def make_array(name: str, value: Any) -> Array:
+    """Return a value as an array, or say by its name why it is none.
+
+    Raises
+    ------
+    ValueError
+        If its rows are not equally long.
+    TypeError
+        If it does not let itself be made one, as a tensor that needs a gradient.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        if not isinstance(value, (list, tuple)):  # of code of the value's own
+            raise
+        raise ValueError(
+            f"{name}: expected an array, got rows of different lengths ({_uneven(value) or error})"
+        ) from None
+    except (TypeError, RuntimeError, BufferError) as error:
+        raise TypeError(
+            f"{name}: expected a NumPy array of numbers, got {type(value).__name__}, of which none "
+            f"can be made: {error}"
+        ) from None
+
+
+def _uneven(rows: Sequence[Any]) -> str:
+    """Say which of some rows is the first that is not as long as the first one."""
+    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in rows]
+    other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+    return "" if other is None else f"row 0 has {lengths[0]}, row {other} has {lengths[other]}"
+
+
 def check_count(name: str, value: Any) -> int:
     """Return a whole number of at least 1 as an int: NumPy's own integers would overflow.
 

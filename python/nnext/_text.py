@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._input import make_array
-from nnext._support import Array, check_count, refuse_masked, refuse_sparse
+from nnext._support import Array, check_count, make_array, refuse_masked, refuse_sparse
 
 
 def preprocess(text: str) -> tuple[Array, dict[str, int], dict[int, str]]:

@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nnext._input import make_array
-from nnext._support import Array, check_count, check_numbers, check_source, refuse_masked
+from nnext._support import (
+    Array,
+    check_count,
+    check_numbers,
+    check_source,
+    make_array,
+    refuse_masked,
+)
 from nnext._text import read_corpus, read_ids
 
 # After so many rounds of `UnigramSampler`, what is missing still is drawn from all words at once.

@@ -19,13 +19,13 @@ from nnext._fit_data import (
     weighted_share,
 )
 from nnext._gathered import check_gathered
-from nnext._input import as_input, make_array
+from nnext._input import as_input
 from nnext._keeping import Kept
 from nnext._names import buffers_of, layers_of
 from nnext._nnext import EmptyBatchError
 from nnext._putting_back import putting_back
 from nnext._summary import repr_of, summary_of
-from nnext._support import Array, check_count, refuse_masked, refuse_sparse
+from nnext._support import Array, check_count, make_array, refuse_masked, refuse_sparse
 
 __all__ = ["BaseModel", "LayerLike", "as_input", "check_gathered"]
 

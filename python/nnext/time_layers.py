@@ -12,13 +12,13 @@ from __future__ import annotations
 # two functions. Its programs rely on that, and call np.random.randn with nothing else imported.
 import numpy as np
 
+from nnext._bidirectional import TimeBiLSTM
 from nnext._recurrent import TimeGRU, TimeLSTM, TimeRNN
 from nnext._recurrent_steps import GRU, LSTM, RNN
 from nnext._time_wrappers import (
     Simple_TimeAffine,
     Simple_TimeSoftmaxWithLoss,
     TimeAffine,
-    TimeBiLSTM,
     TimeDropout,
     TimeEmbedding,
     TimeSigmoidWithLoss,

@@ -126,3 +126,26 @@ def test_without_a_step_types_may_differ():
             layer.forward(np.ones((3, 0, 2), np.float32))
             layer.backward(np.ones((3, 0, 4)))
     np.testing.assert_array_equal(layer._left[1], 0)
+
+
+def test_rows_of_unlike_lengths_are_called_that():
+    message = r"^{}: expected .*rows of (different|equal) lengths"
+    step, over_time = LSTM(*weights_of("lstm", 2, 3)), TimeLSTM(*weights_of("lstm", 2, 3))
+    state = np.zeros((2, 3))
+    with pytest.raises(ValueError, match=message.format("x")):
+        step.forward([[1, 2], [1]], state, state)
+    with pytest.raises(ValueError, match=message.format("h_prev")):
+        step.forward(np.ones((2, 2)), [[1, 2, 3], [1]], state)
+    with pytest.raises(ValueError, match=message.format("xs")):
+        over_time.forward([[[1, 2]], [[1]]])
+    with pytest.raises(ValueError, match=message.format("h")):
+        over_time.set_state([[1, 2, 3], [1]], state)
+
+
+def test_an_error_of_what_makes_an_array_stays_what_it_is():
+    class Broken:
+        def __array__(self, dtype=None, copy=None):
+            raise ValueError("the file is gone")
+
+    with pytest.raises(ValueError, match="^the file is gone$"):
+        LSTM(*weights_of("lstm", 2, 3)).forward(Broken(), np.zeros((1, 3)), np.zeros((1, 3)))

@@ -71,6 +71,8 @@ def test_a_text_begins_with_a_word_of_the_model():
     for bad in (-1, 3):
         with pytest.raises(IndexError, match="start_id: expected a word from 0 to 2"):
             Rnnlm(3, 2, 2, seed=0).generate(bad, sample_size=1)
+        with pytest.raises(IndexError, match="skip_ids: expected a word from 0 to 2"):
+            Rnnlm(3, 2, 2, seed=0).generate(0, [1, bad], sample_size=1)
 
 
 def test_states_are_set_all_or_none():
