@@ -239,14 +239,11 @@ class BlockedProduct {
       tile.a = plan_.packs_a ? block.packed_a + g * block.kc
                              : p.a.data + row * p.a.row_stride + block.pc * p.a.col_stride;
       tile.row_bias = is_last && p.row_bias != nullptr ? p.row_bias + row : nullptr;
-      // Tiles of two heights as even as can be, those of a height in one call.
-      const index_t pieces = Cut(rows, tallest_tile(vectors)).pieces;
-      const index_t height = rows / pieces;
-      const index_t taller = rows % pieces;
-      T* const c = p.c.data + row * p.c.row_stride + begin * p.c.col_stride;
-      run_tiles(tile, vectors, height + 1, taller, c, p.c);
-      run_tiles(tile, vectors, height, pieces - taller, c + taller * (height + 1) * p.c.row_stride,
-                p.c);
+      T* c = p.c.data + row * p.c.row_stride + begin * p.c.col_stride;
+      Cut(rows, tallest_tile(vectors)).by_size([&](index_t height, index_t count) {
+        run_tiles(tile, vectors, height, count, c, p.c);
+        c += count * height * p.c.row_stride;
+      });
     }
   }
 

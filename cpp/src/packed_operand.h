@@ -73,7 +73,7 @@ class PackedOperand {
                   width);
   }
 
-  // For panels [first, end): tiles of two heights as even as can be, those of a height in one call.
+  // For panels [first, end): tiles as even as can be, those of a height in one call.
   void multiply_panels(const MatrixView<const T>& a, const MatrixView<T>& c, const T* bias,
                        SumInto into, index_t first, index_t end) const {
     for (index_t panel = first; panel < end; ++panel) {
@@ -91,11 +91,9 @@ class PackedOperand {
       tile.cols = std::min(vectors * kernels_.lanes, c.cols - begin);
       tile.bias = bias == nullptr ? nullptr : bias + begin;
       tile.into = into;
-      const index_t pieces = Cut(c.rows, kernels_.tile_rows[vectors]).pieces;
-      const index_t height = c.rows / pieces;
-      const index_t taller = c.rows % pieces;
-      run_tiles(tile, vectors, height + 1, taller);
-      run_tiles(tile, vectors, height, pieces - taller);
+      Cut(c.rows, kernels_.tile_rows[vectors]).by_size([&](index_t height, index_t count) {
+        run_tiles(tile, vectors, height, count);
+      });
     }
   }
 

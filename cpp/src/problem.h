@@ -16,6 +16,15 @@ struct Cut {
   Cut(index_t total_units, index_t most) : total(total_units), pieces((total + most - 1) / most) {}
   index_t begin(index_t piece) const { return total * piece / pieces; }
   index_t size(index_t piece) const { return begin(piece + 1) - begin(piece); }
+
+  // The same sizes with the larger ones first: calls run(size, count) for each of the two that there
+  // are, of which one may have no piece.
+  template <class Run>
+  void by_size(const Run& run) const {
+    const index_t larger = total % pieces;
+    run(total / pieces + 1, larger);
+    run(total / pieces, pieces - larger);
+  }
 };
 
 // C = A B + bias, or added to what C holds. B is the operand that is read in vectors, along its

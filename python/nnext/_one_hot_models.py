@@ -119,7 +119,7 @@ class SimpleCBOW(_OneHotModel):
         float
         """
         scores = self.loss_input(contexts)
-        with naming(t="target"):
+        with naming(t="target", x="contexts"):
             loss: float = self.loss_layer.forward(scores, target)
         self._half_done = False
         return loss
@@ -195,7 +195,8 @@ class SimpleSkipGram(_OneHotModel):
         self._half_done, self._words = True, words
         scores = self.out_layer.forward(self.in_layer.forward(rows))
         # The cross entropies with several rows add up to that with their mean, times their number.
-        loss: float = words * self.loss_layer.forward(scores, mean)
+        with naming(x="target"):
+            loss: float = words * self.loss_layer.forward(scores, mean)
         self._half_done = False
         return loss
 

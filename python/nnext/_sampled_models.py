@@ -155,7 +155,8 @@ class CBOW(_SampledModel):
         float
         """
         words, right = self._read(contexts, target)
-        loss = self.loss_layer.forward(self._mean_vector(words), right)
+        with naming(h="contexts"):
+            loss = self.loss_layer.forward(self._mean_vector(words), right)
         self._half_done = False
         return loss
 
@@ -239,7 +240,8 @@ class SkipGram(_SampledModel):
         """
         words, between = self._read(contexts, target)
         self._half_done = True
-        loss = self.loss_layer.forward(self.in_layer.forward(between), words)
+        with naming(h="target"):
+            loss = self.loss_layer.forward(self.in_layer.forward(between), words)
         self._half_done = False
         return loss
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import nnext
 import reference as ref
 from nnext import util
 from nnext.models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
@@ -29,6 +30,13 @@ def test_contexts_of_another_shape_are_refused(kind):
     fresh = small(kind)[0]
     with pytest.raises(RuntimeError, match="backward was called before"):
         fresh.backward()
+
+
+@pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
+def test_a_batch_of_nothing_is_called_what_the_caller_does(kind):
+    model, contexts, target = small(kind, np.random.default_rng(0))
+    with pytest.raises(nnext.EmptyBatchError, match=r"^(contexts|target): expected at least 1"):
+        model.forward(contexts[:0], target[:0])
 
 
 @pytest.mark.parametrize("kind", SAMPLED)
