@@ -224,13 +224,20 @@ def parts_of(model: Any) -> dict[str, Any]:
     return dict(found.values())
 
 
+# No layers: a model may hold all words of its corpus in a list, or a number for each in a dict.
+_PLAIN = frozenset([type(None), bool, int, float, str, bytes, np.ndarray])
+
+
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Name a value, or what is in a list or dict, but for what is no layer."""
     if isinstance(value, dict):
-        yield from ((f"{name}.{key}", inner) for key, inner in value.items())
+        found = ((key, inner) for key, inner in value.items() if type(inner) not in _PLAIN)
     elif isinstance(value, list | tuple):
-        yield from ((f"{name}.{i}", inner) for i, inner in enumerate(value))
+        found = ((i, inner) for i, inner in enumerate(value) if type(inner) not in _PLAIN)
     else:
         yield name, value
+        return
+    yield from ((f"{name}.{place}", inner) for place, inner in found)
 
 
 def counters(model: Any) -> dict[str, dict[str, int]]:
