@@ -17,8 +17,8 @@ struct Cut {
   index_t begin(index_t piece) const { return total * piece / pieces; }
   index_t size(index_t piece) const { return begin(piece + 1) - begin(piece); }
 
-  // The same sizes with the larger ones first: calls run(size, count) for each of the two that there
-  // are, of which one may have no piece.
+  // The same sizes with the larger ones first: calls run(size, count) for each of the two that
+  // there are, of which one may have no piece.
   template <class Run>
   void by_size(const Run& run) const {
     const index_t larger = total % pieces;

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnext._names import buffers_of
+from nnext._names import buffers_of, parts_of
 from nnext._support import Array
 
 
@@ -18,7 +18,7 @@ def putting_back(model: object) -> Iterator[None]:
     dicts there; what keeps its state in other arrays that it changes in place, or in ``__slots__``,
     is not put back.
     """
-    parts = list(_parts(model, {}).values())
+    parts = [part for part in parts_of(model).values() if hasattr(part, "__dict__")]
     kept = [(vars(part), dict(vars(part))) for part in parts]
     buffers = copies_of(b for part in parts for b in buffers_of(part))
     try:
@@ -51,22 +51,3 @@ def restore(kept: Iterable[tuple[Array, Array]]) -> None:
     """Write the copies back into the arrays."""
     for array, before in kept:
         np.copyto(array, before)
-
-
-def _parts(part: Any, found: dict[int, Any]) -> dict[int, Any]:
-    """Collect a model and what it has, itself or in a container, that has forward and backward."""
-    if not hasattr(part, "__dict__"):
-        return found
-    found[id(part)] = part
-    for value in vars(part).values():
-        if isinstance(value, dict):
-            value = list(value.values())
-        for inner in value if isinstance(value, (list, tuple)) else [value]:
-            if (
-                id(inner) not in found
-                and hasattr(inner, "forward")
-                and hasattr(inner, "backward")
-                and not isinstance(inner, type)
-            ):
-                _parts(inner, found)
-    return found

@@ -147,5 +147,5 @@ def test_an_error_of_what_makes_an_array_stays_what_it_is():
         def __array__(self, dtype=None, copy=None):
             raise ValueError("the file is gone")
 
-    with pytest.raises(ValueError, match="^the file is gone$"):
+    with pytest.raises(ValueError, match=r"^the file is gone$"):
         LSTM(*weights_of("lstm", 2, 3)).forward(Broken(), np.zeros((1, 3)), np.zeros((1, 3)))
