@@ -2,8 +2,10 @@
 // updated, all conversions are done before the first is handed over.
 #include "nnext/optimizer.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -22,9 +24,9 @@ struct List {
   const char* name;
   py::handle object;
   bool written;
-  std::vector<std::string> names{};  // of the elements, "params[0]": views have their addresses
-  std::vector<Target> targets{};     // of a list that is written
-  std::vector<View> views{};         // of one that is read
+  std::deque<std::string> names{};  // of the elements, "params[0]": views point to them, they stay
+  std::vector<Target> targets{};    // of a list that is written
+  std::vector<View> views{};        // of one that is read
 
   const View& at(std::size_t i) const { return written ? targets[i].original() : views[i]; }
   std::size_t size() const { return names.size(); }
@@ -74,9 +76,15 @@ void read(List& list) {
                          Py_TYPE(list.object.ptr())->tp_name);
   }
   const Py_ssize_t n = PyTuple_GET_SIZE(items.ptr());
-  const auto count = static_cast<std::size_t>(n);
-  list.names.reserve(count);
-  list.written ? list.targets.reserve(count) : list.views.reserve(count);
+  // Room for those of a model. Where a whole array came in place of a list its first item is
+  // refused, and there may be no memory for a target (2 KB) for each.
+  constexpr Py_ssize_t kUsual = 64;
+  const auto room = static_cast<std::size_t>(std::min(n, kUsual));
+  if (list.written) {
+    list.targets.reserve(room);
+  } else {
+    list.views.reserve(room);
+  }
   for (Py_ssize_t i = 0; i < n; ++i) {
     PyObject* const item = PyTuple_GET_ITEM(items.ptr(), i);
     const char* const name =

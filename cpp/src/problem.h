@@ -18,7 +18,7 @@ struct Cut {
   index_t size(index_t piece) const { return begin(piece + 1) - begin(piece); }
 
   // The same sizes with the larger ones first: calls run(size, count) for each of the two that
-  // there are, of which one may have no piece.
+  // there are. One may have no piece, and be larger than `most` then. There must be one at least.
   template <class Run>
   void by_size(const Run& run) const {
     const index_t larger = total % pieces;

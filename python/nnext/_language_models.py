@@ -171,9 +171,10 @@ class _LanguageModel(BaseModel):
         "Deep Learning from Scratch 2", chapter 7.1 (``RnnlmGen``).
         """
         x = whole_number("start_id", start_id)
-        given = () if skip_ids is None else skip_ids
-        if not isinstance(given, Iterable):
-            raise TypeError(f"skip_ids: expected whole numbers, got {skip_ids!r}")
+        try:
+            given = () if skip_ids is None else iter(skip_ids)
+        except TypeError:
+            raise TypeError(f"skip_ids: expected whole numbers, got {skip_ids!r}") from None
         skip = {whole_number("skip_ids", i, "whole numbers") for i in given}
         sample_size = check_count("sample_size", sample_size)
         source: Any = given_source(seed, rng) or np.random

@@ -205,6 +205,11 @@ def _native(array: Array) -> np.dtype[Any]:
 
 def parts_of(model: Any) -> dict[str, Any]:
     """Return a model's layers, and layers within these, by names that say where they stand."""
+    return dict(all_parts(model))
+
+
+def all_parts(model: Any) -> list[tuple[str, Any]]:
+    """Return the same with their names, which need not be different: keys of dicts are anything."""
     found: dict[int, tuple[str, Any]] = {id(model): ("", model)}
 
     def visit(name: str, part: Any) -> None:
@@ -221,7 +226,7 @@ def parts_of(model: Any) -> dict[str, Any]:
     for name, layer in places(model):
         visit(name, layer)
     look_into("", model)
-    return dict(found.values())
+    return [*found.values()]
 
 
 # No layers: a model may hold all words of its corpus in a list, or a number for each in a dict.

@@ -11,7 +11,7 @@ from nnext import _nnext
 from nnext._drawn_layers import Rng
 from nnext._input import read_numbers
 from nnext._support import Array, naming
-from nnext._word_models import WordModel, check_lengths, draw_weights
+from nnext._word_models import WordModel, check_lengths, draw_weights, require_samples
 from nnext.layers import MatMul, SoftmaxWithLoss
 
 
@@ -99,8 +99,11 @@ class SimpleCBOW(_OneHotModel):
 
     def loss_input(self, contexts: ArrayLike) -> Array:
         """Return the scores of all words, shape (N, V), for contexts (N, C, V)."""
+        return self._scores(self._read_contexts(contexts))
+
+    def _scores(self, contexts: Array) -> Array:
         # (c₀ W + c₁ W) / 2 is ((c₀ + c₁) / 2) W: one product for all words of a context.
-        mean = self._mean_of_words(self._read_contexts(contexts))
+        mean = self._mean_of_words(contexts)
         self._half_done = True
         return self.out_layer.forward(self.in_layer.forward(mean))
 
@@ -118,8 +121,10 @@ class SimpleCBOW(_OneHotModel):
         -------
         float
         """
-        scores = self.loss_input(contexts)
-        with naming(t="target", x="contexts"):
+        rows = self._read_contexts(contexts)
+        require_samples(rows)
+        scores = self._scores(rows)
+        with naming(t="target"):
             loss: float = self.loss_layer.forward(scores, target)
         self._half_done = False
         return loss
@@ -190,12 +195,13 @@ class SimpleSkipGram(_OneHotModel):
         float
         """
         labels, rows = self._read(contexts, target)
+        require_samples(labels)
         self._check_labels("contexts", labels)
         mean, words = self._mean_of_words(labels), labels.shape[1]
         self._half_done, self._words = True, words
         scores = self.out_layer.forward(self.in_layer.forward(rows))
         # The cross entropies with several rows add up to that with their mean, times their number.
-        with naming(x="target"):
+        with naming(t="contexts"):
             loss: float = words * self.loss_layer.forward(scores, mean)
         self._half_done = False
         return loss

@@ -35,7 +35,7 @@ class Number:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    if TYPE_CHECKING:  # else it is read as any attribute is: the class's, or the object's own
+    if TYPE_CHECKING:  # at run time what was set is read as any attribute of an object is, at once
 
         @overload
         def __get__(self, instance: None, owner: type | None = None) -> Self: ...

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnext._names import buffers_of, parts_of
+from nnext._names import all_parts, buffers_of
 from nnext._support import Array
 
 
@@ -18,7 +18,7 @@ def putting_back(model: object) -> Iterator[None]:
     dicts there; what keeps its state in other arrays that it changes in place, or in ``__slots__``,
     is not put back.
     """
-    parts = [part for part in parts_of(model).values() if hasattr(part, "__dict__")]
+    parts = [part for _, part in all_parts(model) if hasattr(part, "__dict__")]
     kept = [(vars(part), dict(vars(part))) for part in parts]
     buffers = copies_of(b for part in parts for b in buffers_of(part))
     try:

@@ -11,7 +11,7 @@ from nnext import _nnext
 from nnext._drawn_layers import Rng
 from nnext._support import Array, check_count, make_array, naming, refuse_masked, refuse_sparse
 from nnext._text import read_ids
-from nnext._word_models import WordModel, check_lengths, draw_weights
+from nnext._word_models import WordModel, check_lengths, draw_weights, require_samples
 from nnext.layers import Embedding
 from nnext.negative_sampling import NegativeSamplingLoss
 
@@ -155,8 +155,8 @@ class CBOW(_SampledModel):
         float
         """
         words, right = self._read(contexts, target)
-        with naming(h="contexts"):
-            loss = self.loss_layer.forward(self._mean_vector(words), right)
+        require_samples(words)
+        loss = self.loss_layer.forward(self._mean_vector(words), right)
         self._half_done = False
         return loss
 
@@ -239,9 +239,9 @@ class SkipGram(_SampledModel):
         float
         """
         words, between = self._read(contexts, target)
+        require_samples(words)
         self._half_done = True
-        with naming(h="target"):
-            loss = self.loss_layer.forward(self.in_layer.forward(between), words)
+        loss = self.loss_layer.forward(self.in_layer.forward(between), words)
         self._half_done = False
         return loss
 

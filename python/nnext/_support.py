@@ -8,7 +8,7 @@ import math
 import operator
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -164,14 +164,14 @@ def make_array(name: str, value: Any) -> Array:
     Raises
     ------
     ValueError
-        If its rows are not equally long.
+        If its rows are not equally long; or what its own code raised.
     TypeError
         If it does not let itself be made one, as a tensor that needs a gradient.
     """
     try:
         return np.asarray(value)
     except ValueError as error:
-        if not isinstance(value, (list, tuple)):  # of code of the value's own
+        if "inhomogeneous" not in str(error):  # as NumPy calls it: else of code of the value's own
             raise
         raise ValueError(
             f"{name}: expected an array, got rows of different lengths ({_uneven(value) or error})"
@@ -183,9 +183,12 @@ def make_array(name: str, value: Any) -> Array:
         ) from None
 
 
-def _uneven(rows: Sequence[Any]) -> str:
+def _uneven(rows: Iterable[Any]) -> str:
     """Say which of some rows is the first that is not as long as the first one."""
-    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in rows]
+    lengths = [
+        len(row) if hasattr(row, "__len__") and getattr(row, "shape", None) != () else 0
+        for row in rows
+    ]
     other = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
     return "" if other is None else f"row 0 has {lengths[0]}, row {other} has {lengths[other]}"
 
@@ -273,10 +276,11 @@ def draw_seed(rng: Any) -> int:
 
 
 def zeros_for(p: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return zeros in the shape and layout of an array.
+    """Return zeros in the shape and layout of an array, in a plain one.
 
     NumPy's ``zeros_like`` writes them; these are pages that the system makes when they are first
-    written. So the gradients of a model that only answers take no memory.
+    written, unless the layout is one with gaps. So the gradients of a model that only answers take
+    no memory.
     """
     if p.flags.c_contiguous or p.flags.f_contiguous:
         order: Literal["C", "F"] = "C" if p.flags.c_contiguous else "F"

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from nnext._drawn_layers import Rng
 from nnext._fit_data import Samples
+from nnext._nnext import EmptyBatchError
 from nnext._support import Array, check_count, given_source
 from nnext.base_model import BaseModel, LayerLike
 from nnext.init import float_type
@@ -45,6 +46,14 @@ class WordModel(BaseModel):
     def _evaluate(self, batch: Samples) -> tuple[Any, float]:
         # Which of the two a model predicts is its own affair, so there is no other way to its loss.
         return self.forward(batch.x, batch.t), float(len(batch))
+
+
+def require_samples(contexts: Array) -> None:
+    """Refuse to compute a mean loss over nothing."""
+    if not len(contexts):
+        raise EmptyBatchError(
+            f"contexts: expected at least 1 sample for a mean loss, got shape {np.shape(contexts)}"
+        )
 
 
 def draw_weights(

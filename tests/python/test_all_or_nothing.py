@@ -134,6 +134,26 @@ def test_where_memory_ends_nothing_is_written(case):
     assert endings == {"True", "False"}  # the memory did end, and did suffice
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory")
+@pytest.mark.memory_limit
+def test_an_array_in_place_of_a_list_is_refused_at_its_first_item():
+    program = """
+import resource
+import numpy as np
+from nnext.optimizer import SGD
+
+W = np.zeros(3_000_000, np.float32)
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+try:
+    SGD(lr=0.1).update(W, W)
+except TypeError as error:
+    print(error)
+"""
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("params[0]: expected an array to write into")
+
+
 def halves(*values):
     return [np.full(5, value, np.float16) for value in values]
 

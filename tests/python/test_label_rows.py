@@ -83,9 +83,42 @@ def test_all_of_a_soft_row_adds_up(classes, kind):
             read(rows)
 
 
-def test_what_a_soft_batch_keeps_is_its_own():
-    x, t = np.zeros((2, 40), np.float32), np.full((2, 40), 1 / 40, np.float32)
-    layer = SoftmaxWithLoss()
+SHAPED = {
+    "strided": lambda t: np.repeat(t, 2, axis=1)[:, ::2],
+    "reversed": lambda t: t[:, ::-1].copy()[:, ::-1],
+    "read-only": lambda t: np.frombuffer(t.tobytes(), t.dtype).reshape(t.shape),
+    "unaligned": lambda t: np.frombuffer(b"\0" + t.tobytes(), t.dtype, offset=1).reshape(t.shape),
+    "one row": lambda t: np.broadcast_to(t[:1], t.shape),
+}
+
+
+@pytest.mark.parametrize("shaped", SHAPED)
+@pytest.mark.parametrize("kind", ["int32", "int64", "float32", "float64"])
+def test_rows_may_lie_in_memory_in_any_way(kind, shaped):
+    rows = SHAPED[shaped](np.eye(70).astype(kind))
+    np.testing.assert_array_equal(read(rows), rows.argmax(axis=1))
+
+
+@pytest.mark.parametrize("kind", ["int32", "float32", "float64", "soft"])
+def test_rows_of_an_ignored_label_and_of_no_weight_do_not_count(kind):
+    rng = np.random.default_rng(3)
+    x, label = rng.standard_normal((40, 35)).astype(np.float32), rng.integers(0, 35, 40)
+    t = np.eye(35)[label].astype("float32" if kind == "soft" else kind)
+    if kind == "soft":
+        t[::3] = 1 / 35
+    weight = rng.integers(0, 2, 40).astype(float)
+    counted = (weight > 0) & ((label != 7) | (t.max(axis=1) < 1))
+    loss = SoftmaxWithLoss(ignore_label=7).forward(x, t, weight)
+    log_p = x - np.log(np.exp(x.astype(float)).sum(axis=1, keepdims=True))
+    assert loss == pytest.approx(-(t * log_p).sum(axis=1)[counted].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "float32", "float64", "float16", "soft"])
+def test_rows_may_be_changed_between_forward_and_backward(kind):
+    t = np.eye(40)[:8].astype("float64" if kind == "soft" else kind)
+    if kind == "soft":
+        t[0] = 1 / 40
+    x, layer = np.linspace(-1, 1, 320).reshape(8, 40).astype(np.float32), SoftmaxWithLoss()
     layer.forward(x, t)
     expected = layer.backward()
     layer.forward(x, t)

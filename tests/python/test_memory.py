@@ -2,12 +2,15 @@
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nnext
+from nnext._support import zeros_for
 
 N = 1 << 17  # elements; 512 KiB in float32
 
@@ -76,3 +79,27 @@ def test_gradients_take_memory_when_they_are_first_written(turned: bool) -> None
         layer.forward(x)
         layer.backward(x)
     assert (resident() - before) * page > 12 * W.nbytes
+
+
+@pytest.mark.parametrize("kind", ["<f4", ">f8", "<f2"])
+@pytest.mark.parametrize(
+    "shaped",
+    [
+        lambda a: a,
+        lambda a: a.T,
+        lambda a: a[::2, 1:],
+        lambda a: a[:0],
+        lambda a: a[0, 0],
+        lambda a: a.transpose(1, 0)[None].transpose(2, 0, 1),
+        lambda a: a.view(np.matrix),
+    ],
+    ids=["rows", "columns", "gaps", "empty", "number", "turned", "subclass"],
+)
+def test_zeros_for_an_array_lie_as_it_does(shaped: Callable[[Any], Any], kind: str) -> None:
+    like = np.asanyarray(shaped(np.ones((5, 6), kind)))
+    zeros, expected = zeros_for(like), np.zeros_like(like, subok=False)
+    assert type(zeros) is np.ndarray
+    assert (zeros.shape, zeros.dtype) == (expected.shape, expected.dtype)
+    assert zeros.strides == expected.strides
+    assert not zeros.any()
+    assert zeros_for(like, np.dtype(np.float32)).dtype == np.float32

@@ -303,3 +303,27 @@ def test_sparse_labels_are_named():
 
     with pytest.raises(TypeError, match=r"t: .* sparse matrix must be made dense"):
         chain().loss(data()[0], Sparse())
+
+
+class Counting:
+    """A part that counts its calls."""
+
+    n = 0
+
+    def forward(self, x):
+        self.n += 1
+        return x
+
+    def backward(self, dout):
+        return dout
+
+
+def test_the_loss_leaves_no_trace_in_parts_of_equal_names():
+    model = nnext.TwoLayerNet(2, 3, 2, seed=0)
+    model.parts = {1: Counting(), "1": Counting()}
+    setattr(model, "parts.1", Counting())
+    parts = [*model.parts.values(), vars(model)["parts.1"]]
+    run = model.loss_input
+    model.loss_input = lambda x: [part.forward(x) for part in parts] and run(x)
+    model.loss(np.ones((2, 2)), [0, 1])
+    assert [part.n for part in parts] == [0, 0, 0]

@@ -1,5 +1,7 @@
 """What recurrent layers refuse, by the name that the caller knows, and what is left as it was."""
 
+from collections import UserList, deque
+
 import numpy as np
 import pytest
 
@@ -142,10 +144,22 @@ def test_rows_of_unlike_lengths_are_called_that():
         over_time.set_state([[1, 2, 3], [1]], state)
 
 
-def test_an_error_of_what_makes_an_array_stays_what_it_is():
-    class Broken:
-        def __array__(self, dtype=None, copy=None):
-            raise ValueError("the file is gone")
+class Broken:
+    def __array__(self, dtype=None, copy=None):
+        raise ValueError("the file is gone")
 
+
+@pytest.mark.parametrize("x", [Broken(), [Broken(), Broken()]], ids=["itself", "in a list"])
+def test_an_error_of_what_makes_an_array_stays_what_it_is(x):
     with pytest.raises(ValueError, match=r"^the file is gone$"):
-        LSTM(*weights_of("lstm", 2, 3)).forward(Broken(), np.zeros((1, 3)), np.zeros((1, 3)))
+        LSTM(*weights_of("lstm", 2, 3)).forward(x, np.zeros((1, 3)), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [deque([[1, 2], [3]]), UserList([[1, 2], [3]]), [np.array(1.0), [1, 2]], [[1, 2], [3, [4]]]],
+    ids=["deque", "UserList", "a number", "deeper"],
+)
+def test_uneven_rows_of_anything_are_named(x):
+    with pytest.raises(ValueError, match=r"^x: expected an array, got rows of different lengths"):
+        LSTM(*weights_of("lstm", 2, 3)).forward(x, np.zeros((2, 3)), np.zeros((2, 3)))

@@ -35,8 +35,12 @@ def test_contexts_of_another_shape_are_refused(kind):
 @pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
 def test_a_batch_of_nothing_is_called_what_the_caller_does(kind):
     model, contexts, target = small(kind, np.random.default_rng(0))
-    with pytest.raises(nnext.EmptyBatchError, match=r"^(contexts|target): expected at least 1"):
-        model.forward(contexts[:0], target[:0])
+    empty = contexts[:0]
+    with pytest.raises(nnext.EmptyBatchError) as error:
+        model.forward(empty, target[:0])
+    assert str(error.value) == (
+        f"contexts: expected at least 1 sample for a mean loss, got shape {empty.shape}"
+    )
 
 
 @pytest.mark.parametrize("kind", SAMPLED)
