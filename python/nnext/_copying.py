@@ -22,7 +22,7 @@ def state_to_copy(model: Any) -> dict[str, Any]:
     for name in ("params", "grads"):
         if state.get(name) is None:  # a model of the book that is not made yet
             continue
-        inside = [array for layer in layers for array in getattr(layer, name)]
+        inside = [array for layer in layers for array in getattr(layer, name, ())]
         places = {id(array): place for place, array in enumerate(inside)}
         state[name] = [places.get(id(array), array) for array in state[name]]
         state[f"_shared_{name}"] = find_shared([*inside, *getattr(model, name)])
@@ -38,7 +38,7 @@ def copied_state(state: dict[str, Any]) -> dict[str, Any]:
         if f"_shared_{name}" not in state:
             continue
         state[name] = list(state[name])  # not the list of whoever copies
-        lists = [getattr(layer, name) for layer in layers]
+        lists = [getattr(layer, name, []) for layer in layers]
         _share_again([*lists, state[name]], state.pop(f"_shared_{name}"))
     shared = state.pop("_shared_buffers", None)  # a file of an earlier version has none
     if shared:

@@ -59,7 +59,7 @@ def test_common_is_nnexts(chapter):
         "assert common.layers is nnext.book.layers, common.layers\n"
         "assert common.layers.__spec__.name == common.layers.__name__ == 'nnext.book.layers'\n"
         "assert common.optimizer.Nesterov.__module__ == 'nnext.book.optimizer'\n"
-        "assert Affine is nnext.layers.Affine\n"
+        "assert issubclass(Affine, nnext.layers.Affine)\n"
         "assert config.GPU is GPU is False\n"
         "print(np.__name__, functions.softmax(np.zeros(4)), '모두')\n",
     )
@@ -76,6 +76,29 @@ def test_what_common_has_not_is_told_with_what_it_has(chapter, line):
         "ImportError: no module 'common.foo': of the book's package common nnext has base_model, "
         "config, functions, layers, np, optimizer, time_layers, trainer, util"
     )
+
+
+def test_a_module_that_a_folder_common_has_beside_the_books_is_the_folders(chapter):
+    program(
+        chapter.parent / "common",
+        "from common.layers import Sigmoid\n"
+        "from .np import np\n"
+        "WHO = Sigmoid.__module__, np.__name__\n",
+        "gradient.py",
+    )
+    (chapter.parent / "common/more").mkdir()
+    program(chapter.parent / "common/more", "from common.gradient import WHO\n", "__init__.py")
+    name = program(
+        chapter,
+        "import sys\n"
+        "sys.path.append('..')\n"
+        "from common.gradient import WHO\n"
+        "from common import more\n"
+        "print(*WHO, more.WHO is WHO)\n",
+    )
+    output, errors = start(*MAIN, name, folder=chapter)
+    assert output == "nnext._activations numpy True\n"
+    assert errors == ""
 
 
 def test_other_modules_are_the_programs_own(chapter):

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -47,7 +47,8 @@ class Common(MetaPathFinder, Loader):
     """Answers ``import common`` and ``import common.X`` with the modules of `nnext.book`.
 
     The first finder of all: the book's own folder ``common`` lies beside its programs, which put
-    the folder above them into ``sys.path``.
+    the folder above them into ``sys.path``. A module of that folder that the book does not have, as
+    who went on from it wrote them, is the folder's.
     """
 
     def __init__(self) -> None:
@@ -61,12 +62,16 @@ class Common(MetaPathFinder, Loader):
         Raises
         ------
         ImportError
-            For a module of ``common`` that nnext does not have.
+            For a module of ``common`` that neither nnext nor a folder of that name has.
         """
         package, _, module = fullname.partition(".")
         if package != "common":
             return None
         if module and module not in MODULES:
+            folders = [os.path.join(folder, "common") for folder in sys.path]
+            own = PathFinder.find_spec(fullname, folders)
+            if own is not None:
+                return own
             raise ImportError(
                 f"no module {fullname!r}: of the book's package common nnext has "
                 f"{', '.join(MODULES)}",

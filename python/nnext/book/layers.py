@@ -1,22 +1,25 @@
 """The book's ``common/layers.py``: nnext's layers, and the book's own where its numbers differ.
 
-`MatMul`, `Affine`, `Sigmoid`, `Softmax` and `Embedding` are those of `nnext.layers`. The two losses
-add 1e-7 to a probability before they take its logarithm, and `Dropout` draws its masks from
-``numpy.random`` and scales when the network is used.
+`Sigmoid` and `Softmax` are those of `nnext.layers`; `MatMul`, `Affine` and `Embedding` too, but
+take what NumPy takes without a word. The two losses add 1e-7 to a probability before they take its
+logarithm and return NumPy's numbers, and `Dropout` draws its masks from ``numpy.random`` and scales
+when the network is used.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nnext import _nnext
+from nnext import _nnext, layers
 from nnext._layer import Layer, as_numbers, before_forward
 from nnext._nnext import LossOptions
 from nnext._support import Array, check_numbers
 from nnext.book.np import GPU
 from nnext.functions import cross_entropy_error, sigmoid, softmax
-from nnext.layers import Affine, Embedding, MatMul, Sigmoid, Softmax
+from nnext.layers import Sigmoid, Softmax
 
 __all__ = [
     "GPU",
@@ -32,6 +35,94 @@ __all__ = [
     "np",
     "softmax",
 ]
+
+
+def floats(W: Any) -> Any:
+    """Return weights as they are, whole numbers as floats: these could not be trained anyway."""
+    whole = isinstance(W, np.ndarray) and W.dtype.kind in "iu"
+    return W.astype(np.float64) if whole else W
+
+
+class MatMul(layers.MatMul):
+    """`nnext.layers.MatMul`, which takes whole numbers too.
+
+    Parameters
+    ----------
+    W : ndarray, shape (D, H)
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `nnext.layers.MatMul`.
+    """
+
+    def __init__(self, W: Array) -> None:
+        super().__init__(floats(W))
+
+
+class Affine(layers.Affine):
+    """`nnext.layers.Affine`, which takes whole numbers and a bias of one row too.
+
+    Parameters
+    ----------
+    W : ndarray, shape (D, H)
+    b : ndarray, shape (H,) or (1, H)
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `nnext.layers.Affine`.
+    """
+
+    def __init__(self, W: Array, b: Array) -> None:
+        b = floats(b)
+        if np.shape(b)[:-1] != (1,):
+            super().__init__(floats(W), b)
+            return
+        super().__init__(floats(W), b[0])
+        self.params[1], self.grads[1] = b, self.grads[1][np.newaxis]
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return ``x W + b``, shape (..., H), for `x` of shape (..., D)."""
+        W, b = self.params
+        y = _nnext.affine_forward(x, W, b.reshape(-1))
+        self.x = x
+        return y
+
+    def backward(
+        self, dout: ArrayLike, input_grad: bool = True, *, accumulate: bool = False
+    ) -> Any:
+        """Do what `nnext.layers.Affine.backward` does."""
+        if self.x is None:
+            raise before_forward(self)
+        W, dW, db = self.params[0], self.grads[0], self.grads[1].reshape(-1)
+        return _nnext.affine_backward(self.x, W, dout, dW, db, input_grad, accumulate)
+
+
+class Embedding(layers.Embedding):
+    """`nnext.layers.Embedding`, whose indices below 0 count from the end, as NumPy's do.
+
+    Parameters
+    ----------
+    W : ndarray, shape (V, D)
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `nnext.layers.Embedding`.
+    """
+
+    def forward(self, idx: ArrayLike) -> Array:
+        """Return ``W[idx]`` for indices in [-V, V)."""
+        return super().forward(from_the_end(idx, len(self.params[0])))
+
+
+def from_the_end(idx: ArrayLike, rows: int) -> ArrayLike:
+    """Return indices of so many rows with none below 0, as far as NumPy would take them."""
+    ids = np.asarray(idx)
+    if ids.dtype.kind != "i" or not ids.size or ids.min() >= 0:
+        return idx
+    return np.where(ids < 0, ids.astype(np.int64) + rows, ids)
 
 
 class SoftmaxWithLoss(Layer):
@@ -55,7 +146,7 @@ class SoftmaxWithLoss(Layer):
         self.y: Array | None = None
         self.t: Array | None = None
 
-    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+    def forward(self, x: ArrayLike, t: ArrayLike) -> np.float64:
         """Return the mean loss of a batch.
 
         Parameters
@@ -76,7 +167,7 @@ class SoftmaxWithLoss(Layer):
         labels = as_numbers("t", t)
         if labels.shape == y.shape:
             labels = labels.argmax(axis=-1)
-        loss = cross_entropy_error(y, labels)
+        loss = np.float64(cross_entropy_error(y, labels))
         self.y, self.t = y, labels
         return loss
 
@@ -96,9 +187,9 @@ class SigmoidWithLoss(Layer):
 
     Attributes
     ----------
-    y : ndarray, shape (N,), or None
+    y : ndarray, shape (N,) or (N, 1), or None
         The probabilities of the last ``forward``.
-    t : ndarray, shape (N,), or None
+    t : ndarray, of the same shape, or None
         Its labels, 0 and 1.
     loss : float or None
         What it returned.
@@ -108,16 +199,19 @@ class SigmoidWithLoss(Layer):
         super().__init__()
         self.y: Array | None = None
         self.t: Array | None = None
-        self.loss: float | None = None
+        self.loss: np.float64 | None = None
 
-    def forward(self, x: ArrayLike, t: ArrayLike) -> float:
+    def forward(self, x: ArrayLike, t: ArrayLike) -> np.float64:
         """Return the mean loss of a batch.
+
+        Of a column the gradient is that of a row of numbers, and the loss, as in the book, the sum
+        over all pairs of a score and a label.
 
         Parameters
         ----------
-        x : array_like, shape (N,)
+        x : array_like, shape (N,) or (N, 1)
             The scores.
-        t : array_like, shape (N,)
+        t : array_like, of the same shape
             The labels, 0 or 1.
 
         Raises
@@ -130,11 +224,20 @@ class SigmoidWithLoss(Layer):
             If the labels are no whole numbers.
         """
         y, labels = sigmoid(x), as_numbers("t", t)
-        if y.ndim != 1 or labels.shape != y.shape:
+        is_column = y.ndim == 2 and y.shape[1] == 1
+        if not (y.ndim == 1 or is_column) or labels.shape != y.shape:
             raise ValueError(
-                f"t: expected scores and labels of one shape (N,), got {y.shape} and {labels.shape}"
+                "t: expected scores and labels of one shape, (N,) or (N, 1), got "
+                f"{y.shape} and {labels.shape}"
             )
-        self.loss = cross_entropy_error(np.stack([1 - y, y], axis=1), labels)
+        pairs = np.column_stack([1 - y, y])
+        n = len(y)
+        if is_column:  # y[np.arange(N), t] of the book is a matrix then
+            pairs, of_labels = np.repeat(pairs, n, axis=0), np.tile(labels.ravel(), n)
+        else:
+            of_labels = labels
+        loss = cross_entropy_error(pairs, of_labels)
+        self.loss = np.float64(loss * n if is_column else loss)
         self.y, self.t = y, labels
         return self.loss
 

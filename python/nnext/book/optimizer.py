@@ -1,13 +1,48 @@
-"""The book's ``common/optimizer.py``: nnext's optimizers, and its own `Nesterov`."""
+"""The book's ``common/optimizer.py``: nnext's optimizers, and its own `Nesterov`.
+
+What they remember belongs to places in the list of parameters, as in the book: a second model of
+the same shapes goes on from it. (Those of `nnext.optimizer` refuse other arrays.)
+"""
+
+from typing import Any
+
+import numpy as np
 
 from nnext import _nnext, optimizer
-from nnext.book.np import GPU, np
-from nnext.optimizer import SGD, AdaGrad, Adam, Momentum, RMSprop
+from nnext._optimizer_state import Optimizer
+from nnext.book.np import GPU
+from nnext.optimizer import SGD
 
 __all__ = ["GPU", "SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
 
 
-class Nesterov(optimizer.Nesterov):
+class _ByPlace(Optimizer):
+    """Whose state is that of whatever stands in the same places, in the same shapes."""
+
+    def _adopted(self, params: list[Any], *others: Any) -> list[Any]:
+        held = self._params
+        if held is not None and [*map(np.shape, params)] == [*map(np.shape, held)]:
+            self._params = None  # the state belongs to the next ones that it fits
+        return super()._adopted(params, *others)
+
+
+class Momentum(_ByPlace, optimizer.Momentum):
+    """`nnext.optimizer.Momentum`, whose velocities belong to places."""
+
+
+class AdaGrad(_ByPlace, optimizer.AdaGrad):
+    """`nnext.optimizer.AdaGrad`, whose sums of squares belong to places."""
+
+
+class RMSprop(_ByPlace, optimizer.RMSprop):
+    """`nnext.optimizer.RMSprop`, whose means of squares belong to places."""
+
+
+class Adam(_ByPlace, optimizer.Adam):
+    """`nnext.optimizer.Adam`, whose means belong to places."""
+
+
+class Nesterov(_ByPlace, optimizer.Nesterov):
     """The book's variant of Nesterov's accelerated gradient, with m for the momentum.
 
     ``v = m v - lr g``, then ``p += m² v - (1 + m) lr g``. The paper that the book follows has the

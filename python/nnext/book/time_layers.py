@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from nnext import time_layers
 from nnext._layer import Layer, as_floats, as_numbers, before_forward
-from nnext._nnext import EmptyBatchError
-from nnext._support import Array
+from nnext._nnext import EmptyBatchError, LossOptions
+from nnext._support import Array, naming
 from nnext.book.functions import sigmoid
 from nnext.book.layers import (
     GPU,
@@ -19,6 +20,7 @@ from nnext.book.layers import (
     Softmax,
     SoftmaxWithLoss,
     cross_entropy_error,
+    from_the_end,
     np,
     softmax,
 )
@@ -30,11 +32,9 @@ from nnext.time_layers import (
     TimeAffine,
     TimeBiLSTM,
     TimeDropout,
-    TimeEmbedding,
     TimeGRU,
     TimeLSTM,
     TimeRNN,
-    TimeSoftmaxWithLoss,
 )
 
 __all__ = [
@@ -68,6 +68,72 @@ __all__ = [
 ]
 
 
+class TimeEmbedding(time_layers.TimeEmbedding):
+    """`nnext.time_layers.TimeEmbedding`, whose ids below 0 count from the end, as NumPy's do.
+
+    So padding of -1, which `TimeSoftmaxWithLoss` ignores, is the last word where it is read.
+
+    Parameters
+    ----------
+    W : ndarray, shape (V, D)
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `nnext.layers.Embedding`.
+    """
+
+    def forward(self, xs: ArrayLike) -> Array:
+        """Return ``W[xs]``, shape (N, T, D), for ids in [-V, V)."""
+        return super().forward(from_the_end(xs, len(self.params[0])))
+
+
+class TimeSoftmaxWithLoss(time_layers.TimeSoftmaxWithLoss[float]):
+    """`nnext.time_layers.TimeSoftmaxWithLoss` with the book's attributes.
+
+    Attributes
+    ----------
+    ignore_label : int
+        The label whose steps do not count, -1 until another is set.
+    cache : tuple or None
+        Of the last ``forward`` the labels (N T,), the probabilities (N T, V), which steps count,
+        and the shape (N, T, V).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    @property
+    def ignore_label(self) -> int | None:
+        """The label whose steps do not count; it may be set."""
+        return self.options.ignore_label
+
+    @ignore_label.setter
+    def ignore_label(self, label: int) -> None:
+        self.options = LossOptions(ignore_label=label)
+
+    @property
+    def cache(self) -> tuple[Array, Array, Array, tuple[int, ...]] | None:
+        """What the book's layer remembers of its last ``forward``."""
+        if self.y is None or self.t is None:
+            return None
+        labels = self.t.reshape(-1)
+        return labels, self.y.reshape(-1, self.y.shape[-1]), labels >= 0, self.y.shape
+
+    def forward(self, xs: ArrayLike, ts: ArrayLike) -> np.float64:  # type: ignore[override]
+        """Return the mean loss of all steps that count.
+
+        Parameters
+        ----------
+        xs : array_like, shape (N, T, V)
+            The scores.
+        ts : array_like, shape (N, T) or (N, T, V)
+            The labels.
+        """
+        with naming(x="xs", t="ts"):
+            return np.float64(super().forward(xs, ts))
+
+
 class _LossOfSteps(Layer):
     """The mean of the losses of the steps, each that of a layer without time."""
 
@@ -78,7 +144,7 @@ class _LossOfSteps(Layer):
         self.layers: list[SigmoidWithLoss | SoftmaxWithLoss] | None = None
         self.xs_shape: tuple[int, ...] | None = None
 
-    def forward(self, xs: ArrayLike, ts: ArrayLike) -> float:
+    def forward(self, xs: ArrayLike, ts: ArrayLike) -> np.float64:
         """Return the mean loss of all steps.
 
         Parameters
@@ -103,7 +169,7 @@ class _LossOfSteps(Layer):
         layers = [self.step_loss() for _ in range(x.shape[1])]
         losses = [layer.forward(x[:, i], t[:, i]) for i, layer in enumerate(layers)]
         self.layers, self.xs_shape = layers, x.shape
-        return sum(losses) / len(losses)
+        return np.float64(sum(losses) / len(losses))
 
     def backward(self, dout: float = 1) -> Array:
         """Return the gradient by the scores, in their shape."""

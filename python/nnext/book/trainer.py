@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from typing import Any
 
-from nnext._support import check_count, require
+import numpy
+
+from nnext._support import check_count, require, whole_number
 from nnext.book.np import GPU, np
 from nnext.book.util import clip_grads
 from nnext.step import Model, Optimizer, Step, check_model, check_optimizer
 from nnext.trainer import RnnlmTrainer, remove_duplicate
 
-__all__ = ["GPU", "RnnlmTrainer", "Trainer", "clip_grads", "np", "remove_duplicate"]
+__all__ = [
+    "GPU",
+    "RnnlmTrainer",
+    "Trainer",
+    "clip_grads",
+    "np",
+    "numpy",
+    "remove_duplicate",
+    "sys",
+    "time",
+]
 
 
 class Trainer:
@@ -78,10 +92,14 @@ class Trainer:
         Raises
         ------
         ValueError
-            If an argument cannot be used, or the samples do not fill a batch. Nothing has changed
-            then.
+            If an argument cannot be used. Nothing has changed then.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the samples do not fill a batch, so that nothing is learnt: the book's says nothing.
         """
-        max_epoch = check_count("max_epoch", max_epoch)
+        max_epoch = whole_number("max_epoch", max_epoch)
         batch_size = check_count("batch_size", batch_size)
         if eval_interval is not None:
             eval_interval = check_count("eval_interval", eval_interval)
@@ -90,7 +108,11 @@ class Trainer:
             raise ValueError(f"t: expected labels for {len(x)} samples, got {len(t)}")
         batches = len(x) // batch_size
         if not batches:
-            raise ValueError(f"batch_size: {batch_size} is more than the {len(x)} samples")
+            warnings.warn(
+                f"batch_size: {batch_size} is more than the {len(x)} samples: nothing is learnt",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         step = Step(self.model, self.optimizer, max_grad)
         self.eval_interval = eval_interval
         total, count = 0.0, 0

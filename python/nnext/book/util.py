@@ -1,4 +1,7 @@
-"""The book's ``common/util.py``: `nnext.util`, with `np`."""
+"""The book's ``common/util.py``: `nnext.util`, with `np` and what else the book imports there."""
+
+import os
+import sys
 
 from nnext.book.np import GPU, np
 from nnext.util import (
@@ -31,8 +34,10 @@ __all__ = [
     "most_similar",
     "normalize",
     "np",
+    "os",
     "ppmi",
     "preprocess",
+    "sys",
     "to_cpu",
     "to_gpu",
 ]
