@@ -25,6 +25,10 @@ class _ByPlace(Optimizer):
             self._params = None  # the state belongs to the next ones that it fits
         return super()._adopted(params, *others)
 
+    @classmethod
+    def _type_name(cls) -> str:  # in files: whose formulas it has, their states are the same
+        return f"nnext.optimizer.{cls.__name__}"
+
 
 class Momentum(_ByPlace, optimizer.Momentum):
     """`nnext.optimizer.Momentum`, whose velocities belong to places."""
@@ -69,3 +73,7 @@ class Nesterov(_ByPlace, optimizer.Nesterov):
     """
 
     _core = staticmethod(_nnext.book_nesterov_update)
+
+    @classmethod
+    def _type_name(cls) -> str:
+        return f"{cls.__module__}.{cls.__qualname__}"
