@@ -385,13 +385,18 @@ class Step:
             warnings.warn(message, RuntimeWarning, stacklevel=_callers_level())
 
 
-def check_model(model: Any) -> None:
-    """Refuse what cannot be trained: a class, what lacks a part, a loss for each row."""
+def check_parts(model: Any) -> None:
+    """Refuse what is no model: a class, or what lacks a part."""
     if isinstance(model, type):
         raise TypeError(f"model: expected a model, got the class {model.__name__}, not an object")
     missing = [a for a in ("params", "grads", "forward", "backward") if not hasattr(model, a)]
     if missing:
         raise TypeError(f"model: expected a model, got {model!r} without {', '.join(missing)}")
+
+
+def check_model(model: Any) -> None:
+    """Refuse what cannot be trained: no model, a gradient too few, a loss for each row."""
+    check_parts(model)
     if len(model.params) != len(model.grads):
         raise ValueError(
             f"model: has {len(model.params)} params but {len(model.grads)} grads; "

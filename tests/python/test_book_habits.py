@@ -120,6 +120,39 @@ class Model:
         self.layer.backward(self.loss.backward())
 
 
+class Late(Model):
+    """Makes its gradients anew in each backward, and on demand its parameters in forward."""
+
+    def __init__(self, params=True, grads=None):
+        super().__init__()
+        self.made = self.params
+        self.params, self.grads = (self.params if params else []), ([] if grads is None else grads)
+
+    def forward(self, x, t):
+        self.params = self.made
+        return super().forward(x, t)
+
+    def backward(self):
+        super().backward()
+        self.grads = [grad.copy() for grad in self.layer.grads]
+
+
+@pytest.mark.parametrize(
+    "make", [Late, lambda: Late(params=False), lambda: Late(grads=[None, None])]
+)
+@pytest.mark.parametrize("max_grad", [None, 0.01])
+def test_gradients_may_be_made_in_backward(make, max_grad):
+    rng = np.random.default_rng(4)
+    x, t = rng.standard_normal((8, 2)), rng.integers(0, 2, 8)
+    found, expected = make(), Model()
+    for model in (found, expected):
+        np.random.seed(0)
+        trainer.Trainer(model, optimizer.Adam()).fit(x, t, 2, 4, max_grad=max_grad)
+    for p, q in zip(found.params, expected.params, strict=True):
+        np.testing.assert_array_equal(p, q)
+    assert not np.array_equal(found.params[0], np.ones((2, 2)))
+
+
 def test_samples_that_fill_no_batch_teach_nothing_and_that_is_said():
     model, x, t = Model(), np.ones((3, 2)), np.zeros(3, int)
     fitted = trainer.Trainer(model, optimizer.SGD(lr=1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -12,7 +13,7 @@ import numpy
 from nnext._support import check_count, require, whole_number
 from nnext.book.np import GPU, np
 from nnext.book.util import clip_grads
-from nnext.step import Model, Optimizer, Step, check_model, check_optimizer
+from nnext.step import Model, Optimizer, Step, check_optimizer, check_parts
 from nnext.trainer import RnnlmTrainer, remove_duplicate
 
 __all__ = [
@@ -60,7 +61,7 @@ class Trainer:
     """
 
     def __init__(self, model: Model, optimizer: Optimizer) -> None:
-        check_model(model)
+        check_parts(model)
         check_optimizer(optimizer)
         self.model = model
         self.optimizer = optimizer
@@ -113,7 +114,7 @@ class Trainer:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        step = Step(self.model, self.optimizer, max_grad)
+        step = self._step(max_grad)
         self.eval_interval = eval_interval
         total, count = 0.0, 0
         start = time.perf_counter()
@@ -133,6 +134,28 @@ class Trainer:
                     )
                     total, count = 0.0, 0
             self.current_epoch += 1
+
+    def _step(self, max_grad: float | None) -> Callable[[Any, Any], float]:
+        """Return what trains on a batch: a `Step`, or the book's own lines.
+
+        These for models whose parameters the first ``forward`` makes, or whose gradients each
+        ``backward``: nothing is known of them before.
+        """
+        model, optimizer = self.model, self.optimizer
+        are_there = 0 < len(model.params) == len(model.grads)
+        if are_there and all(isinstance(grad, np.ndarray) for grad in model.grads):
+            return Step(model, optimizer, max_grad)
+
+        def step(x: Any, t: Any) -> float:
+            loss = model.forward(x, t)
+            model.backward()
+            params, grads = remove_duplicate(model.params, model.grads)
+            if max_grad is not None:
+                clip_grads(grads, max_grad)
+            optimizer.update(params, grads)
+            return loss
+
+        return step
 
     def plot(self, ylim: tuple[float, float] | None = None) -> None:
         """Draw the means of the loss into the current figure of matplotlib and show it.
