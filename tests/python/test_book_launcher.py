@@ -101,6 +101,44 @@ def test_a_module_that_a_folder_common_has_beside_the_books_is_the_folders(chapt
     assert errors == ""
 
 
+def test_names_that_a_module_of_the_folder_has_beside_the_books_are_the_folders(chapter):
+    program(
+        chapter.parent / "common",
+        "from common.functions import sigmoid\n"
+        "print('the file runs')\n"
+        "LIMIT = 5\n"
+        "_hidden = 1\n"
+        "class Affine:\n"
+        "    def __init__(self, W, b): self.who = 'the folder'\n"
+        "class Gated(Affine):\n"
+        "    def forward(self, x): return sigmoid(x) + LIMIT\n"
+        "def doubled(x): return 2 * x\n",
+        "layers.py",
+    )
+    name = program(
+        chapter,
+        "import sys, pickle\n"
+        "sys.path.append('..')\n"
+        "from common.layers import MatMul\n"
+        "print('not yet')\n"
+        "from common.layers import *\n"
+        "print(Affine.__module__, Gated(1, 2).who, Gated(1, 2).forward(0.0), doubled(LIMIT))\n"
+        "import common.layers\n"
+        "print(common.layers.Gated is Gated, pickle.loads(pickle.dumps(Gated)) is Gated)\n"
+        "print(hasattr(common.layers, '_hidden'), hasattr(common.layers, 'nothing'))\n"
+        "from common.layers import nothing\n",
+    )
+    output, errors = start(*MAIN, name, folder=chapter, status=1)
+    assert output.splitlines() == [
+        "not yet",
+        "the file runs",
+        "nnext.book.layers the folder 5.5 10",
+        "True True",
+        "False False",
+    ]
+    assert errors.splitlines()[-1].startswith("ImportError: cannot import name 'nothing' from")
+
+
 def test_other_modules_are_the_programs_own(chapter):
     (chapter.parent / "dataset").mkdir()
     program(chapter.parent / "dataset", "numbers = [1, 2]\n", "spiral.py")

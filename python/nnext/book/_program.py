@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
+
+from nnext.book._folder import find_module, with_own_names
 
 MODULES = (
     "base_model",
@@ -47,8 +49,8 @@ class Common(MetaPathFinder, Loader):
     """Answers ``import common`` and ``import common.X`` with the modules of `nnext.book`.
 
     The first finder of all: the book's own folder ``common`` lies beside its programs, which put
-    the folder above them into ``sys.path``. A module of that folder that the book does not have, as
-    who went on from it wrote them, is the folder's.
+    the folder above them into ``sys.path``. What that folder has and the book has not, as who went
+    on from it wrote it, is the folder's: `nnext.book._folder`.
     """
 
     def __init__(self) -> None:
@@ -68,8 +70,7 @@ class Common(MetaPathFinder, Loader):
         if package != "common":
             return None
         if module and module not in MODULES:
-            folders = [os.path.join(folder, "common") for folder in sys.path]
-            own = PathFinder.find_spec(fullname, folders)
+            own = find_module(fullname)
             if own is not None:
                 return own
             raise ImportError(
@@ -86,7 +87,7 @@ class Common(MetaPathFinder, Loader):
             return None
         module = importlib.import_module(f"nnext.book.{name}")
         self._specs[module.__name__] = module.__spec__
-        return module
+        return with_own_names(module, spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Give nnext's module its own spec back, which the import has replaced."""

@@ -126,7 +126,7 @@ class Trainer:
                 total += step(x[rows], t[rows])
                 count += 1
                 if eval_interval is not None and i % eval_interval == 0:
-                    self.loss_list.append(total / count)
+                    self.loss_list.append(float(total / count))
                     print(
                         f"| epoch {self.current_epoch + 1} |  iter {i + 1} / {batches} "
                         f"| time {int(time.perf_counter() - start)}[s] "
