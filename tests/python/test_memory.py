@@ -70,8 +70,8 @@ def test_gradients_take_memory_when_they_are_first_written(turned: bool) -> None
     def resident() -> int:  # pages
         return int(Path("/proc/self/statm").read_text().split()[1])
 
-    # More than 32 MiB each, which glibc always takes from the system: what was given back before may
-    # be handed out again, and is written with zeros then.
+    # More than 32 MiB each, which glibc always takes from the system: memory that it hands out
+    # again is written with zeros.
     W, b = np.ones((3072, 3072), np.float32), np.zeros(3072, np.float32)
     before, page = resident(), os.sysconf("SC_PAGE_SIZE")
     layers = [nnext.Affine(W.T if turned else W, b) for _ in range(4)]  # shared weights
