@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -10,13 +10,56 @@ from numpy.typing import ArrayLike, DTypeLike
 from nnext import _nnext
 from nnext._drawn_layers import Rng
 from nnext._input import read_numbers
+from nnext._nnext import LossOptions
 from nnext._support import Array, naming
 from nnext._word_models import WordModel, check_lengths, draw_weights, require_samples
 from nnext.layers import MatMul, SoftmaxWithLoss
 
+_ANY_LABEL = LossOptions()  # ignores none
+
+
+class OneHotMatMul(MatMul):
+    """`MatMul` that looks up what whole numbers multiply, where each row of them is one-hot.
+
+    The product of a one-hot row with W is a row of W. SimpleSkipGram with 1000 words, a batch of
+    100: two of the five products of a step are none.
+    """
+
+    _ids: Array | None = None  # of the last `forward`, where rows were one-hot
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Return ``x W``, shape (N, H), for `x` of shape (N, D)."""
+        self._ids = _ids_of(x)
+        if self._ids is None:
+            return super().forward(x)
+        y = _nnext.embedding_forward(self.params[0], self._ids)
+        self.x = x
+        return y
+
+    def backward(  # type: ignore[override]
+        self, dout: ArrayLike, input_grad: bool = True, *, accumulate: bool = False
+    ) -> Array | None:
+        """Do what `MatMul.backward` does."""
+        if self._ids is None or input_grad:
+            return super().backward(dout, input_grad, accumulate=accumulate)
+        _nnext.embedding_backward(dout, self._ids, self.grads[0], accumulate)
+        return None
+
+
+def _ids_of(rows: Any) -> Array | None:
+    """Return where the 1 of each row stands, None unless they are one-hot rows of whole numbers."""
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu" or rows.ndim != 2:
+        return None
+    try:
+        return _nnext.class_indices(rows, rows.shape, _ANY_LABEL)
+    except ValueError:
+        return None
+
 
 class _OneHotModel(WordModel):
     """Words are one-hot rows, and all of them have a score."""
+
+    _in_layer: ClassVar[type[MatMul]] = MatMul
 
     def __init__(
         self,
@@ -29,7 +72,7 @@ class _OneHotModel(WordModel):
     ) -> None:
         (W_in, W_out), _ = draw_weights(vocab_size, hidden_size, seed, rng, dtype, turned=True)
         self.out_layer = MatMul(W_out)
-        super().__init__(MatMul(W_in), [self.out_layer], SoftmaxWithLoss())
+        super().__init__(self._in_layer(W_in), [self.out_layer], SoftmaxWithLoss())
 
     def _read_contexts(self, contexts: ArrayLike) -> Array:
         rows = read_numbers("contexts", contexts)
@@ -178,6 +221,7 @@ class SimpleSkipGram(_OneHotModel):
     loss_layer : SoftmaxWithLoss
     """
 
+    _in_layer = OneHotMatMul
     _words = 1  # of each context in the last `forward`
 
     def forward(self, contexts: ArrayLike, target: ArrayLike) -> float:

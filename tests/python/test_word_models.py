@@ -9,6 +9,7 @@ import pytest
 import nnext
 import reference as ref
 from nnext import util
+from nnext._one_hot_models import OneHotMatMul
 from nnext.models import CBOW, SimpleCBOW, SimpleSkipGram, SkipGram
 from nnext.optimizer import Adam
 from nnext.step import Step
@@ -283,6 +284,28 @@ def test_the_first_layer_takes_any_numbers(kind):
     else:
         expected = sum(softmax_loss(rows @ W_in @ W_out, contexts[:, c])[0] for c in range(2))
     assert loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ref.FLOATS)
+@pytest.mark.parametrize("whole", [np.int32, np.int64, np.uint8])
+def test_one_hot_rows_of_whole_numbers_are_looked_up_with_the_bits_of_the_product(whole, kind):
+    r = np.random.default_rng(2)
+    W = r.standard_normal((40, 6)).astype(kind)
+    rows = util.convert_one_hot(r.integers(0, 5, 30), 40)  # words that repeat
+    dout = r.standard_normal((30, 6)).astype(kind)
+    found, product = OneHotMatMul(W), nnext.MatMul(W)
+    for x in (rows.astype(whole), 2 * rows.astype(whole), rows[:0].astype(whole), rows[0]):
+        given = x.astype(kind)
+        np.testing.assert_array_equal(found.forward(x), product.forward(given))
+        if x.ndim == 2:
+            for options in ({}, {"accumulate": True}):
+                assert found.backward(dout[: len(x)], input_grad=False, **options) is None
+                product.backward(dout[: len(x)], input_grad=False, **options)
+                np.testing.assert_array_equal(found.grads[0], product.grads[0])
+            dx = product.backward(dout[: len(x)])
+            np.testing.assert_array_equal(found.backward(dout[: len(x)]), dx)
+            np.testing.assert_array_equal(found.grads[0], product.grads[0])
+        assert found.x is x
 
 
 @pytest.mark.parametrize("kind", [*SIMPLE, *SAMPLED])
