@@ -230,14 +230,13 @@ class SigmoidWithLoss(Layer):
                 "t: expected scores and labels of one shape, (N,) or (N, 1), got "
                 f"{y.shape} and {labels.shape}"
             )
-        pairs = np.column_stack([1 - y, y])
-        n = len(y)
-        if is_column:  # y[np.arange(N), t] of the book is a matrix then
-            pairs, of_labels = np.repeat(pairs, n, axis=0), np.tile(labels.ravel(), n)
-        else:
-            of_labels = labels
-        loss = cross_entropy_error(pairs, of_labels)
-        self.loss = np.float64(loss * n if is_column else loss)
+        pairs, n = np.column_stack([1 - y, y]), len(y)
+        loss = cross_entropy_error(pairs, labels.ravel())
+        if is_column:  # y[np.arange(N), t] of the book is a matrix: each label of all scores
+            ones = np.count_nonzero(labels)
+            loss = (n - ones) * cross_entropy_error(pairs, np.zeros(n, int))
+            loss += ones * cross_entropy_error(pairs, np.ones(n, int))
+        self.loss = np.float64(loss)
         self.y, self.t = y, labels
         return self.loss
 
