@@ -121,7 +121,7 @@ def settle(longest: float = 0.5) -> None:
 
     The pools of the peers spin for a while after their last work, and whoever comes next pays. On
     two cores OpenBLAS span for 106 ms, and a product of 256³ took PyTorch three times as long right
-    after NumPy; PyTorch's own pool spins for 11 ms, nnext's for 0.05 ms.
+    after NumPy; PyTorch's own pool spins for 11 ms, nnext's for 2 ms.
     """
     # The time of a thread that runs on another CPU is booked at that CPU's ticks, 4 or 10 ms apart:
     # a look at 2 ms took OpenBLAS's for asleep, and who came next had half the machine.

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <stdexcept>
 #include <thread>
 
@@ -95,6 +96,23 @@ TEST(Threads, PartsRunAtTheSameTime) {
   if (available_cpus() < 2) GTEST_SKIP() << "one CPU";
   const ThreadsInUse in_use(2);
   EXPECT_TRUE(parts_run_at_the_same_time());
+}
+
+// Longer than a worker waits awake, and shorter: it is there after every pause, and a program that
+// pauses takes no more than its own time (which Windows does not tell by this function).
+TEST(Threads, WorkersSleepInALongPauseAndWakeAfterIt) {
+  if (available_cpus() < 2) GTEST_SKIP() << "one CPU";
+  const ThreadsInUse in_use(2);
+  for (const int milliseconds : {0, 1, 10, 200}) {
+    ASSERT_TRUE(parts_run_at_the_same_time());
+    [[maybe_unused]] const std::clock_t before = std::clock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+#if !defined(_WIN32)
+    const double burnt = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+    EXPECT_LT(burnt, 0.1) << milliseconds << " ms";
+#endif
+    EXPECT_TRUE(parts_run_at_the_same_time()) << "after " << milliseconds << " ms";
+  }
 }
 
 #if defined(__linux__)

@@ -68,12 +68,25 @@ def _names_defined_in(spec: ModuleSpec) -> set[str]:
             lines = ast.parse(file.read()).body
     except (OSError, SyntaxError, ValueError):
         return set()
-    names = {
-        line.name
-        for line in lines
-        if isinstance(line, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    }
+    names: set[str] = set()
     for line in lines:
-        if isinstance(line, ast.Assign):
-            names |= {target.id for target in line.targets if isinstance(target, ast.Name)}
+        match line:
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
+                names.add(name)
+            case ast.Assign(targets):
+                names |= _names_in(targets)
+            case ast.AnnAssign(target, value=ast.expr()):
+                names |= _names_in([target])
+            case ast.Delete(targets):
+                names -= _names_in(targets)
     return {name for name in names if not name.startswith("_")}
+
+
+def _names_in(targets: Iterable[ast.expr]) -> set[str]:
+    """Return the names that an assignment to `targets` gives a value, or `del` takes away."""
+    return {
+        part.id
+        for target in targets
+        for part in ast.walk(target)
+        if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)
+    }
