@@ -169,12 +169,22 @@ double crowding_by_a(const Plan& plan, const Problem<T>& p, const Caches& caches
   return crowding(std::min(p.k(), plan.kc), caches.l1, stride, line);
 }
 
+// Pages that a tile visits along such an A.
+template <class T>
+index_t pages_of_a(const Plan& plan, const Problem<T>& p) {
+  constexpr index_t kPage = 4096;
+  if (p.a.row_stride != 1 || p.a.col_stride == 1) return 0;
+  return std::min(p.k(), plan.kc) * std::min(std::abs(bytes<T>(p.a.col_stride)), kPage) / kPage;
+}
+
 template <class T>
 bool should_pack_a(const Plan& plan, const Problem<T>& p, const Kernels<T>& table,
                    const Caches& caches) {
   if (p.c.rows <= kStreamRows) return false;
   const double crowded = crowding_by_a(plan, p, caches);
-  if (p.c.cols >= kPackAColumns) return crowded > kLinesInPlace;
+  if (p.c.cols >= kPackAColumns) {
+    return crowded > kLinesInPlace || pages_of_a(plan, p) > kPagesInPlace;
+  }
   const index_t way = caches.l1.size / caches.l1.ways;
   return tile_bytes(table) <= caches.l1.line && p.c.cols >= kPackAFewColumns &&
          crowded > kFullOfA && bytes<T>(p.a.col_stride) % way == 0;

@@ -137,6 +137,7 @@ TYPED_TEST(EveryPlan, OfLongSumsIsTheRule) {
 
 constexpr index_t kKiB = 1024;
 constexpr index_t kMiB = 1024 * kKiB;
+const Caches kCascadeLake{{32 * kKiB, 8, 64}, {1 * kMiB, 16, 64}, {36608 * kKiB, 11, 64}, 2};
 const Caches kZen4{{32 * kKiB, 8, 64}, {1 * kMiB, 8, 64}, {32 * kMiB, 16, 64}, 16};
 const Caches kZen5{{48 * kKiB, 12, 64}, {1 * kMiB, 16, 64}, {32 * kMiB, 16, 64}, 16};
 const Caches kSapphireRapids{{48 * kKiB, 12, 64}, {2 * kMiB, 16, 64}, {60 * kMiB, 15, 64}, 64};
@@ -227,14 +228,24 @@ TEST(ChosenPlan, PacksBThatFallsIntoFewSets) {
   EXPECT_TRUE(plan_of<float>("nn", {700, 700, 10000}, kZen5).packs_b);
 }
 
+TEST(ChosenPlan, PacksAThatLiesOnManyPages) {
+  for (const Caches& caches : {kCascadeLake, kZen4, kZen5, kSapphireRapids}) {
+    EXPECT_TRUE(plan_of<float>("tn", {85, 784, 512}, caches).packs_a);
+    EXPECT_TRUE(plan_of<double>("tn", {65, 784, 512}, caches).packs_a);
+    EXPECT_FALSE(plan_of<float>("nn", {128, 784, 512}, caches).packs_a);  // along its rows
+    const Wishing as_it_stands({.transposed = false});
+    EXPECT_TRUE(plan_of<float>("tn", {128, 784, 128}, caches).packs_a);
+    EXPECT_FALSE(plan_of<float>("tn", {128, 784, 127}, caches).packs_a);  // comes back too rarely
+  }
+}
+
 TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
   for (const Caches& caches : {kZen4, kZen5, kSapphireRapids}) {
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {256, 256, 256}, caches).packs_a);
-    EXPECT_FALSE(plan_of<float>("tn", {128, 784, 512}, caches).packs_a);
-    // Less than half of what the first level keeps, and more.
-    EXPECT_FALSE(plan_of<double>("tn", {128, 784, 512}, caches).packs_a);
-    EXPECT_TRUE(plan_of<double>("tn", {256, 784, 512}, caches).packs_a);
+    // Less than half of what the first level keeps, on 64 pages at most.
+    EXPECT_FALSE(plan_of<float>("tn", {84, 784, 512}, caches).packs_a);
+    EXPECT_FALSE(plan_of<double>("tn", {64, 784, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 128}, caches).packs_a);
     {
       const Wishing as_it_stands({.transposed = false});
