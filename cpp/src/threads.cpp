@@ -6,14 +6,17 @@
 // still there to read; a worker that wakes late finds nothing to claim and cannot touch a loop that
 // has ended. The caller never waits for a sleeping worker: it runs what nobody else has claimed.
 //
-// Waiting. Whoever waits looks again and again for kWait, yielding its CPU to whoever wants it,
-// then sleeps in the kernel. Measured on two cores of an EPYC: fork and join of an awake pair well
-// under 1 us, of a sleeping one 5 to 35 us; on a virtual machine whose idle CPUs are given to
-// others (a Cascade Lake) far more. The Python between two layers takes 1 to 10 us, a NumPy
-// function between them 100 and more. Steps of the book's programs on two threads of the Cascade
-// Lake, against 50 us without yielding: 500 us 1.02 to 1.1 times as fast, 2 ms 1.05 to 1.3. A
-// neighbour with a pool of its own, NumPy's products between two of these: 500 us without yielding
-// 0.87 to 0.94, 2 ms with it 1.03 to 1.19.
+// Waiting. Who waits spins for kSpin, from then on yields its CPU to any other thread of its
+// control group, and after kAwake in all sleeps in the kernel. A worker for which the last loop had
+// no part sleeps after kSpin, so that a loop of two parts keeps one worker of many awake. Measured
+// on two cores of an EPYC: fork and join of an awake pair well under 1 us, of a sleeping one 5 to
+// 35 us. The Python between two layers takes 1 to 10 us, a NumPy function between them 100 and
+// more. Steps of the book's programs on two threads of a Cascade Lake's virtual machine, against
+// sleep after 50 us: after 500 us 1.02 to 1.1 times as fast, 2 ms 1.03 to 1.5. A neighbour with a
+// pool of its own, NumPy's products between two of these: 500 us without yielding 0.87 to 0.94, 2
+// ms with it 0.98 to 1.03. Yielding from the beginning halved the speed of loops of 80 us beside a
+// thread that computes: what would have caught the other's last microseconds gave the CPU away for
+// 4 ms.
 //
 // Waking. A kernel may queue the woken worker behind its waker, on the one CPU that is busy, while
 // another idles: under KVM an idle CPU counts as taken away. Until the kernel balanced its queues,
@@ -52,7 +55,8 @@
 namespace nnext {
 namespace {
 
-constexpr auto kWait = std::chrono::milliseconds(2);
+constexpr std::chrono::microseconds kSpin(50);
+constexpr std::chrono::microseconds kAwake(2000);
 
 void pause_cpu() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -62,19 +66,20 @@ void pause_cpu() {
 #endif
 }
 
-// Waits awake until done() or kWait has passed; says whether done() came true.
+// Stays awake until done() or for so long, from kSpin on yielding; says whether done() came true.
 template <class Done>
-bool wait_awake_until(const Done& done) {
-  constexpr int kChecksPerYield = 64;  // 1 to 4 us, so that what follows soon meets no system call
-  const auto deadline = std::chrono::steady_clock::now() + kWait;
-  do {
-    for (int i = 0; i < kChecksPerYield; ++i) {
+bool wait_awake(const Done& done, std::chrono::microseconds longest) {
+  constexpr int kChecksPerClock = 64;
+  const auto begin = std::chrono::steady_clock::now();
+  for (;;) {
+    for (int i = 0; i < kChecksPerClock; ++i) {
       if (done()) return true;
       pause_cpu();
     }
-    std::this_thread::yield();
-  } while (std::chrono::steady_clock::now() < deadline);
-  return false;
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    if (waited >= longest) return false;
+    if (waited >= kSpin) std::this_thread::yield();
+  }
 }
 
 class Pool {
@@ -97,7 +102,7 @@ class Pool {
     while (run_one_part()) {
     }
     const auto finished = [this] { return left_.load(std::memory_order_acquire) == 0; };
-    while (!wait_awake_until(finished)) {
+    while (!wait_awake(finished, kAwake)) {
       const int left = left_.load(std::memory_order_acquire);
       if (left != 0) left_.wait(left, std::memory_order_acquire);
     }
@@ -165,10 +170,10 @@ class Pool {
   void work() {
     std::uint32_t seen = 0;
     for (;;) {
-      while (run_one_part()) {
-      }
+      bool was_needed = false;
+      while (run_one_part()) was_needed = true;
       const auto called = [&] { return number_.load(std::memory_order_acquire) != seen; };
-      if (!wait_awake_until(called)) {
+      if (!wait_awake(called, was_needed ? kAwake : kSpin)) {
         sleeping_.fetch_add(1, std::memory_order_seq_cst);
         number_.wait(seen, std::memory_order_seq_cst);
         sleeping_.fetch_sub(1, std::memory_order_relaxed);

@@ -98,18 +98,18 @@ TEST(Threads, PartsRunAtTheSameTime) {
   EXPECT_TRUE(parts_run_at_the_same_time());
 }
 
-// Longer than a worker waits awake, and shorter: it is there after every pause, and a program that
-// pauses takes no more than its own time (which Windows does not tell by this function).
+// Shorter than a worker waits awake, and longer: it is there after every pause, and takes no time
+// in a long one (which Windows does not tell by this function).
 TEST(Threads, WorkersSleepInALongPauseAndWakeAfterIt) {
   if (available_cpus() < 2) GTEST_SKIP() << "one CPU";
   const ThreadsInUse in_use(2);
-  for (const int milliseconds : {0, 1, 10, 200}) {
+  for (const int milliseconds : {0, 1, 10, 500}) {
     ASSERT_TRUE(parts_run_at_the_same_time());
     [[maybe_unused]] const std::clock_t before = std::clock();
     std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
 #if !defined(_WIN32)
     const double burnt = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
-    EXPECT_LT(burnt, 0.1) << milliseconds << " ms";
+    EXPECT_TRUE(milliseconds < 500 || burnt < 0.25) << burnt << " s";
 #endif
     EXPECT_TRUE(parts_run_at_the_same_time()) << "after " << milliseconds << " ms";
   }

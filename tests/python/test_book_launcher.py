@@ -87,17 +87,24 @@ def test_a_module_that_a_folder_common_has_beside_the_books_is_the_folders(chapt
         "gradient.py",
     )
     (chapter.parent / "common/more").mkdir()
-    program(chapter.parent / "common/more", "from common.gradient import WHO\n", "__init__.py")
+    program(
+        chapter.parent / "common/more",
+        "from common.gradient import WHO\nfrom .deep import DEEP\n",
+        "__init__.py",
+    )
+    program(chapter.parent / "common/more", "DEEP = 'more'\n", "deep.py")
+    program(chapter.parent / "common", "raise RuntimeError('another module')\n", "deep.py")
     name = program(
         chapter,
         "import sys\n"
         "sys.path.append('..')\n"
         "from common.gradient import WHO\n"
         "from common import more\n"
-        "print(*WHO, more.WHO is WHO)\n",
+        "import common.more.deep\n"
+        "print(*WHO, more.WHO is WHO, common.more.deep.DEEP)\n",
     )
     output, errors = start(*MAIN, name, folder=chapter)
-    assert output == "nnext._activations numpy True\n"
+    assert output == "nnext._activations numpy True more\n"
     assert errors == ""
 
 

@@ -67,7 +67,7 @@ class Common(MetaPathFinder, Loader):
             For a module of ``common`` that neither nnext nor a folder of that name has.
         """
         package, _, module = fullname.partition(".")
-        if package != "common":
+        if package != "common" or "." in module:  # which the package that it is in can find
             return None
         if module and module not in MODULES:
             own = find_module(fullname)
