@@ -12,9 +12,9 @@
 // on two cores of an EPYC: fork and join of an awake pair well under 1 us, of a sleeping one 5 to
 // 35 us. The Python between two layers takes 1 to 10 us, a NumPy function between them 100 and
 // more. Steps of the book's programs on two threads of a Cascade Lake's virtual machine, against
-// sleep after 50 us: after 500 us 1.02 to 1.1 times as fast, 2 ms 1.03 to 1.5. A neighbour with a
+// sleep after 50 us: after 500 us 0.99 to 1.1 times as fast, 2 ms 1.03 to 1.5. A neighbour with a
 // pool of its own, NumPy's products between two of these: 500 us without yielding 0.87 to 0.94, 2
-// ms with it 0.98 to 1.03. Yielding from the beginning halved the speed of loops of 80 us beside a
+// ms with it 0.98 to 1.00. Yielding from the beginning halved the speed of loops of 80 us beside a
 // thread that computes: what would have caught the other's last microseconds gave the CPU away for
 // 4 ms.
 //

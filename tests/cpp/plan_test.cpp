@@ -245,6 +245,7 @@ TEST(ChosenPlan, PacksAThatFallsIntoFewSets) {
     // Less than half of what the first level keeps, on 64 pages at most.
     EXPECT_FALSE(plan_of<float>("tn", {84, 784, 512}, caches).packs_a);
     EXPECT_FALSE(plan_of<double>("tn", {64, 784, 512}, caches).packs_a);
+    EXPECT_TRUE(plan_of<double>("tn", {256, 784, 512}, caches).packs_a);
     EXPECT_TRUE(plan_of<float>("tn", {512, 512, 128}, caches).packs_a);
     {
       const Wishing as_it_stands({.transposed = false});
