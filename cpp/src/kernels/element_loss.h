@@ -126,15 +126,6 @@ struct Binary {
   }
 };
 
-// The weights from column i on; 1 past the end and where there are none.
-template <class T>
-NNEXT_INLINE Lanes<T> load_weights(const T* weight, index_t i, index_t left) {
-  if (weight != nullptr) return load_lanes<T>(weight + i, left, T{1});
-  Lanes<T> ones;
-  for (int j = 0; j < kParts<T>; ++j) ones.part[j] = broadcast<T>(T{1});
-  return ones;
-}
-
 template <class T, class K>
 NNEXT_INLINE void add_loss(const K& kind, Lanes<double>& sum, const T* x, const T* t,
                            const Lanes<T>& weight, T* y, index_t left) {
@@ -154,30 +145,27 @@ NNEXT_INLINE void add_loss(const K& kind, Lanes<double>& sum, const T* x, const 
   store_lanes<T>(y, predictions, left);
 }
 
-// Rows of one score are 16 rows in the lanes of one sum.
+// Rows of one score are taken as one row, of which each 16 lanes are sums.
 template <class T, class K>
 NNEXT_INLINE void loss_of_rows(const K& kind, const ElementLoss<T>& l, const T* x, const T* t, T* y,
                                index_t rows, index_t cols, double* loss) {
-  if (cols == 1) {
-    Lanes<T> weight = load_weights<T>(nullptr, 0, kLanes);
-    if (l.positive_weight != nullptr) {
-      for (int j = 0; j < kParts<T>; ++j) weight.part[j] = broadcast<T>(l.positive_weight[0]);
-    }
-    for (index_t i = 0; i < rows; i += kLanes) {
-      Lanes<double> sum{};
-      add_loss<T>(kind, sum, x + i, t + i, weight, y + i, rows - i);
-      for (VecD& part : sum.part) part /= l.divisor;
-      store_lanes<double>(loss + i, sum, rows - i);
-    }
-    return;
-  }
-  for (index_t r = 0; r < rows; ++r, x += cols, t += cols, y += cols) {
+  const bool is_single = cols == 1;
+  const index_t n = is_single ? rows : cols;
+  const bool has_weights = l.positive_weight != nullptr;
+  const T same = is_single && has_weights ? l.positive_weight[0] : T{1};
+  Lanes<T> weight;
+  for (Vec<T>& part : weight.part) part = broadcast<T>(same);
+  for (index_t r = 0; r < rows; r += is_single ? rows : 1, x += n, t += n, y += n) {
     Lanes<double> sum{};
-    for (index_t i = 0; i < cols; i += kLanes) {
-      const Lanes<T> weight = load_weights<T>(l.positive_weight, i, cols - i);
-      add_loss<T>(kind, sum, x + i, t + i, weight, y + i, cols - i);
+    for (index_t i = 0; i < n; i += kLanes) {
+      if (has_weights && !is_single) weight = load_lanes<T>(l.positive_weight + i, n - i, T{1});
+      add_loss<T>(kind, sum, x + i, t + i, weight, y + i, n - i);
+      if (!is_single) continue;
+      for (VecD& part : sum.part) part /= l.divisor;
+      store_lanes<double>(loss + i, sum, n - i);
+      sum = {};
     }
-    loss[r] = sum_lanes(sum) / l.divisor;
+    if (!is_single) loss[r] = sum_lanes(sum) / l.divisor;
   }
 }
 

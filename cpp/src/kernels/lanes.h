@@ -22,12 +22,13 @@ template <class T>
 NNEXT_INLINE Lanes<T> load_lanes(const T* p, index_t n, T fill) {
   Lanes<T> x;
   for (int i = 0; i < kParts<T>; ++i) {
+    const T* const from = p + i * Simd<T>::lanes;
     const index_t left = n - i * Simd<T>::lanes;
-    if (left >= Simd<T>::lanes) {
-      x.part[i] = load<T>(p + i * Simd<T>::lanes);
+    if (kLoadsAnyCount ? n >= kLanes : left >= Simd<T>::lanes) {
+      x.part[i] = load<T>(from);
     } else {
       x.part[i] =
-          left > 0 ? load_partial<T>(p + i * Simd<T>::lanes, left, fill) : broadcast<T>(fill);
+          kLoadsAnyCount || left > 0 ? load_partial<T>(from, left, fill) : broadcast<T>(fill);
     }
   }
   return x;
