@@ -29,13 +29,13 @@ constexpr int kTileRows[kMaxTileVectors + 1] = {0, 12, 6, 4, 2};
 // (8 ahead: 173). On a Sapphire Rapids 32 x 784 x 256 nn 132 without, 144 with 4 to 8 rows ahead.
 constexpr int kFetchedAhead = 4;
 
-// What the last vector of a tile holds: a column in every lane, in some of them, or in half of them
-// at most. On a Zen 4 core (10000, 10, 10) in float64, 8 + 2 columns: 36 GFLOP/s with a half, 27
-// without; (63, 65, 67) in float32: 101 and 88.
+// What the last vector of a tile holds: a column in every lane, in so many of them, or in half of
+// them at most. On a Zen 4 core (10000, 10, 10) in float64, 8 + 2 columns: 36 GFLOP/s with a half,
+// 27 without; (63, 65, 67) in float32: 101 and 88.
 enum class Ending { kWhole, kPart, kHalf };
 
-// Whether a whole last vector is taken as a part that lacks nothing where the tile is not the
-// widest: on a Zen 4 0.97 to 1.03 of the time, and 0.1 MB of code less.
+// Whether a whole last vector may be taken as a part of all lanes, by tiles that know no stride:
+// 0.97 to 1.03 of the speed on a Zen 4, and 0.1 MB of code less.
 #if defined(__AVX512F__)
 constexpr bool kMaskedWhole = true;
 #else
@@ -314,8 +314,9 @@ NNEXT_INLINE void rows_of_column_tile(const Tile<T>& t) {
 template <class T, int MR>
 void column_tile(const Tile<T>& t) {
   if constexpr (kHasFma) return rows_of_column_tile<T, MR>(t);
-  Tile<T> row =
-      t;  // the squares transposed for each row again: 0.85 to 1.0, one row of float64 0.6
+  // Else for the wheel's sake row by row, at 0.85 to 1.0 of the speed; a long row of float64 at
+  // 0.6.
+  Tile<T> row = t;
   for (int i = 0; i < MR; ++i) {
     rows_of_column_tile<T, 1>(row);
     row.a += t.a_row_stride;

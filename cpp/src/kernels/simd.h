@@ -18,7 +18,7 @@
 #include "exact_fma.h"
 #include "kernels/table.h"
 
-// Where fma is a function call, inlining saves nothing, and makes 0.8 MB of code 1.3.
+// Where fma is a function call, inlining saves nothing, and makes half as much code again.
 #if defined(__AVX2__) || defined(__aarch64__)
 #define NNEXT_INLINE inline __attribute__((always_inline))
 // The attribute of a lambda that must become part of the loop that calls it.
@@ -129,7 +129,7 @@ NNEXT_INLINE Vec<T> load_partial(const T* p, index_t n, T fill) {
   for (int i = 0; i < Simd<T>::lanes; ++i) buffer[i] = i < n ? p[i] : fill;
   return load<T>(buffer);
 }
-// The first n lanes to memory. Nothing past p[n - 1] is written.
+// The first n lanes to memory, 0 <= n <= lanes. Nothing past p[n - 1] is written.
 template <class T>
 NNEXT_INLINE void store_partial(T* p, Vec<T> v, index_t n) {
   for (int i = 0; i < Simd<T>::lanes; ++i) {
