@@ -93,7 +93,7 @@ void over_rows(index_t row, index_t rows, index_t elements, const Step& step) {
 
 // The least state that is handed on as an operand of products, and the least number in cells.
 template <class T>
-constexpr T kLeastOperand = sizeof(T) == 4 ? T{0x1p-63} : T{0x1p-511};
+constexpr T kLeastOperand = static_cast<T>(sizeof(T) == 4 ? 0x1p-63 : 0x1p-511);
 template <class T>
 constexpr T kLeast = std::numeric_limits<T>::min();
 
