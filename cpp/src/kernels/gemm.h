@@ -210,8 +210,8 @@ NNEXT_INLINE void whole_tiles(const Tile<T>& t) {
   }
 }
 
-// Without fma, which hides most of what taller tiles save, the tallest are two of half their rows:
-// for the wheel's sake, at 0.9 to 1.0 of the speed.
+// Without fma, which hides most of what taller tiles save, the tallest are two of half their rows,
+// for the wheel's sake: on a Zen 4 held to this set float32 is level, float64 at 0.85 to 1.0.
 template <class T, int MR, int NV>
 void tile(const Tile<T>& t) {
   if constexpr (!kHasFma && MR > 1 && MR > kTileRows[NV] / 2) {
@@ -314,8 +314,8 @@ NNEXT_INLINE void rows_of_column_tile(const Tile<T>& t) {
 template <class T, int MR>
 void column_tile(const Tile<T>& t) {
   if constexpr (kHasFma) return rows_of_column_tile<T, MR>(t);
-  // Else for the wheel's sake row by row, at 0.85 to 1.0 of the speed; a long row of float64 at
-  // 0.6.
+  // Else for the wheel's sake row by row: on a Zen 4 held to this set float32 is level, float64 at
+  // 0.85 to 1.0; 1 x 1024 x 1024 in float64 at 0.6, for which no reason was found.
   Tile<T> row = t;
   for (int i = 0; i < MR; ++i) {
     rows_of_column_tile<T, 1>(row);
